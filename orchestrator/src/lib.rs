@@ -1,0 +1,3 @@
+//! The orchestrator: ingest, segment, task, verify, publish.
+
+pub mod ingest;

@@ -1,0 +1,158 @@
+//! The apps' API: streams, workers, and the one form of every error.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Address, StreamId,
+    offer::Offer,
+    profile::{Choice, Profile},
+};
+
+/// The body of every answer that is not 2xx.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Error {
+    /// For programs: stable, `snake_case`.
+    pub code: String,
+    /// For people: what is wrong.
+    pub message: String,
+    /// For people: what to do.
+    pub hint: String,
+}
+
+/// Where a stream's video comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// A publisher pushes it over RTMP.
+    Live,
+    /// An app uploads it with `PUT /v1/streams/{id}/source`.
+    File,
+}
+
+/// `POST /v1/streams`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateStream {
+    /// For people; 1 to 200 characters.
+    pub name: String,
+    /// Where the video comes from.
+    pub source: Source,
+    /// What is wanted.
+    #[serde(default)]
+    pub profile: Choice,
+    /// Show it on the page at `/`.
+    #[serde(default)]
+    pub listed: bool,
+}
+
+/// A stream, as the API tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stream {
+    /// Its id.
+    pub id: StreamId,
+    /// Its name.
+    pub name: String,
+    /// Where the video comes from.
+    pub source: Source,
+    /// How far it is.
+    pub state: StreamState,
+    /// Why it failed, if it did.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+    /// What is wanted.
+    pub profile: Profile,
+    /// Shown on the page at `/`.
+    pub listed: bool,
+    /// When it was made, Unix time.
+    pub created_ms: u64,
+    /// Where to push. The key is told once, when the stream is made.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ingest: Option<Ingest>,
+    /// Where to play.
+    pub playback: Playback,
+    /// How far the upload and its segments are.
+    pub progress: Progress,
+}
+
+/// Where to push.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ingest {
+    /// Server address without the key, as OBS asks for it. For a file: where to PUT it.
+    pub url: String,
+    /// The stream key; a secret.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stream_key: Option<String>,
+}
+
+/// Where to play.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Playback {
+    /// Multivariant HLS playlist.
+    pub hls: String,
+    /// The whole recording, once a live stream has ended; for a file the same as `hls`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub vod: Option<String>,
+}
+
+/// How far a stream is, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Progress {
+    /// Bytes of the upload that are durable.
+    pub source_bytes: u64,
+    /// Bytes that the upload will have, once known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub source_bytes_total: Option<u64>,
+    /// Segments cut and durable.
+    pub segments: u64,
+    /// Segments published or given up.
+    pub segments_settled: u64,
+    /// Of these: given up, with a gap in the playlist.
+    pub segments_failed: u64,
+}
+
+/// How far a stream is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StreamState {
+    /// Nothing has come in yet.
+    Waiting,
+    /// Video is coming in.
+    Live,
+    /// The publisher is away, and may come back within the grace time.
+    Interrupted,
+    /// All video is in, segments are still being worked on.
+    Finishing,
+    /// Everything is published.
+    Ended,
+    /// It can't be processed; `reason` says why.
+    Failed,
+}
+
+/// A worker, as the API tells it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Worker {
+    /// Its key's address.
+    pub address: Address,
+    /// What it can do.
+    pub offer: Offer,
+    /// When it was last heard, Unix time.
+    pub seen_ms: u64,
+    /// Heard lately.
+    pub online: bool,
+    /// Leases it holds now.
+    pub leases: u32,
+    /// Outcomes of it that were accepted, since it first came.
+    pub accepted: u64,
+    /// Outcomes of it that were refused or failed, and leases it let run out.
+    pub failed: u64,
+}
+
+/// A page of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// The rows, newest first.
+    pub items: Vec<T>,
+    /// Pass as `after` for the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub next: Option<String>,
+}

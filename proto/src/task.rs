@@ -1,0 +1,109 @@
+//! Tasks as a worker sees them: what to compute, where the inputs are, where the outputs go.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    LeaseId, Sha256, TaskId,
+    profile::{Preset, VideoCodec},
+};
+
+/// One task in one worker's hands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Names this lease in URLs.
+    pub id: LeaseId,
+    /// Proves that the caller holds it; sent as the header `Millrace-Lease`.
+    pub token: String,
+    /// The task behind it.
+    pub task: TaskId,
+    /// The lease ends this long after it was given or last renewed.
+    pub lease_ms: u64,
+    /// Renewals end this long after the lease was given: nothing is computed for longer.
+    pub work_ms_max: u64,
+    /// What to compute.
+    pub work: Work,
+    /// What to fetch first, in order.
+    pub inputs: Vec<Input>,
+    /// Where the results go: `{output}` of the URL is replaced by the output's name (see [`output_name`]).
+    pub output_url: String,
+}
+
+/// Bytes to fetch. `url` is absolute, or relative to the orchestrator's address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Input {
+    /// `init` or `segment`.
+    pub name: String,
+    /// Where to GET it.
+    pub url: String,
+    /// What must arrive.
+    pub blob: Blob,
+}
+
+/// Immutable bytes, by hash and length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Blob {
+    /// Their hash.
+    pub sha256: Sha256,
+    /// Their length in bytes.
+    pub bytes: u64,
+}
+
+impl Blob {
+    /// Describes `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self { sha256: Sha256::of(bytes), bytes: bytes.len() as u64 }
+    }
+}
+
+/// What a task computes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Work {
+    /// Decode the video segment once and encode every rendition of it.
+    Transcode(Transcode),
+}
+
+/// Decode once, scale in a cascade, encode every rendition, keep every frame at its timestamp.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transcode {
+    /// What to make, largest picture first.
+    pub renditions: Vec<Target>,
+}
+
+/// One rendition of a segment: a rung with the picture size worked out for this source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// The rung's name.
+    pub name: String,
+    /// Width of the upright picture in square pixels, even.
+    pub width: u32,
+    /// Height of the upright picture in square pixels, even.
+    pub height: u32,
+    /// The codec to encode to.
+    pub codec: VideoCodec,
+    /// Constant rate factor.
+    pub crf: u8,
+    /// VBV cap in bits per second; the buffer holds one second of it.
+    pub bitrate_bps_max: u64,
+    /// How hard the encoder works.
+    pub preset: Preset,
+}
+
+/// The two files of a rendition segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// CMAF header: `ftyp` and `moov`.
+    Init,
+    /// CMAF media segment: `styp`, `moof` and `mdat`.
+    Segment,
+}
+
+/// The name of an output in its URL: `720p.init`, `720p.segment`.
+pub fn output_name(rendition: &str, part: Part) -> String {
+    let part = match part {
+        Part::Init => "init",
+        Part::Segment => "segment",
+    };
+    format!("{rendition}.{part}")
+}

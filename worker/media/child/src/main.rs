@@ -1,0 +1,3 @@
+//! The media child.
+
+fn main() {}

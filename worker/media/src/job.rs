@@ -1,0 +1,153 @@
+//! Jobs: what the media child can be asked to do, and what it answers.
+//!
+//! A child does one job and ends. Inputs and outputs are files of the job's scratch folder.
+
+use std::path::PathBuf;
+
+use millrace_cmaf::{Sample, Track};
+use millrace_proto::{profile::VideoCodec, task::Target};
+use serde::{Deserialize, Serialize};
+
+/// What the child is asked to do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "job", rename_all = "snake_case")]
+pub enum Job {
+    /// See [`Transcode`].
+    Transcode(Transcode),
+    /// See [`Demux`].
+    Demux(Demux),
+    /// See [`Inspect`].
+    Inspect(Inspect),
+    /// See [`Probe`].
+    Probe(Probe),
+}
+
+/// Decodes one CMAF video segment once, scales in a cascade, encodes every target.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Transcode {
+    /// CMAF header of the source.
+    pub init: PathBuf,
+    /// CMAF media segment of the source.
+    pub segment: PathBuf,
+    /// Renditions to make, largest first.
+    pub targets: Vec<Target>,
+    /// Folder for the results: `{name}.init` and `{name}.segment`.
+    pub out: PathBuf,
+    /// Threads to use at most.
+    pub threads: u32,
+}
+
+/// What came of a [`Transcode`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Transcoded {
+    /// One for each target, in its order.
+    pub renditions: Vec<Made>,
+    /// Frames that the decoder lost and that repeat their predecessor.
+    pub frames_concealed: u32,
+}
+
+/// One rendition that was made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Made {
+    /// The target's name.
+    pub name: String,
+    /// RFC 6381 codec string.
+    pub codec: String,
+    /// Frames in the segment.
+    pub frames: u32,
+}
+
+/// Reads a whole file (MP4, MOV, MKV, WebM, TS, FLV) and passes its best video and audio track on as
+/// samples, audio as AAC: copied where it is AAC already, encoded continuously otherwise.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Demux {
+    /// The file.
+    pub input: PathBuf,
+}
+
+/// What a [`Demux`] passes on, in order: `Tracks` first, then samples in decode order, audio and video
+/// interleaved, then `End`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Demuxed {
+    /// The tracks; at least one is there.
+    Tracks {
+        /// The video track.
+        video: Option<Track>,
+        /// The audio track, AAC; its timescale is its sample rate.
+        audio: Option<Track>,
+    },
+    /// One video sample.
+    Video(Sample),
+    /// One audio sample.
+    Audio(Sample),
+    /// All samples were passed on.
+    End,
+}
+
+/// Looks at CMAF video segments: what they hold, packet by packet, and whether their first frame decodes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Inspect {
+    /// The segments, each with its header.
+    pub segments: Vec<Pair>,
+    /// Decode every frame, not the first alone: tells a bad input from a bad worker.
+    pub decode_all: bool,
+}
+
+/// A CMAF header and one media segment.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Pair {
+    /// The header's file.
+    pub init: PathBuf,
+    /// The segment's file.
+    pub segment: PathBuf,
+}
+
+/// What an [`Inspect`] saw, one for each segment. A segment that can't be read is told, not a failed job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Inspection {
+    /// It could be read.
+    Readable(Seen),
+    /// It is no fragmented MP4 with one video track, or nothing of it decodes.
+    Unreadable {
+        /// What was wrong.
+        message: String,
+    },
+}
+
+/// What was seen in a segment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// FFmpeg's name of the codec: `h264`, `hevc`, `av1`, `vp9`, ...
+    pub codec: String,
+    /// Ticks per second of `pts`.
+    pub timescale: u32,
+    /// Presentation times of all frames, ascending.
+    pub pts: Vec<i64>,
+    /// The first frame is a key picture.
+    pub key_first: bool,
+    /// Width of the first decoded frame, upright, square pixels.
+    pub width: u32,
+    /// Height of the first decoded frame, upright, square pixels.
+    pub height: u32,
+    /// Frames that decoded, with `decode_all`; otherwise 1.
+    pub frames_decoded: u32,
+}
+
+/// Runs one encoder on a moving picture made on the spot.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Probe {
+    /// What to encode to.
+    pub codec: VideoCodec,
+    /// Threads to use at most.
+    pub threads: u32,
+}
+
+/// What a [`Probe`] measured.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Probed {
+    /// FFmpeg's name of the encoder.
+    pub encoder: String,
+    /// Encoded luma pixels per second.
+    pub pixels_per_s: f64,
+}

@@ -1,0 +1,1 @@
+//! The worker: a pure agent, its driver, its HTTP client.
