@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::{Error, aac, entry};
+
 /// One video or audio track.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Track {
@@ -14,6 +16,7 @@ pub struct Track {
 
 /// What a decoder needs to know of a track.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "each variant says what its fields are")]
 pub enum Codec {
     /// H.264; `config` is an `AVCDecoderConfigurationRecord` (ISO/IEC 14496-15, 5.3.3.1).
     H264 { video: Video, config: Bytes },
@@ -72,6 +75,52 @@ impl Track {
             _ => None,
         }
     }
+
+    /// The track's codec as RFC 6381 names it, for `CODECS` in playlists: `avc1.64001f`, `mp4a.40.2`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the codec configuration breaks its syntax.
+    pub fn codec_string(&self) -> Result<String, Error> {
+        Ok(match &self.codec {
+            Codec::H264 { config, .. } => {
+                let avcc = entry::avcc(config)?;
+                let (profile, level) = (avcc.avc_profile_indication, avcc.avc_level_indication);
+                format!("avc1.{profile:02x}{:02x}{level:02x}", avcc.profile_compatibility)
+            }
+            Codec::Hevc { config, .. } => hevc_string(config)?,
+            Codec::Av1 { config, .. } => {
+                let av1c = entry::av1c(config)?;
+                let depth = 8 + 2 * (u8::from(av1c.high_bitdepth) + u8::from(av1c.twelve_bit));
+                let tier = if av1c.seq_tier_0 { 'H' } else { 'M' };
+                format!("av01.{}.{:02}{tier}.{depth:02}", av1c.seq_profile, av1c.seq_level_idx_0)
+            }
+            Codec::Vp8 { video } => vp_string("vp08", &[], video)?,
+            Codec::Vp9 { video, config } => vp_string("vp09", config, video)?,
+            Codec::Aac { config, .. } => format!("mp4a.40.{}", aac::object_type_of(config)?),
+        })
+    }
+}
+
+/// ISO/IEC 14496-15, annex E.3.
+fn hevc_string(config: &[u8]) -> Result<String, Error> {
+    let hvcc = entry::hvcc(config)?;
+    let space = ["", "A", "B", "C"][usize::from(hvcc.general_profile_space & 3)];
+    let compatibility = u32::from_be_bytes(hvcc.general_profile_compatibility_flags).reverse_bits();
+    let tier = if hvcc.general_tier_flag { 'H' } else { 'L' };
+    let (profile, level) = (hvcc.general_profile_idc, hvcc.general_level_idc);
+    let mut text = format!("hvc1.{space}{profile}.{compatibility:X}.{tier}{level}");
+    let flags = hvcc.general_constraint_indicator_flags;
+    let used = flags.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    for byte in &flags[..used] {
+        text.push_str(&format!(".{byte:X}"));
+    }
+    Ok(text)
+}
+
+/// VP Codec ISO Media File Format Binding, "Codecs Parameter String".
+fn vp_string(name: &str, config: &[u8], video: &Video) -> Result<String, Error> {
+    let vpcc = entry::vpcc(config, video)?;
+    Ok(format!("{name}.{:02}.{:02}.{:02}", vpcc.profile, vpcc.level, vpcc.bit_depth))
 }
 
 impl Video {

@@ -1,0 +1,117 @@
+//! CMAF media segments: `styp`, `moof` and `mdat`, one fragment each.
+//!
+//! Decode times are the sorted presentation times: the n-th sample in decode order gets the n-th smallest
+//! one, with a signed composition offset. So segments that were encoded apart join without overlap and
+//! without edit lists, and a segment's first decode time is its start.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use mp4_atom::{Encode, FourCC, Mfhd, Moof, Styp, Tfdt, Tfhd, Traf, Trun, TrunEntry};
+
+use crate::{Error, Sample, Track, header::TRACK_ID};
+
+/// Sample flags of a sync sample: depends on no other (ISO/IEC 14496-12, 8.8.3.1).
+pub(crate) const SYNC: u32 = 0x0200_0000;
+/// Sample flags of every other sample: depends on others, is no sync sample.
+const NON_SYNC: u32 = 0x0101_0000;
+
+/// Size and type of the `mdat` box.
+const MDAT_HEADER_BYTES: usize = 8;
+
+/// Writes one CMAF media segment.
+///
+/// `samples` stand in decode order, their presentation times differ from each other and none is negative.
+/// `sequence` counts segments. The last sample (in presentation order) lasts until `end`, the start of the
+/// next segment; where `end` is not after it, it lasts as long as the one before it, or as its own duration
+/// says, or one tick.
+///
+/// # Errors
+/// [`Error::Empty`], [`Error::NegativeTime`], [`Error::RepeatedTime`], [`Error::TooLong`],
+/// [`Error::TooLarge`].
+pub fn segment(track: &Track, sequence: u32, samples: &[Sample], end: i64) -> Result<Bytes, Error> {
+    let times = decode_times(samples)?;
+    let entries = samples
+        .iter()
+        .enumerate()
+        .map(|(at, sample)| {
+            let duration = match times.get(at + 1) {
+                Some(next) => next - times[at],
+                None => last_duration(&times, samples, end),
+            };
+            let offset = sample.pts - times[at];
+            Ok(TrunEntry {
+                duration: Some(u32::try_from(duration).map_err(|_| Error::TooLong { ticks: duration })?),
+                size: Some(
+                    u32::try_from(sample.data.len())
+                        .map_err(|_| Error::TooLarge { bytes: sample.data.len() as u64 })?,
+                ),
+                flags: track.video().map(|_| if sample.key { SYNC } else { NON_SYNC }),
+                cts: match i32::try_from(offset) {
+                    Ok(offset) => track.video().map(|_| offset.into()),
+                    Err(_) => return Err(Error::TooLong { ticks: offset }),
+                },
+            })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let bytes = samples.iter().map(|sample| sample.data.len() as u64).sum::<u64>();
+    if i32::try_from(bytes).is_err() {
+        return Err(Error::TooLarge { bytes });
+    }
+    let start = times[0].unsigned_abs();
+    let mut out = BytesMut::from(boxes(sequence, start, entries)?.as_slice());
+    out.reserve(MDAT_HEADER_BYTES + bytes as usize);
+    out.put_u32((MDAT_HEADER_BYTES as u64 + bytes) as u32);
+    out.put_slice(b"mdat");
+    for sample in samples {
+        out.put_slice(&sample.data);
+    }
+    Ok(out.freeze())
+}
+
+/// The sorted presentation times, checked.
+fn decode_times(samples: &[Sample]) -> Result<Vec<i64>, Error> {
+    if samples.is_empty() {
+        return Err(Error::Empty);
+    }
+    if let Some(sample) = samples.iter().position(|sample| sample.pts < 0) {
+        return Err(Error::NegativeTime { sample, pts: samples[sample].pts });
+    }
+    let mut times = samples.iter().map(|sample| sample.pts).collect::<Vec<_>>();
+    times.sort_unstable();
+    match times.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(Error::RepeatedTime { pts: pair[0] }),
+        None => Ok(times),
+    }
+}
+
+fn last_duration(times: &[i64], samples: &[Sample], end: i64) -> i64 {
+    match *times {
+        [.., last] if end > last => end - last,
+        [.., before, last] => last - before,
+        _ => samples.last().map_or(1, |sample| i64::from(sample.duration.max(1))),
+    }
+}
+
+/// `styp` and `moof`; the only run's data starts after the header of the `mdat` that follows.
+fn boxes(sequence: u32, start: u64, entries: Vec<TrunEntry>) -> Result<Vec<u8>, Error> {
+    let styp = Styp {
+        major_brand: FourCC::new(b"msdh"),
+        minor_version: 0,
+        compatible_brands: vec![FourCC::new(b"msdh"), FourCC::new(b"cmfs"), FourCC::new(b"iso6")],
+    };
+    let mut moof = Moof {
+        mfhd: Mfhd { sequence_number: sequence },
+        traf: vec![Traf {
+            tfhd: Tfhd { track_id: TRACK_ID, default_base_is_moof: true, ..Tfhd::default() },
+            tfdt: Some(Tfdt { base_media_decode_time: start }),
+            trun: vec![Trun { data_offset: Some(0), samples: entries.into() }],
+            ..Traf::default()
+        }],
+    };
+    let invalid = |error| Error::config("segment", error);
+    let mut sized = Vec::new();
+    moof.encode(&mut sized).map_err(invalid)?;
+    moof.traf[0].trun[0].data_offset = Some((sized.len() + MDAT_HEADER_BYTES) as i32);
+    let mut out = Vec::new();
+    styp.encode(&mut out).and_then(|()| moof.encode(&mut out)).map_err(invalid)?;
+    Ok(out)
+}
