@@ -1,0 +1,17 @@
+# Builds the programs and the page. Sourced by deploy/up and deploy/test; both stand in the repository's root.
+
+# Fetches what the page uses by its lock file, unless it is there, and puts the page together.
+build_page() {
+  (
+    cd orchestrator/web || exit
+    # npm writes this file last, so an interrupted run is done again.
+    if [[ package-lock.json -nt node_modules/.package-lock.json ]]; then
+      say "fetching what the page uses (npm ci)"
+      npm ci
+    fi
+    npm run --silent build
+  )
+}
+
+# Where cargo puts programs, whatever the user's own settings.
+target_dir() { cargo metadata --format-version 1 --no-deps | jq -r .target_directory; }
