@@ -31,7 +31,7 @@ pub(crate) fn sample_entry(track: &Track) -> Result<Entry, Error> {
         Codec::Vp9 { video, config } => {
             Vp09 { visual: visual(video)?, vpcc: vpcc(config, video)?, pasp, ..Vp09::default() }.into()
         }
-        Codec::Aac { audio, config } => mp4a(audio, config)?.into(),
+        Codec::Aac { audio, config } => mp4a(*audio, config)?.into(),
     })
 }
 
@@ -101,7 +101,7 @@ fn vp9_level(video: &Video) -> u8 {
     LUMA_PX_MAX.iter().find(|(most, _)| px <= *most).map_or(62, |(_, level)| *level)
 }
 
-fn mp4a(audio: &Audio, config: &[u8]) -> Result<Mp4a, Error> {
+fn mp4a(audio: Audio, config: &[u8]) -> Result<Mp4a, Error> {
     aac::audio(config)?;
     Ok(Mp4a {
         audio: mp4_atom::Audio {

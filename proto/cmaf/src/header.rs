@@ -95,12 +95,12 @@ fn matrix(rotation_deg: u16, (width, height): (u32, u32)) -> Result<Matrix, Erro
     const ONE: i32 = 1 << 16;
     let fixed = |px: u32| i32::from(u16::try_from(px).unwrap_or(u16::MAX).min(i16::MAX as u16)) * ONE;
     let (width, height) = (fixed(width), fixed(height));
-    let (a, b, c, d, x, y) = match rotation_deg {
-        0 => (ONE, 0, 0, ONE, 0, 0),
-        90 => (0, ONE, -ONE, 0, height, 0),
-        180 => (-ONE, 0, 0, -ONE, width, height),
-        270 => (0, -ONE, ONE, 0, 0, width),
-        other => return Err(Error::Format(format!("a picture turned by {other} degrees"))),
-    };
-    Ok(Matrix { a, b, c, d, x, y, ..Matrix::default() })
+    let still = Matrix::default();
+    match rotation_deg {
+        0 => Ok(still),
+        90 => Ok(Matrix { a: 0, b: ONE, c: -ONE, d: 0, x: height, ..still }),
+        180 => Ok(Matrix { a: -ONE, d: -ONE, x: width, y: height, ..still }),
+        270 => Ok(Matrix { a: 0, b: -ONE, c: ONE, d: 0, y: width, ..still }),
+        other => Err(Error::Format(format!("a picture turned by {other} degrees"))),
+    }
 }

@@ -1,5 +1,7 @@
 //! Tracks: what a decoder must know before the first sample.
 
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -112,7 +114,7 @@ fn hevc_string(config: &[u8]) -> Result<String, Error> {
     let flags = hvcc.general_constraint_indicator_flags;
     let used = flags.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     for byte in &flags[..used] {
-        text.push_str(&format!(".{byte:X}"));
+        let _ = write!(text, ".{byte:X}");
     }
     Ok(text)
 }

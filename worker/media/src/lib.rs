@@ -3,4 +3,14 @@
 //! Owns the jobs, their limits, the handshake with the child and the typed failures. Never decodes a byte
 //! itself. Called by the worker (transcode, probe) and by the orchestrator (demux, inspect).
 
+mod failure;
 pub mod job;
+mod launcher;
+mod limits;
+mod process;
+mod spawn;
+pub mod wire;
+
+pub use failure::{Failure, FailureKind};
+pub use launcher::{Demuxing, Launcher};
+pub use limits::Limits;

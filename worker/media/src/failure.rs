@@ -1,0 +1,78 @@
+//! Why a job came to nothing. What is done next depends on the kind alone.
+
+use millrace_proto::outcome;
+use serde::{Deserialize, Serialize};
+
+/// Why a job came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{message}")]
+pub struct Failure {
+    /// What to do about it.
+    pub kind: FailureKind,
+    /// For people; never matched on. At most [`outcome::MESSAGE_BYTES_MAX`] bytes.
+    pub message: String,
+}
+
+/// The kinds of failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The input can't be read or decoded.
+    BadInput,
+    /// A limit of memory, CPU time, file size, open files or disk space was passed.
+    Limit,
+    /// The wall-time limit was passed.
+    TimedOut,
+    /// The child died, or said what it should not.
+    Crashed,
+    /// The input is sound, but this program can't do that work.
+    Unsupported,
+    /// The child could not be started: it is missing, or of another version.
+    NotStarted,
+}
+
+impl From<FailureKind> for outcome::FailureKind {
+    fn from(kind: FailureKind) -> Self {
+        match kind {
+            FailureKind::BadInput => Self::BadInput,
+            FailureKind::Limit => Self::Limit,
+            FailureKind::TimedOut => Self::TimedOut,
+            FailureKind::Crashed => Self::Crashed,
+            // To the orchestrator it is one: this machine can't do the work.
+            FailureKind::Unsupported | FailureKind::NotStarted => Self::Unsupported,
+        }
+    }
+}
+
+impl From<Failure> for outcome::Failure {
+    fn from(failure: Failure) -> Self {
+        Self { kind: failure.kind.into(), message: failure.message }
+    }
+}
+
+impl Failure {
+    /// Makes a failure; an over-long message is cut.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        message.truncate(message.floor_char_boundary(outcome::MESSAGE_BYTES_MAX));
+        Self { kind, message }
+    }
+
+    /// Adds the child's last words.
+    pub(crate) fn with_log(self, log: &str) -> Self {
+        let log = log.trim();
+        if log.is_empty() { self } else { Self::new(self.kind, format!("{}; its log ends: {log}", self.message)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_cut_between_characters() {
+        let failure = Failure::new(FailureKind::Crashed, "é".repeat(2_000)).with_log("more");
+        assert!(failure.message.len() <= outcome::MESSAGE_BYTES_MAX);
+        assert!(failure.message.starts_with("éé"));
+    }
+}

@@ -1,0 +1,119 @@
+//! Runs jobs in media children, one process each.
+
+use std::{path::PathBuf, time::Duration};
+
+use tokio::time::timeout;
+
+use crate::{
+    Failure, Limits,
+    job::{Demux, Demuxed, Inspect, Inspection, Job, Probe, Probed, Transcode, Transcoded},
+    process::Process,
+    wire::{Frame, Message},
+};
+
+/// Runs jobs in media children, one process each. A call that is dropped kills its child.
+#[derive(Debug, Clone)]
+pub struct Launcher {
+    binary: PathBuf,
+}
+
+impl Launcher {
+    /// Takes the path of `millrace-media`; it is first looked at when a job runs.
+    pub fn new(binary: impl Into<PathBuf>) -> Self {
+        Self { binary: binary.into() }
+    }
+
+    /// Encodes every rendition of a segment.
+    pub async fn transcode(&self, job: &Transcode, limits: &Limits) -> Result<Transcoded, Failure> {
+        self.ask(Job::Transcode(job.clone()), limits, |message| match message {
+            Message::Transcoded(done) => Some(done),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Looks at segments; one answer for each, in order.
+    pub async fn inspect(&self, job: &Inspect, limits: &Limits) -> Result<Vec<Inspection>, Failure> {
+        let asked = job.segments.len();
+        self.ask(Job::Inspect(job.clone()), limits, |message| match message {
+            Message::Inspected(seen) if seen.len() == asked => Some(seen),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Runs an encoder and measures it.
+    pub async fn probe(&self, job: &Probe, limits: &Limits) -> Result<Probed, Failure> {
+        self.ask(Job::Probe(job.clone()), limits, |message| match message {
+            Message::Probed(probed) => Some(probed),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Starts to read a file. Nothing is read ahead: a caller that does not ask for the next sample holds the
+    /// child back.
+    pub async fn demux(&self, job: &Demux, limits: &Limits) -> Result<Demuxing, Failure> {
+        let process = Process::start(&self.binary, Job::Demux(job.clone()), limits).await?;
+        Ok(Demuxing { process, limits: *limits, ended: false })
+    }
+
+    async fn ask<T>(&self, job: Job, limits: &Limits, expected: impl Fn(Message) -> Option<T>) -> Result<T, Failure> {
+        let mut process = Process::start(&self.binary, job, limits).await?;
+        let Ok(frame) = timeout(wall(limits), process.receive()).await else {
+            return Err(process.timed_out(limits).await);
+        };
+        let frame = frame?;
+        let answer = match frame.clone() {
+            Frame::Message(message) => expected(message),
+            Frame::Video(_) | Frame::Audio(_) => None,
+        };
+        match answer {
+            Some(answer) => Ok(answer),
+            None => Err(process.unexpected(&frame).await),
+        }
+    }
+}
+
+/// A file being read by a child. Dropping it kills the child.
+#[derive(Debug)]
+pub struct Demuxing {
+    process: Process,
+    limits: Limits,
+    ended: bool,
+}
+
+impl Demuxing {
+    /// The next thing in the file: [`Demuxed::Tracks`] first, then samples, then [`Demuxed::End`] once, then
+    /// nothing. Not to be called again after a failure.
+    ///
+    /// # Cancel safety
+    /// A call that is dropped half-way loses part of a frame: drop the whole `Demuxing` then.
+    pub async fn next(&mut self) -> Result<Option<Demuxed>, Failure> {
+        if self.ended {
+            return Ok(None);
+        }
+        let Ok(frame) = timeout(wall(&self.limits), self.process.receive()).await else {
+            return Err(self.process.timed_out(&self.limits).await);
+        };
+        Ok(Some(match frame? {
+            Frame::Video(sample) => Demuxed::Video(sample),
+            Frame::Audio(sample) => Demuxed::Audio(sample),
+            Frame::Message(Message::Tracks { video, audio }) => Demuxed::Tracks { video, audio },
+            Frame::Message(Message::End) => {
+                self.ended = true;
+                Demuxed::End
+            }
+            other @ Frame::Message(_) => return Err(self.process.unexpected(&other).await),
+        }))
+    }
+
+    /// The child's process id, while it runs; for logs and tests.
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.id()
+    }
+}
+
+fn wall(limits: &Limits) -> Duration {
+    Duration::from_millis(limits.wall_ms_max)
+}

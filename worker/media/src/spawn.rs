@@ -1,0 +1,57 @@
+//! Starts media children. The only place that does.
+
+use std::{
+    io,
+    path::Path,
+    process::Stdio,
+    sync::{LazyLock, mpsc},
+};
+
+use tokio::{
+    process::{Child, Command},
+    runtime::Handle,
+    sync::oneshot,
+};
+
+struct Order {
+    command: Command,
+    runtime: Handle,
+    reply: oneshot::Sender<io::Result<Child>>,
+}
+
+/// A child asks the kernel to be killed when its parent dies, and the kernel means the *thread* that started
+/// it (prctl(2), `PR_SET_PDEATHSIG`). Threads of the runtime come and go; this one stays.
+static SPAWNER: LazyLock<mpsc::Sender<Order>> = LazyLock::new(|| {
+    let (orders, inbox) = mpsc::channel::<Order>();
+    std::thread::Builder::new()
+        .name("media-spawner".into())
+        .spawn(move || {
+            for Order { mut command, runtime, reply } in inbox {
+                let _context = runtime.enter();
+                // A caller that is gone drops the child, which kills it.
+                let _ = reply.send(command.spawn());
+            }
+        })
+        .expect("a thread can be started at program start");
+    orders
+});
+
+/// Starts `binary` with pipes, killed when dropped, without our environment, and out of reach of the
+/// terminal's Ctrl-C, so that a drain can finish its work.
+pub(crate) async fn spawn(binary: &Path) -> io::Result<Child> {
+    let mut command = Command::new(binary);
+    command
+        .env_clear()
+        // Each further arena of glibc's allocator reserves 64 MiB of the address space that is limited.
+        .env("MALLOC_ARENA_MAX", "2")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    let (reply, answer) = oneshot::channel();
+    SPAWNER
+        .send(Order { command, runtime: Handle::current(), reply })
+        .map_err(|_| io::Error::other("the spawner is gone"))?;
+    answer.await.map_err(|_| io::Error::other("the spawner is gone"))?
+}
