@@ -44,7 +44,7 @@ fetch_clips() {
   archive=$(find "$scratch" -name '*.whl' -o -name '*.tar.gz')
   case $archive in
     *.whl) python3 -m zipfile -e "$archive" "$scratch/unpacked" ;;
-    *) mkdir "$scratch/unpacked" && tar -xzf "$archive" -C "$scratch/unpacked" ;;
+    *) mkdir "$scratch/unpacked" && tar -xzf "$archive" --no-same-owner -C "$scratch/unpacked" ;;
   esac
   for pair; do mv "$scratch/unpacked/${pair%%=*}" "$clips/${pair##*=}"; done
   rm -rf "$scratch"
