@@ -1,1 +1,6 @@
 //! The worker: a pure agent, its driver, its HTTP client.
+//!
+//! The tree follows a lease: `agent` decides, `run` performs, `client` talks to the orchestrator, `scratch`
+//! keeps the files, and the media child (`millrace-media`, behind its launcher) computes. Never links a codec.
+
+pub mod agent;

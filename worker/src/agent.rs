@@ -1,0 +1,318 @@
+//! The agent: everything a worker decides. Pure: no I/O, no clock, no threads, no randomness but its seed.
+//!
+//! Owns the session, the polls, the leases in hand, their renewals, back-off and the drain. `run.rs` drives it
+//! in the real program, and the seeded simulation drives it unchanged. The driver's loop:
+//! [`Agent::handle`] an input, perform every [`Agent::poll_output`], sleep until [`Agent::wake_ms`] or the next
+//! input. Every input is safe in every state; time is what the driver says, and never runs back.
+
+mod limits;
+mod message;
+mod outbox;
+mod poll;
+mod session;
+mod task;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use millrace_proto::{
+    outcome::{Failure, FailureKind},
+    worker::Polled,
+};
+
+pub use limits::Limits;
+pub use message::{Call, Ending, Exit, Fault, Input, Job, Output};
+use outbox::Outbox;
+use poll::{Heard, Polling};
+use session::Sessions;
+use task::{Task, Then};
+
+/// What the agent is told at its start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Names this running program; a new one at every start.
+    pub instance: String,
+    /// Leases held at once, at most. At least 1.
+    pub slots: u32,
+    /// Randomness for the back-off.
+    pub seed: u64,
+    /// Waits and patience.
+    pub timing: Timing,
+    /// What a lease may ask.
+    pub limits: Limits,
+}
+
+/// How long the agent waits for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// The orchestrator may hold a poll for this long.
+    pub wait_ms: u64,
+    /// A call without an answer is taken for lost after this.
+    pub call_ms_max: u64,
+    /// Two polls that bring nothing are at least this far apart.
+    pub poll_gap_ms: u64,
+    /// The first retry comes after about this.
+    pub retry_ms_min: u64,
+    /// Retries are never further apart than this.
+    pub retry_ms_max: u64,
+    /// Transfers that fail for this long, one after the other, fail the lease.
+    pub transfer_patience_ms: u64,
+    /// How long leases may go on after [`Input::Drain`].
+    pub grace_ms: u64,
+    /// How long handing back what is left may take then.
+    pub farewell_ms: u64,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            wait_ms: 20_000,
+            call_ms_max: 10_000,
+            poll_gap_ms: 250,
+            retry_ms_min: 250,
+            retry_ms_max: 15_000,
+            transfer_patience_ms: 20_000,
+            grace_ms: 30_000,
+            farewell_ms: 5_000,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Drain {
+    release_ms: u64,
+    released: bool,
+    exit_ms: u64,
+}
+
+/// One worker's mind.
+pub struct Agent {
+    instance: String,
+    slots: u32,
+    limits: Limits,
+    out: Outbox,
+    session: Sessions,
+    polling: Polling,
+    tasks: BTreeMap<Job, Task>,
+    jobs: u64,
+    drain: Option<Drain>,
+    gone: bool,
+}
+
+impl Agent {
+    /// An agent that has not begun; the first [`Input::Wake`] starts it.
+    pub fn new(config: Config) -> Self {
+        Self {
+            instance: config.instance,
+            slots: config.slots.max(1),
+            limits: config.limits,
+            out: Outbox::new(config.timing, config.seed),
+            session: Sessions::new(),
+            polling: Polling::new(),
+            tasks: BTreeMap::new(),
+            jobs: 0,
+            drain: None,
+            gone: false,
+        }
+    }
+
+    /// The next thing to be done, in order; none when all was told.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop()
+    }
+
+    /// When to come back with [`Input::Wake`] if nothing else happens before; none: never.
+    pub fn wake_ms(&self) -> Option<u64> {
+        if self.gone {
+            return None;
+        }
+        let session = self.session.open();
+        let drain_ms = self.drain.map(|drain| if drain.released { drain.exit_ms } else { drain.release_ms });
+        let tasks_ms = self.tasks.values().map(|task| task.wake_ms(session.is_some())).min();
+        let polling_ms = self.polling.wake_ms(session, self.slots_free());
+        [self.session.wake_ms(), polling_ms, tasks_ms, drain_ms].into_iter().flatten().min()
+    }
+
+    /// Leases in hand.
+    pub fn leases_held(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Takes one input at `now_ms`, on any monotonic clock that starts where it likes.
+    pub fn handle(&mut self, input: Input, now_ms: u64) {
+        if self.gone {
+            return;
+        }
+        self.out.now_ms = self.out.now_ms.max(now_ms);
+        // What is overdue comes first: an answer that arrives after its call was given up is late.
+        self.advance();
+        self.take(input);
+        self.advance();
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            _ if self.gone => {}
+            Input::Wake => {}
+            Input::Challenged(call, answer) => {
+                if let Some(exit) = self.session.challenged(call, answer, &mut self.out) {
+                    self.exit(exit);
+                }
+            }
+            Input::Opened(call, answer) => match self.session.opened(call, answer, &mut self.out) {
+                Ok(true) => self.polling.announce(),
+                Ok(false) => {}
+                Err(exit) => self.exit(exit),
+            },
+            Input::Polled(call, answer) => self.polled(call, answer),
+            Input::Renewed(call, answer) => self.each(|task, out| task.renewed(call, answer.clone(), out)),
+            Input::Finished(call, answer) => self.each(|task, out| task.finished(call, answer.clone(), out)),
+            Input::Fetched(call, answer) => self.each(|task, out| task.fetched(call, answer.clone(), out)),
+            Input::Worked(call, answer) => self.each(|task, out| task.worked(call, answer.clone(), out)),
+            Input::Uploaded(call, answer) => self.each(|task, out| task.uploaded(call, answer.clone(), out)),
+            Input::Drain => self.start_drain(),
+        }
+    }
+
+    fn slots_free(&self) -> u32 {
+        if self.drain.is_some() { 0 } else { self.slots.saturating_sub(self.tasks.len() as u32) }
+    }
+
+    fn polled(&mut self, call: Call, answer: Result<Polled, Fault>) {
+        match self.polling.polled(call, answer, &mut self.out) {
+            Heard::Nothing => {}
+            Heard::Failed => self.farewell_failed(),
+            Heard::SessionLost(epoch) => self.session_lost(epoch),
+            Heard::Answer { polled, slots } => {
+                self.session.proven();
+                for lease in polled.revoked {
+                    self.each(|task, _| if task.lease().id == lease { task.revoked() } else { Then::Nothing });
+                }
+                let mut wanted = slots.min(self.slots.saturating_sub(self.tasks.len() as u32));
+                for lease in polled.leases {
+                    if wanted == 0 || self.tasks.values().any(|task| task.lease().id == lease.id) {
+                        self.out.push(Output::Ignored { lease: lease.id });
+                        continue;
+                    }
+                    wanted -= 1;
+                    self.jobs += 1;
+                    let job = Job(self.jobs);
+                    let refusal = self.limits.check(&lease).err();
+                    let task = Task::begin(job, lease, self.limits.work_ms_max, refusal, &mut self.out);
+                    self.tasks.insert(job, task);
+                }
+            }
+        }
+    }
+
+    /// Offers an event to every task; the one it is for acts on it.
+    fn each(&mut self, mut act: impl FnMut(&mut Task, &mut Outbox) -> Then) {
+        let mut lost = None;
+        let mut ended = Vec::new();
+        for (&job, task) in &mut self.tasks {
+            match act(task, &mut self.out) {
+                Then::Nothing => {}
+                Then::Proven => self.session.proven(),
+                Then::SessionLost(epoch) => lost = Some(epoch),
+                Then::End(ending) => ended.push((job, ending)),
+            }
+        }
+        for (job, ending) in ended {
+            if let Some(task) = self.tasks.remove(&job) {
+                task.end(ending, &mut self.out);
+            }
+        }
+        if let Some(epoch) = lost {
+            self.session_lost(epoch);
+        }
+    }
+
+    fn session_lost(&mut self, epoch: u64) {
+        if self.session.lost(epoch, &mut self.out) {
+            self.polling.abort(&mut self.out);
+        }
+    }
+
+    /// Does what is due, until nothing is.
+    fn advance(&mut self) {
+        if self.gone {
+            return;
+        }
+        self.session.advance(&mut self.out);
+        self.advance_drain();
+        if self.gone {
+            return;
+        }
+        let session = self.session.open().cloned();
+        self.each(|task, out| task.advance(session.as_ref(), out));
+        let slots_free = self.slots_free();
+        let held = || self.tasks.values().map(|task| task.lease().id.clone()).collect();
+        self.polling.advance(session.as_ref(), slots_free, &self.instance, held, &mut self.out);
+        self.leave_if_done();
+    }
+
+    fn start_drain(&mut self) {
+        let now_ms = self.out.now_ms;
+        match &mut self.drain {
+            Some(drain) if !drain.released => drain.release_ms = now_ms,
+            Some(_) => {}
+            None => {
+                let release_ms = self.out.after_ms(self.out.timing.grace_ms);
+                self.drain = Some(Drain { release_ms, released: false, exit_ms: u64::MAX });
+                // A lease may be on its way in the answer to the poll under way. Saying what is held tells
+                // the orchestrator to give it to somebody else.
+                self.polling.abort(&mut self.out);
+                self.polling.announce();
+            }
+        }
+    }
+
+    fn advance_drain(&mut self) {
+        let now_ms = self.out.now_ms;
+        let Some(drain) = &mut self.drain else { return };
+        if drain.released && drain.exit_ms <= now_ms {
+            self.exit(Exit::Drained);
+        } else if !drain.released && drain.release_ms <= now_ms {
+            drain.released = true;
+            drain.exit_ms = self.out.after_ms(self.out.timing.farewell_ms);
+            for task in self.tasks.values_mut().filter(|task| !task.is_finishing()) {
+                let message = "the worker is going away".into();
+                task.give_up(Failure { kind: FailureKind::Released, message }, &mut self.out);
+            }
+        }
+    }
+
+    /// With nothing in hand, one try to say goodbye is enough: the orchestrator may be away for long.
+    fn farewell_failed(&mut self) {
+        if self.drain.is_some() && self.tasks.is_empty() {
+            self.exit(Exit::Drained);
+        }
+    }
+
+    fn leave_if_done(&mut self) {
+        let Some(drain) = &mut self.drain else { return };
+        if self.gone || !self.tasks.is_empty() {
+            return;
+        }
+        if !drain.released {
+            drain.released = true;
+            drain.exit_ms = self.out.after_ms(self.out.timing.farewell_ms);
+        }
+        let can_say_it = self.polling.has_news() && self.session.open().is_some();
+        if !can_say_it {
+            self.exit(Exit::Drained);
+        }
+    }
+
+    fn exit(&mut self, exit: Exit) {
+        self.polling.abort(&mut self.out);
+        for (_, task) in std::mem::take(&mut self.tasks) {
+            task.end(Ending::Left, &mut self.out);
+        }
+        self.gone = true;
+        self.out.push(Output::Exit(exit));
+    }
+}

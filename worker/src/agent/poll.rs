@@ -1,0 +1,131 @@
+//! Polling: asking for as many leases as there are free slots, and saying what is held when that is news.
+
+use millrace_proto::{
+    LeaseId,
+    worker::{Poll, Polled},
+};
+
+use super::{
+    Call, Fault, Output,
+    outbox::{Backoff, Outbox},
+    session::Open,
+};
+
+#[derive(Debug)]
+enum State {
+    Idle { next_ms: u64 },
+    Asked { call: Call, epoch: u64, sent_ms: u64, until_ms: u64, slots: u32 },
+}
+
+#[derive(Debug)]
+pub(super) struct Polling {
+    state: State,
+    backoff: Backoff,
+    /// The orchestrator must hear what is held, even if no slot is free.
+    news: bool,
+}
+
+/// What an answer means.
+pub(super) enum Heard {
+    /// It answers nothing that is waited for.
+    Nothing,
+    /// Leases to start, as many as were asked for, and leases taken away.
+    Answer { polled: Polled, slots: u32 },
+    /// The session of this epoch has ended.
+    SessionLost(u64),
+    /// It did not work; it is tried again by itself.
+    Failed,
+}
+
+impl Polling {
+    pub(super) fn new() -> Self {
+        Self { state: State::Idle { next_ms: 0 }, backoff: Backoff::default(), news: false }
+    }
+
+    /// The orchestrator must hear what is held.
+    pub(super) fn announce(&mut self) {
+        self.news = true;
+    }
+
+    pub(super) fn has_news(&self) -> bool {
+        self.news
+    }
+
+    /// Takes back a poll under way, because what it says is no longer so.
+    pub(super) fn abort(&mut self, out: &mut Outbox) {
+        if let State::Asked { call, .. } = self.state {
+            out.abort(call);
+            self.state = State::Idle { next_ms: out.now_ms };
+        }
+    }
+
+    pub(super) fn wake_ms(&self, session: Option<&Open>, slots_free: u32) -> Option<u64> {
+        match self.state {
+            State::Asked { until_ms, .. } => Some(until_ms),
+            State::Idle { next_ms } if session.is_some() && (self.news || slots_free > 0) => Some(next_ms),
+            State::Idle { .. } => None,
+        }
+    }
+
+    /// Sends a poll if one is due. `held` is asked for only then.
+    pub(super) fn advance(
+        &mut self,
+        session: Option<&Open>,
+        slots_free: u32,
+        instance: &str,
+        held: impl FnOnce() -> Vec<LeaseId>,
+        out: &mut Outbox,
+    ) {
+        if let State::Asked { call, until_ms, .. } = self.state
+            && until_ms <= out.now_ms
+        {
+            out.abort(call);
+            self.state = State::Idle { next_ms: self.backoff.next_at_ms(out, None) };
+        }
+        let State::Idle { next_ms } = self.state else { return };
+        let Some(session) = session else { return };
+        if next_ms > out.now_ms || (slots_free == 0 && !self.news) {
+            return;
+        }
+        let wait_ms = if slots_free == 0 { 0 } else { out.timing.wait_ms };
+        let call = out.call();
+        self.state = State::Asked {
+            call,
+            epoch: session.epoch,
+            sent_ms: out.now_ms,
+            until_ms: out.after_ms(wait_ms.saturating_add(out.timing.call_ms_max)),
+            slots: slots_free,
+        };
+        out.push(Output::Poll {
+            call,
+            session: session.token.clone(),
+            poll: Poll { instance: instance.to_owned(), slots_free, held: held(), wait_ms },
+        });
+    }
+
+    pub(super) fn polled(&mut self, call: Call, answer: Result<Polled, Fault>, out: &mut Outbox) -> Heard {
+        let State::Asked { call: asked, epoch, sent_ms, slots, .. } = self.state else { return Heard::Nothing };
+        if asked != call {
+            return Heard::Nothing;
+        }
+        match answer {
+            Ok(polled) => {
+                self.backoff.reset();
+                self.news = false;
+                // An orchestrator that answers "nothing" at once must not be asked in a tight loop.
+                let pause_ms = if polled.leases.is_empty() { out.timing.poll_gap_ms } else { 0 };
+                self.state = State::Idle { next_ms: sent_ms.saturating_add(pause_ms) };
+                Heard::Answer { polled, slots }
+            }
+            Err(Fault::Unauthorized(_)) => {
+                self.state = State::Idle { next_ms: out.now_ms };
+                Heard::SessionLost(epoch)
+            }
+            Err(fault) => {
+                let retry_after_ms = if let Fault::Away { retry_after_ms, .. } = fault { retry_after_ms } else { None };
+                self.state = State::Idle { next_ms: self.backoff.next_at_ms(out, retry_after_ms) };
+                Heard::Failed
+            }
+        }
+    }
+}
