@@ -120,6 +120,8 @@ pub enum Inspection {
 pub struct Seen {
     /// FFmpeg's name of the codec: `h264`, `hevc`, `av1`, `vp9`, ...
     pub codec: String,
+    /// RFC 6381 codec string, made from the header's codec configuration; playlists say it.
+    pub codec_string: String,
     /// Ticks per second of `pts`.
     pub timescale: u32,
     /// Presentation times of all frames, ascending.
