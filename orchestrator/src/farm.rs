@@ -1,0 +1,303 @@
+//! The farm: gives tasks to workers, takes outcomes in, takes leases back.
+//!
+//! The store holds what is leased; here are only hints that may be lost: who is connected and who waits. The
+//! rules are in `task/`; this module drives them, for the HTTP handlers and the loops alike, and is handed the
+//! time. Nothing here looks at media.
+
+pub mod sessions;
+mod waiting;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use millrace_proto::{
+    Address, LeaseId, Sha256, TaskId,
+    outcome::Outcome,
+    task::{Input, Lease, Target, Work},
+    worker::Poll,
+};
+use tokio::sync::{Notify, oneshot};
+
+use crate::{
+    store::{self, Store, record::Segment},
+    task::{
+        Held, State, Task, assign,
+        machine::{self, Finish, Gone, Grant, Policy},
+    },
+    verify::settle,
+};
+use sessions::Session;
+use waiting::{Waiting, Waiter};
+
+/// Tasks looked at in one step.
+const STEP_TASKS: u32 = 256;
+
+/// A worker that was not heard for so long is not counted on, in milliseconds.
+pub const ONLINE_MS: u64 = 45_000;
+
+/// The farm.
+#[derive(Debug)]
+pub struct Farm {
+    store: Arc<dyn Store>,
+    policy: Policy,
+    waiting: Mutex<Waiting>,
+    online: Mutex<HashMap<Address, (millrace_proto::offer::Offer, u64)>>,
+    /// Woken when a task may be ready or a worker waits.
+    pub assign: Notify,
+    /// Woken when an outcome came in.
+    pub check: Notify,
+}
+
+/// A worker's place in the queue.
+#[derive(Debug)]
+pub struct Ticket {
+    /// Brings the leases. May bring none, when a newer poll took its place.
+    pub leases: oneshot::Receiver<Vec<Lease>>,
+    /// What the worker holds and should drop.
+    pub revoked: Vec<LeaseId>,
+    worker: Address,
+    instance: String,
+    number: u64,
+}
+
+/// Why a call on a lease was turned away.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// It is not open, or not this worker's, or the token is wrong: one answer for all.
+    #[error("the lease has ended")]
+    Gone,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+impl From<Gone> for Refused {
+    fn from(_: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+impl Farm {
+    /// A farm over `store`.
+    pub fn new(store: Arc<dyn Store>, policy: Policy) -> Self {
+        Self {
+            store,
+            policy,
+            waiting: Mutex::default(),
+            online: Mutex::default(),
+            assign: Notify::new(),
+            check: Notify::new(),
+        }
+    }
+
+    /// A worker was heard.
+    pub fn heard(&self, session: &Session, now_ms: u64) {
+        let mut online = self.online.lock().expect("no panic while held");
+        online.insert(session.address, (session.offer.clone(), now_ms));
+        online.retain(|_, (_, seen_ms)| now_ms.saturating_sub(*seen_ms) < ONLINE_MS);
+    }
+
+    /// Who was heard when.
+    pub fn heard_at(&self) -> Vec<(Address, u64)> {
+        let online = self.online.lock().expect("no panic while held");
+        online.iter().map(|(&address, &(_, seen_ms))| (address, seen_ms)).collect()
+    }
+
+    /// A worker asks for work: puts it in the queue. What the store says it holds and it does not know of was
+    /// lost on the way to it, and is taken back.
+    pub async fn poll(&self, session: &Session, poll: &Poll, now_ms: u64) -> store::Result<Ticket> {
+        self.heard(session, now_ms);
+        let worker = session.address;
+        let tasks = self.store.tasks_held(worker).await?;
+        let mine = |held: &Held| held.worker == worker && held.instance == poll.instance;
+        let mut open = Vec::new();
+        for task in tasks {
+            let lost = |held: &Held| mine(held) && !poll.held.contains(&held.id);
+            open.extend(task.leases().iter().filter(|held| mine(held) && !lost(held)).map(|held| held.id.clone()));
+            self.take_back(task, now_ms, lost).await?;
+        }
+        let revoked: Vec<LeaseId> = poll.held.iter().filter(|id| !open.contains(id)).cloned().collect();
+        let (reply, leases) = oneshot::channel();
+        let waiter = Waiter {
+            worker,
+            instance: poll.instance.clone(),
+            offer: session.offer.clone(),
+            slots_free: poll.slots_free,
+            held: u32::try_from(open.len()).unwrap_or(u32::MAX),
+            reply,
+        };
+        let number = self.waiting.lock().expect("no panic while held").add(waiter);
+        self.assign.notify_one();
+        Ok(Ticket { leases, revoked, worker, instance: poll.instance.clone(), number })
+    }
+
+    /// A worker's place in the queue ends; leases that were given to it meanwhile are returned.
+    pub fn leave(&self, mut ticket: Ticket) -> Vec<Lease> {
+        self.waiting.lock().expect("no panic while held").remove(ticket.number);
+        ticket.leases.try_recv().unwrap_or_default()
+    }
+
+    /// A worker went away while leases were on the way to it: they are given to others.
+    pub async fn undeliver(&self, leases: &[Lease], now_ms: u64) -> store::Result<()> {
+        for lease in leases {
+            let Some(task) = self.store.task(&lease.task).await? else { continue };
+            if let Some(back) = machine::undeliver(task, &lease.id, now_ms) {
+                self.store.swap_task(&back, &store::Settlement::default()).await?;
+            }
+        }
+        self.assign.notify_one();
+        Ok(())
+    }
+
+    /// Gives ready tasks to waiting workers. Returns how many.
+    pub async fn assign_once(&self, now_ms: u64) -> store::Result<usize> {
+        let seats = self.waiting.lock().expect("no panic while held").seats();
+        if seats.is_empty() {
+            return Ok(0);
+        }
+        let tasks = self.store.tasks_ready(now_ms, STEP_TASKS).await?;
+        let plain: Vec<assign::Seat> = seats.iter().map(|(_, seat)| seat.clone()).collect();
+        let online = self.online.lock().expect("no panic while held").clone();
+        let pairs = assign::pairs(&plain, &tasks, |task| others_online(&online, task));
+        let mut grants: HashMap<u64, Vec<Lease>> = HashMap::new();
+        for (seat, task) in pairs {
+            let number = seats[seat].0;
+            if let Some(lease) = self.lease(number, &tasks[task], now_ms).await? {
+                grants.entry(number).or_default().push(lease);
+            }
+        }
+        let count = grants.values().map(Vec::len).sum();
+        for (number, leases) in grants {
+            let waiter = self.waiting.lock().expect("no panic while held").remove(number);
+            let unsent = match waiter {
+                Some(waiter) => waiter.reply.send(leases).err(),
+                None => Some(leases),
+            };
+            if let Some(leases) = unsent {
+                self.undeliver(&leases, now_ms).await?;
+            }
+        }
+        Ok(count)
+    }
+
+    async fn lease(&self, number: u64, task: &Task, now_ms: u64) -> store::Result<Option<Lease>> {
+        let Some((worker, instance)) = self.waiting.lock().expect("no panic while held").who(number) else {
+            return Ok(None);
+        };
+        let Some(segment) = self.store.segment(&task.stream, task.seq).await? else { return Ok(None) };
+        let token = hex::encode(rand::random::<[u8; 16]>());
+        let id = lease_id(&task.id);
+        let grant = Grant { id: id.clone(), token_sha256: Sha256::of(token.as_bytes()), worker, instance };
+        let Some(leased) = machine::lease(task.clone(), grant, &self.policy, now_ms) else { return Ok(None) };
+        if !self.store.swap_task(&leased, &store::Settlement::default()).await? {
+            return Ok(None);
+        }
+        let work_ms_max = leased.leases().first().map_or(0, |held| held.work_ends_ms - now_ms);
+        Ok(Some(Lease {
+            token,
+            task: leased.id,
+            lease_ms: self.policy.lease_ms,
+            work_ms_max,
+            work: leased.work,
+            inputs: inputs(&id, &segment),
+            output_url: format!("/v1/worker/leases/{id}/output/{{output}}"),
+            id,
+        }))
+    }
+
+    /// The task that an open lease of this worker is for.
+    pub async fn open(&self, worker: Address, lease: &LeaseId, token: &str) -> Result<Task, Refused> {
+        let task = self.store.task(&task_of(lease).ok_or(Refused::Gone)?).await?.ok_or(Refused::Gone)?;
+        let held = task.leases().iter().find(|held| held.id == *lease);
+        if held.is_some_and(|held| held.worker == worker && token_fits(held, token)) { Ok(task) } else { Err(Refused::Gone) }
+    }
+
+    /// Puts off a lease's end; returns for how long.
+    pub async fn renew(&self, worker: Address, lease: &LeaseId, token: &str, now_ms: u64) -> Result<u64, Refused> {
+        loop {
+            let task = self.open(worker, lease, token).await?;
+            let renewed = machine::renew(task, lease, &self.policy, now_ms)?;
+            if self.store.swap_task(&renewed, &store::Settlement::default()).await? {
+                let end_ms = renewed.leases().iter().find(|held| held.id == *lease).map_or(now_ms, |held| held.expires_ms);
+                return Ok(end_ms.saturating_sub(now_ms));
+            }
+        }
+    }
+
+    /// Takes an outcome in. Returns whether it is used.
+    pub async fn finish(&self, worker: Address, lease: &LeaseId, token: &str, outcome: Outcome, now_ms: u64) -> Result<bool, Refused> {
+        loop {
+            let Some(id) = task_of(lease) else { return Ok(false) };
+            let Some(task) = self.store.task(&id).await? else { return Ok(false) };
+            let proven = match &task.state {
+                State::Leased { leases } => leases.iter().any(|held| held.id == *lease && held.worker == worker && token_fits(held, token)),
+                State::Checking { lease: held, .. } => held.worker == worker && token_fits(held, token),
+                State::Accepted { worker: done, .. } => *done == worker,
+                State::Waiting { .. } | State::Failed { .. } => false,
+            };
+            if !proven {
+                return Ok(false);
+            }
+            match machine::finish(task, lease, outcome.clone(), now_ms) {
+                Finish::Repeated => return Ok(true),
+                Finish::Gone => return Ok(false),
+                Finish::Taken(taken) => {
+                    if self.store.swap_task(&taken, &store::Settlement::default()).await? {
+                        self.check.notify_one();
+                        return Ok(true);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes back the leases that have run out. Returns how many tasks changed.
+    pub async fn expire_once(&self, now_ms: u64) -> store::Result<Vec<Task>> {
+        let mut changed = Vec::new();
+        for task in self.store.tasks_due(now_ms, STEP_TASKS).await? {
+            changed.extend(self.take_back(task, now_ms, |held| held.expires_ms <= now_ms).await?);
+        }
+        Ok(changed)
+    }
+
+    async fn take_back(&self, task: Task, now_ms: u64, lost: impl Fn(&Held) -> bool) -> store::Result<Option<Task>> {
+        let tries = task.attempts.len();
+        let Some(back) = machine::take_back(task, &self.policy, now_ms, lost) else { return Ok(None) };
+        if !self.store.swap_task(&back, &settle(&back, tries, Vec::new())).await? {
+            return Ok(None);
+        }
+        self.assign.notify_one();
+        Ok(Some(back))
+    }
+}
+
+/// Whether a worker that can do `task` and has not failed on it was heard lately.
+fn others_online(online: &HashMap<Address, (millrace_proto::offer::Offer, u64)>, task: &Task) -> bool {
+    let Work::Transcode(work) = &task.work;
+    let able = |offer: &millrace_proto::offer::Offer| work.renditions.iter().all(|target: &Target| offer.encodes(target.codec));
+    let struck = |worker: &Address| task.attempts.iter().any(|try_| try_.worker == *worker && try_.fault.is_strike());
+    online.iter().any(|(worker, (offer, _))| able(offer) && !struck(worker))
+}
+
+fn inputs(lease: &LeaseId, segment: &Segment) -> Vec<Input> {
+    let input = |name: &str, blob| Input { name: name.into(), url: format!("/v1/worker/leases/{lease}/input/{name}"), blob };
+    segment.video.iter().flat_map(|video| [input("init", video.init), input("segment", video.segment)]).collect()
+}
+
+/// A lease's name starts with its task's, so that the task is found without a further index.
+fn lease_id(task: &TaskId) -> LeaseId {
+    let text = format!("{task}-{}", hex::encode(rand::random::<[u8; 4]>()));
+    LeaseId::try_from(text).expect("task ids leave room for the suffix")
+}
+
+fn task_of(lease: &LeaseId) -> Option<TaskId> {
+    lease.as_str().rsplit_once('-').and_then(|(task, _)| task.parse().ok())
+}
+
+fn token_fits(held: &Held, token: &str) -> bool {
+    use subtle::ConstantTimeEq;
+    let (have, want) = (Sha256::of(token.as_bytes()).to_string(), held.token_sha256.to_string());
+    bool::from(have.as_bytes().ct_eq(want.as_bytes()))
+}

@@ -1,0 +1,178 @@
+//! The media store: immutable bytes, named by their stream and their hash.
+//!
+//! Sits on the `object_store` crate, so that files can become S3 later. Never decides what is kept.
+
+use std::{path::Path, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, TryStreamExt};
+use millrace_proto::{Sha256, StreamId, task::Blob};
+use object_store::{
+    GetOptions, GetResult, ObjectStore, ObjectStoreExt, WriteMultipart, local::LocalFileSystem, path::Path as Key,
+};
+use sha2::Digest;
+use tokio::io::AsyncWriteExt;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind}")]
+pub struct Error {
+    /// What callers look at.
+    pub kind: Kind,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// Kinds of error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Kind {
+    /// Nothing has this name.
+    #[error("no such media")]
+    Missing,
+    /// The disk is full.
+    #[error("no space left for media: free some, nothing is lost meanwhile")]
+    Full,
+    /// The bytes that came are not those announced.
+    #[error("the bytes do not have the announced hash or length")]
+    Mismatch,
+    /// More bytes came than allowed.
+    #[error("more than {0} bytes came")]
+    TooLarge(u64),
+    /// The sender stopped in the middle.
+    #[error("the upload broke off")]
+    BrokenOff,
+    /// Anything else.
+    #[error("the media store failed")]
+    Failed,
+}
+
+type Result<T> = std::result::Result<T, Error>;
+
+impl From<Kind> for Error {
+    fn from(kind: Kind) -> Self {
+        Self { kind, source: None }
+    }
+}
+
+impl From<object_store::Error> for Error {
+    fn from(source: object_store::Error) -> Self {
+        let kind = match &source {
+            object_store::Error::NotFound { .. } => Kind::Missing,
+            other if is_full(other) => Kind::Full,
+            _ => Kind::Failed,
+        };
+        Self { kind, source: Some(source.into()) }
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(source: std::io::Error) -> Self {
+        let kind = if is_full(&source) { Kind::Full } else { Kind::Failed };
+        Self { kind, source: Some(source.into()) }
+    }
+}
+
+fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<std::io::Error>())
+        .any(|error| {
+            matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+        })
+}
+
+/// Parts in which uploads are written: S3 takes none smaller than 5 MiB.
+const PART_BYTES: usize = 5 << 20;
+
+/// The media store.
+#[derive(Debug, Clone)]
+pub struct MediaStore(Arc<dyn ObjectStore>);
+
+impl MediaStore {
+    /// Keeps media in `folder`, made if absent.
+    pub fn local(folder: &Path) -> Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        // A segment is acknowledged once it is written: it must survive a power cut from then on.
+        Ok(Self(Arc::new(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true))))
+    }
+
+    fn key(stream: &StreamId, hash: Sha256) -> Key {
+        Key::from(format!("{stream}/{hash}"))
+    }
+
+    /// Stores `bytes`; durable when this returns.
+    pub async fn put(&self, stream: &StreamId, bytes: Bytes) -> Result<Blob> {
+        let blob = Blob::of(&bytes);
+        if !self.has(stream, blob).await? {
+            self.0.put(&Self::key(stream, blob.sha256), bytes.into()).await?;
+        }
+        Ok(blob)
+    }
+
+    /// Stores what arrives, if it is what `hash` says and no longer than `bytes_max`; durable when this returns.
+    pub async fn receive<E>(
+        &self,
+        stream: &StreamId,
+        hash: Sha256,
+        bytes_max: u64,
+        body: impl Stream<Item = std::result::Result<Bytes, E>>,
+    ) -> Result<Blob> {
+        let upload = self.0.put_multipart(&Self::key(stream, hash)).await?;
+        let mut write = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
+        let (mut digest, mut bytes) = (sha2::Sha256::new(), 0);
+        let mut body = std::pin::pin!(body);
+        let outcome = loop {
+            match body.next().await {
+                None if Sha256::from_digest(digest.clone().finalize().into()) == hash => break Ok(()),
+                None => break Err(Kind::Mismatch),
+                Some(Err(_)) => break Err(Kind::BrokenOff),
+                Some(Ok(chunk)) => {
+                    bytes += chunk.len() as u64;
+                    if bytes > bytes_max {
+                        break Err(Kind::TooLarge(bytes_max));
+                    }
+                    digest.update(&chunk);
+                    if let Err(error) = write.wait_for_capacity(2).await {
+                        return Err(error.into());
+                    }
+                    write.put(chunk);
+                }
+            }
+        };
+        if let Err(kind) = outcome {
+            write.abort().await?;
+            return Err(kind.into());
+        }
+        write.finish().await?;
+        Ok(Blob { sha256: hash, bytes })
+    }
+
+    /// Whether these bytes are here, in full.
+    pub async fn has(&self, stream: &StreamId, blob: Blob) -> Result<bool> {
+        match self.0.head(&Self::key(stream, blob.sha256)).await {
+            Ok(meta) => Ok(meta.size == blob.bytes),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reads, as `options` say.
+    pub async fn get(&self, stream: &StreamId, hash: Sha256, options: GetOptions) -> Result<GetResult> {
+        Ok(self.0.get_opts(&Self::key(stream, hash), options).await?)
+    }
+
+    /// Copies a blob into a file, for the media child.
+    pub async fn copy_out(&self, stream: &StreamId, hash: Sha256, file: &Path) -> Result<()> {
+        let mut bytes = self.get(stream, hash, GetOptions::default()).await?.into_stream();
+        let mut file = tokio::fs::File::create(file).await?;
+        while let Some(chunk) = bytes.try_next().await? {
+            file.write_all(&chunk).await?;
+        }
+        Ok(file.flush().await?)
+    }
+
+    /// Removes all media of a stream.
+    pub async fn delete_stream(&self, stream: &StreamId) -> Result<()> {
+        let keys = self.0.list(Some(&Key::from(stream.as_str()))).map_ok(|meta| meta.location).boxed();
+        self.0.delete_stream(keys).try_for_each(|_| async { Ok(()) }).await?;
+        Ok(())
+    }
+}

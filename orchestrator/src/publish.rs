@@ -1,0 +1,107 @@
+//! Publishing: lists what is settled, in order, and tells players of it.
+//!
+//! A segment is listed when it and all before it are settled: as media in every rendition at once, or as a gap.
+//! The decisions here are pure; [`advance`] writes them. Playlists are made on request from what is listed.
+
+pub mod hls;
+
+use std::sync::Arc;
+
+use millrace_proto::{StreamId, api::StreamState};
+
+use crate::store::{
+    self, Listing, Move, Store,
+    record::{Media, Segment, SegmentState, Stream, Variant},
+};
+
+/// Segments looked at in one step.
+const STEP_SEGMENTS: u32 = 64;
+
+/// What a step of publishing did.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Advanced {
+    /// The segments that are listed now and were not before.
+    pub listed: Vec<Segment>,
+    /// The stream is complete now.
+    pub ended: bool,
+}
+
+/// Lists all of a stream that can be listed. Safe to repeat, and to run twice at once.
+pub async fn advance(store: &Arc<dyn Store>, id: &StreamId, now_ms: u64) -> store::Result<Advanced> {
+    let mut advanced = Advanced::default();
+    loop {
+        let Some(stream) = store.stream(id).await? else { return Ok(advanced) };
+        let mut segments = store.segments(id, stream.listed_seq, STEP_SEGMENTS).await?;
+        let settled = segments.iter().take_while(|segment| segment.state != SegmentState::Pending).count();
+        segments.truncate(settled);
+        if segments.is_empty() {
+            if stream.state == StreamState::Finishing && stream.listed_seq == stream.next_seq {
+                let step = Move {
+                    from: &[StreamState::Finishing],
+                    to: StreamState::Ended,
+                    reason: None,
+                    grace_ends_ms: 0,
+                    now_ms,
+                };
+                advanced.ended = store.move_stream(id, &step).await?;
+            }
+            return Ok(advanced);
+        }
+        let to = stream.listed_seq + segments.len() as u64;
+        if store.list_segments(id, stream.listed_seq, to, &list(&stream, &segments)).await? {
+            advanced.listed.extend(segments);
+        }
+    }
+}
+
+/// What is to be said of `stream` once `segments` are listed too.
+pub fn list(stream: &Stream, segments: &[Segment]) -> Listing {
+    let mut listing = Listing {
+        target_duration_s: stream.target_duration_s.max(stream.profile.segment_ms.div_ceil(1_000)),
+        variants: stream.variants.clone(),
+        failed: 0,
+    };
+    for segment in segments {
+        listing.target_duration_s = listing.target_duration_s.max(rounded_s(segment.duration_ns));
+        if segment.state != SegmentState::Ready {
+            listing.failed += 1;
+        }
+        for media in published(stream, segment) {
+            count(&mut listing.variants, media);
+        }
+    }
+    listing
+}
+
+/// What of a segment is published: its accepted renditions, its audio, and the source's video where wanted.
+pub fn published<'a>(stream: &Stream, segment: &'a Segment) -> impl Iterator<Item = &'a Media> {
+    let source = if stream.profile.passthrough { segment.video.as_ref() } else { None };
+    segment.renditions.iter().chain(source).chain(segment.audio.as_ref())
+}
+
+fn count(variants: &mut Vec<Variant>, media: &Media) {
+    let at = variants.iter().position(|variant| variant.name == media.name).unwrap_or_else(|| {
+        variants.push(Variant { name: media.name.clone(), ..Variant::default() });
+        variants.len() - 1
+    });
+    let variant = &mut variants[at];
+    variant.codec.clone_from(&media.codec);
+    (variant.width, variant.height, variant.channels) = (media.width, media.height, media.channels);
+    variant.frames += u64::from(media.frames);
+    variant.bytes += media.segment.bytes;
+    variant.duration_ns += media.duration_ns;
+    // A last segment of a few frames says nothing of the bitrate: Apple's validator leaves such out, too.
+    if media.duration_ns >= 500_000_000 || variant.bitrate_bps_peak == 0 {
+        variant.bitrate_bps_peak = variant.bitrate_bps_peak.max(bps(media.segment.bytes, media.duration_ns));
+    }
+}
+
+fn bps(bytes: u64, duration_ns: u64) -> u64 {
+    let bits = u128::from(bytes) * 8 * 1_000_000_000;
+    u64::try_from(bits / u128::from(duration_ns.max(1))).unwrap_or(u64::MAX)
+}
+
+/// Nearest whole second, as RFC 8216bis 4.4.3.1 rounds `EXTINF` for `EXT-X-TARGETDURATION`.
+fn rounded_s(duration_ns: u64) -> u32 {
+    u32::try_from((duration_ns + 500_000_000) / 1_000_000_000).unwrap_or(u32::MAX)
+}

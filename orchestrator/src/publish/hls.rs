@@ -1,0 +1,143 @@
+//! HLS playlists as text (RFC 8216bis). Pure: the same records give the same bytes.
+
+use std::fmt::Write;
+
+use millrace_proto::api::StreamState;
+
+use super::bps;
+use crate::store::record::{Media, Segment, SegmentState, Stream, Variant};
+
+/// The name of the audio rendition in URLs.
+pub const AUDIO: &str = "audio";
+
+/// Which segments a playlist covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Span {
+    /// The newest ones, sliding.
+    Window,
+    /// From the first on, growing until the stream ends.
+    Event,
+    /// All of an ended stream.
+    Vod,
+}
+
+/// The multivariant playlist. `playlist` is the name of the media playlists that it names, in each rendition's
+/// folder. `None` until something with video is listed.
+pub fn multivariant(stream: &Stream, playlist: &str) -> Option<String> {
+    let audio = stream.variants.iter().find(|variant| variant.name == AUDIO);
+    let mut videos: Vec<&Variant> = stream.variants.iter().filter(|variant| variant.name != AUDIO).collect();
+    if videos.is_empty() {
+        return None;
+    }
+    // The smallest first: players start with the first and climb.
+    videos.sort_by_key(|variant| (variant.height * variant.width, variant.bitrate_bps_peak));
+    let mut text = String::from("#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-INDEPENDENT-SEGMENTS\n");
+    if let Some(audio) = audio {
+        let _ = writeln!(
+            text,
+            "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"Audio\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"{}\",\
+             URI=\"{AUDIO}/{playlist}\"",
+            audio.channels
+        );
+    }
+    for video in videos {
+        let peak = video.bitrate_bps_peak + audio.map_or(0, |audio| audio.bitrate_bps_peak);
+        let average = average_bps(video) + audio.map_or(0, average_bps);
+        let _ = write!(text, "#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={}", average.min(peak));
+        let _ = write!(text, ",CODECS=\"{}", video.codec);
+        if let Some(audio) = audio {
+            let _ = write!(text, ",{}", audio.codec);
+        }
+        let _ = write!(text, "\",RESOLUTION={}x{}", video.width, video.height);
+        let frame_rate = video.frames as f64 * 1e9 / video.duration_ns.max(1) as f64;
+        let _ = write!(text, ",FRAME-RATE={frame_rate:.3}");
+        if audio.is_some() {
+            text.push_str(",AUDIO=\"audio\"");
+        }
+        let _ = writeln!(text, "\n{}/{playlist}", video.name);
+    }
+    Some(text)
+}
+
+fn average_bps(variant: &Variant) -> u64 {
+    bps(variant.bytes, variant.duration_ns)
+}
+
+/// The media playlist of rendition `name` over `segments`, which are listed, in order and without holes.
+pub fn media(stream: &Stream, name: &str, segments: &[Segment], span: Span) -> String {
+    let mut text = String::from("#EXTM3U\n#EXT-X-VERSION:8\n");
+    let _ = writeln!(text, "#EXT-X-TARGETDURATION:{}", stream.target_duration_s);
+    let first = segments.first();
+    let _ = writeln!(text, "#EXT-X-MEDIA-SEQUENCE:{}", first.map_or(0, |segment| segment.seq));
+    if let Some(number) = first.map(|segment| segment.discontinuity).filter(|&number| number > 0) {
+        let _ = writeln!(text, "#EXT-X-DISCONTINUITY-SEQUENCE:{number}");
+    }
+    let ended = stream.state == StreamState::Ended;
+    match span {
+        Span::Window => {}
+        Span::Event if !ended => text.push_str("#EXT-X-PLAYLIST-TYPE:EVENT\n"),
+        Span::Event | Span::Vod => text.push_str("#EXT-X-PLAYLIST-TYPE:VOD\n"),
+    }
+    let mut map = None;
+    let mut discontinuity = first.map(|segment| segment.discontinuity);
+    for segment in segments {
+        let fresh = discontinuity != Some(segment.discontinuity);
+        if fresh {
+            text.push_str("#EXT-X-DISCONTINUITY\n");
+            discontinuity = Some(segment.discontinuity);
+        }
+        let media = find(segment, name);
+        if let Some(media) = media
+            && map != Some(media.init.sha256)
+        {
+            let _ = writeln!(text, "#EXT-X-MAP:URI=\"init-{}.mp4\"", media.init.sha256);
+            map = Some(media.init.sha256);
+        }
+        if let Some(wall_ms) = segment.wall_ms {
+            let _ = writeln!(text, "#EXT-X-PROGRAM-DATE-TIME:{}", rfc3339(wall_ms));
+        }
+        if media.is_none() {
+            text.push_str("#EXT-X-GAP\n");
+        }
+        // The length on the timeline, the same in every rendition: they stay aligned over any number of
+        // segments. The last segment of a run may be shorter in one of its tracks.
+        let duration_ns = segment.duration_ns;
+        let _ = writeln!(text, "#EXTINF:{:.6},\n{}.m4s", duration_ns as f64 / 1e9, segment.seq);
+    }
+    if ended {
+        text.push_str("#EXT-X-ENDLIST\n");
+    }
+    text
+}
+
+/// What rendition `name` has of a segment; `None` is a gap.
+pub fn find<'a>(segment: &'a Segment, name: &str) -> Option<&'a Media> {
+    if name == AUDIO {
+        // Audio is done at ingest; it is there even where the video was given up.
+        return segment.audio.as_ref();
+    }
+    if segment.state != SegmentState::Ready {
+        return None;
+    }
+    segment.renditions.iter().chain(segment.video.as_ref()).find(|media| media.name == name)
+}
+
+/// Unix milliseconds as RFC 3339 in UTC, by the civil-from-days algorithm of Howard Hinnant's
+/// "chrono-Compatible Low-Level Date Algorithms".
+fn rfc3339(unix_ms: u64) -> String {
+    let (days, ms) = (unix_ms / 86_400_000, unix_ms % 86_400_000);
+    let z = days + 719_468;
+    let (era, day_of_era) = (z / 146_097, z % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1_000)
+}
+
+#[cfg(test)]
+#[path = "hls/tests.rs"]
+mod tests;

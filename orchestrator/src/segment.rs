@@ -1,0 +1,127 @@
+//! Segmenting: cuts a stream's samples at keyframes and puts them on the stream's timeline. Pure.
+//!
+//! Takes [`Event`]s, gives [`Cut`]s. Never writes a byte and never looks at a clock; `ingest/intake.rs` drives it.
+//! A cut is final: its video ends where the next keyframe starts, its audio is complete up to there.
+
+mod run;
+
+use std::sync::Arc;
+
+use millrace_cmaf::{Sample, Track};
+
+use crate::{ingest::event::Event, store::record::Tail};
+
+use run::Run;
+
+/// Where to cut, and what is too much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Cut at the first keyframe at or after this length.
+    pub segment_ms: u32,
+    /// Longest time without a keyframe.
+    pub segment_ms_max: u32,
+    /// Most bytes without a cut.
+    pub segment_bytes_max: u64,
+    /// How far audio may trail behind video before a cut goes on without it.
+    pub audio_lag_ms_max: u32,
+}
+
+/// Why a stream can't be segmented.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A source without video.
+    #[error("the source has no video track: send one (streams of audio alone are not supported yet)")]
+    NoVideo,
+    /// Samples before any track.
+    #[error("media came before its codec header: restart the publisher")]
+    NoTracks,
+    /// Too long without a keyframe.
+    #[error("no keyframe for {0} s: set the encoder's keyframe interval to 2 s")]
+    NoKeyframe(u32),
+    /// Too many bytes without a keyframe.
+    #[error("more than {0} bytes between two keyframes: lower the bitrate or the keyframe interval")]
+    TooLarge(u64),
+}
+
+/// One segment's samples, on the stream's timeline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cut {
+    /// Its run of segments with the same tracks.
+    pub discontinuity: u32,
+    /// Start on the stream's timeline.
+    pub start_ns: u64,
+    /// Duration on the stream's timeline.
+    pub duration_ns: u64,
+    /// Start relative to the first segment of its discontinuity.
+    pub run_ns: u64,
+    /// The video; never empty.
+    pub video: Part,
+    /// The audio, if any came.
+    pub audio: Option<Part>,
+}
+
+/// One track's samples of a segment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Part {
+    /// What a decoder needs to know.
+    pub track: Arc<Track>,
+    /// In decode order, presentation times on the stream's timeline and without duplicates.
+    pub samples: Vec<Sample>,
+    /// Where the last sample ends, in the track's timescale.
+    pub end: i64,
+}
+
+/// The state of segmenting one stream.
+#[derive(Debug)]
+pub struct Segmenter {
+    limits: Limits,
+    tail: Option<Tail>,
+    run: Option<Run>,
+}
+
+impl Segmenter {
+    /// Starts or goes on where `tail` ended.
+    pub fn new(limits: Limits, tail: Option<Tail>) -> Self {
+        Self { limits, tail, run: None }
+    }
+
+    /// Takes the next event; gives the segments that it completes.
+    pub fn push(&mut self, event: Event) -> Result<Vec<Cut>, Error> {
+        match event {
+            Event::Tracks { video, audio } => {
+                let cuts = self.finish();
+                self.run = Some(Run::new(video.ok_or(Error::NoVideo)?, audio));
+                Ok(cuts)
+            }
+            Event::Video(sample) => {
+                self.run.as_mut().ok_or(Error::NoTracks)?.video(sample, &self.limits)?;
+                Ok(self.take(false))
+            }
+            Event::Audio(sample) => {
+                self.run.as_mut().ok_or(Error::NoTracks)?.audio(sample, &self.limits)?;
+                Ok(self.take(false))
+            }
+            Event::End => Ok(self.finish()),
+        }
+    }
+
+    /// Ends the run of segments: whatever is there becomes the last one.
+    pub fn finish(&mut self) -> Vec<Cut> {
+        let cuts = self.take(true);
+        self.run = None;
+        cuts
+    }
+
+    fn take(&mut self, all: bool) -> Vec<Cut> {
+        let Some(run) = &mut self.run else { return Vec::new() };
+        let mut cuts = Vec::new();
+        while let Some(cut) = run.take(all, self.tail, &self.limits) {
+            self.tail = Some(Tail { discontinuity: cut.discontinuity, end_ns: cut.start_ns + cut.duration_ns });
+            cuts.push(cut);
+        }
+        cuts
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! The store: the truth about streams, segments, tasks and workers, behind one contract.
+//!
+//! Each method is one domain verb and one transaction. Nothing here decides anything: callers bring the new
+//! state, the store writes it if what it was made from still stands. SQLite is the embedded implementation;
+//! the contract says nothing that PostgreSQL could not do, and `store/suite.rs` runs on every implementation.
+
+pub mod record;
+pub mod sqlite;
+#[cfg(test)]
+mod suite;
+
+use async_trait::async_trait;
+use millrace_proto::{Address, StreamId, TaskId, api::StreamState, offer::Offer};
+
+use crate::task::Task;
+use record::{Media, Segment, SegmentState, Stream, Variant, Worker};
+
+/// What went wrong, and whether to try again.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind}: {source}")]
+pub struct Error {
+    /// What callers look at.
+    pub kind: Kind,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// Kinds of error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Kind {
+    /// No space or no answer now; the same call may succeed later.
+    #[error("the store is unavailable")]
+    Unavailable,
+    /// The store holds something that this program can't read.
+    #[error("the store is damaged or of another version")]
+    Damaged,
+}
+
+impl Error {
+    pub(crate) fn new(kind: Kind, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { kind, source: source.into() }
+    }
+}
+
+/// What store calls return.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What became of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    /// It is durable now.
+    Done,
+    /// A segment of this number was durable before; nothing was written.
+    Repeated,
+    /// It is not the stream's next segment, or the stream is gone; nothing was written.
+    Stale,
+}
+
+/// What changes a stream's state, and what for.
+#[derive(Debug, Clone)]
+pub struct Move<'a> {
+    /// The states that it may be in; otherwise nothing is written.
+    pub from: &'a [StreamState],
+    /// The state that it gets.
+    pub to: StreamState,
+    /// Why, for `Failed`.
+    pub reason: Option<String>,
+    /// For `Interrupted`: when it is given up.
+    pub grace_ends_ms: u64,
+    /// Unix time.
+    pub now_ms: u64,
+}
+
+/// A task's result, written together with the task.
+#[derive(Debug, Clone, Default)]
+pub struct Settlement {
+    /// The segment's new state, if this task was its last open one.
+    pub segment: Option<(SegmentState, Vec<Media>)>,
+    /// Whose count of accepted outcomes goes up.
+    pub accepted: Option<Address>,
+    /// Whose count of failures goes up.
+    pub failed: Vec<Address>,
+}
+
+/// The contract.
+#[async_trait]
+pub trait Store: std::fmt::Debug + Send + Sync + 'static {
+    /// Writes a new stream. False if its id is taken.
+    async fn create_stream(&self, stream: &Stream) -> Result<bool>;
+    /// One stream.
+    async fn stream(&self, id: &StreamId) -> Result<Option<Stream>>;
+    /// Streams, newest first, after the given one, at most `limit`.
+    async fn streams(&self, after: Option<&StreamId>, limit: u32) -> Result<Vec<Stream>>;
+    /// All streams in one of these states.
+    async fn streams_in(&self, states: &[StreamState]) -> Result<Vec<Stream>>;
+    /// Changes a stream's state. False if it is in none of `from`, or gone.
+    async fn move_stream(&self, id: &StreamId, step: &Move<'_>) -> Result<bool>;
+    /// Says how much of the upload is durable. False if the stream takes no upload now.
+    async fn note_upload(&self, id: &StreamId, bytes: u64, total: Option<u64>) -> Result<bool>;
+    /// Fixes the rungs that a stream's ladder gets, if they are not fixed yet.
+    async fn fix_rungs(&self, id: &StreamId, rungs: &[String]) -> Result<()>;
+    /// Removes a stream with its segments and tasks. False if it was gone.
+    async fn delete_stream(&self, id: &StreamId) -> Result<bool>;
+
+    /// Writes a segment and its tasks, and moves the stream's tail.
+    async fn commit_segment(&self, segment: &Segment, tasks: &[Task]) -> Result<Commit>;
+    /// A stream's segments from `from` on, at most `limit`, in order.
+    async fn segments(&self, stream: &StreamId, from: u64, limit: u32) -> Result<Vec<Segment>>;
+    /// One segment.
+    async fn segment(&self, stream: &StreamId, seq: u64) -> Result<Option<Segment>>;
+    /// Lists a stream's segments from `from` to below `to`. False if its `listed_seq` is not `from`.
+    async fn list_segments(&self, stream: &StreamId, from: u64, to: u64, listing: &Listing) -> Result<bool>;
+
+    /// One task.
+    async fn task(&self, id: &TaskId) -> Result<Option<Task>>;
+    /// Tasks that may be leased at `now_ms`: those that viewers wait for first, then the oldest.
+    async fn tasks_ready(&self, now_ms: u64, limit: u32) -> Result<Vec<Task>>;
+    /// Tasks with a lease that has run out at `now_ms`.
+    async fn tasks_due(&self, now_ms: u64, limit: u32) -> Result<Vec<Task>>;
+    /// Tasks with an outcome to check, the oldest first.
+    async fn tasks_checking(&self, limit: u32) -> Result<Vec<Task>>;
+    /// Tasks that a worker holds leases of.
+    async fn tasks_held(&self, worker: Address) -> Result<Vec<Task>>;
+    /// Open tasks of a stream: waiting, leased or being checked.
+    async fn tasks_open(&self, stream: &StreamId) -> Result<u64>;
+    /// Writes a task over the version that it was made from (`task.version - 1`), with what follows from it.
+    /// False if another change came first, or the task is gone.
+    async fn swap_task(&self, task: &Task, settlement: &Settlement) -> Result<bool>;
+
+    /// Says that a worker is here, with what it can do.
+    async fn greet_worker(&self, address: Address, offer: &Offer, now_ms: u64) -> Result<()>;
+    /// Says that workers were heard.
+    async fn hear_workers(&self, heard: &[(Address, u64)]) -> Result<()>;
+    /// All workers, lately heard first, at most `limit`.
+    async fn workers(&self, limit: u32) -> Result<Vec<Worker>>;
+
+    /// Whether a write would succeed now.
+    async fn ready(&self) -> Result<()>;
+}
+
+/// What listing segments changes of their stream.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    /// `EXT-X-TARGETDURATION` from now on.
+    pub target_duration_s: u32,
+    /// The renditions' numbers from now on.
+    pub variants: Vec<Variant>,
+    /// Gaps among the newly listed segments.
+    pub failed: u64,
+}

@@ -1,0 +1,167 @@
+//! Records: what the store keeps, one struct a noun. Plain data; the rules are in the modules that change it.
+
+use millrace_proto::{
+    Address, Sha256, StreamId,
+    api::{Source, StreamState},
+    offer::Offer,
+    profile::Profile,
+    task::Blob,
+};
+use serde::{Deserialize, Serialize};
+
+/// One live broadcast or one recorded asset.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stream {
+    /// Its id.
+    pub id: StreamId,
+    /// For people.
+    pub name: String,
+    /// Where its video comes from.
+    pub source: Source,
+    /// What is wanted.
+    pub profile: Profile,
+    /// Shown on the page at `/`.
+    pub listed: bool,
+    /// When it was made, Unix time.
+    pub created_ms: u64,
+    /// Hash of the stream key's secret; live streams alone have one.
+    pub key_sha256: Option<Sha256>,
+    /// How far it is.
+    pub state: StreamState,
+    /// Since when.
+    pub state_since_ms: u64,
+    /// Why it failed.
+    pub reason: Option<String>,
+    /// When an interrupted stream is given up, Unix time; 0 when it is not interrupted.
+    pub grace_ends_ms: u64,
+    /// Segments committed: the next one's sequence number.
+    pub next_seq: u64,
+    /// Segments settled from the first one on: all below are in the playlists, as media or as a gap.
+    pub listed_seq: u64,
+    /// Of these: gaps.
+    pub failed_segments: u64,
+    /// What the timeline of the next discontinuity starts from; absent before the first segment.
+    pub tail: Option<Tail>,
+    /// The rungs of its ladder that are made, fixed by the first segment.
+    pub rungs: Vec<String>,
+    /// `EXT-X-TARGETDURATION`, fixed when the first segment is listed unless a longer one comes; 0 before.
+    pub target_duration_s: u32,
+    /// What the multivariant playlist says of each rendition, over all listed segments.
+    pub variants: Vec<Variant>,
+    /// Bytes of the upload that are durable.
+    pub source_bytes: u64,
+    /// Bytes that the upload will have.
+    pub source_bytes_total: Option<u64>,
+}
+
+/// Where a stream's timeline ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tail {
+    /// Number of the last segment's discontinuity.
+    pub discontinuity: u32,
+    /// End of the last segment on the timeline.
+    pub end_ns: u64,
+}
+
+/// One rendition of a stream, in numbers, over all its listed segments.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Variant {
+    /// The rung's name, `source` or `audio`.
+    pub name: String,
+    /// RFC 6381 codec string of the newest segment.
+    pub codec: String,
+    /// Picture width of the newest segment; 0 for audio.
+    pub width: u32,
+    /// Picture height; 0 for audio.
+    pub height: u32,
+    /// Audio channels; 0 for video.
+    pub channels: u16,
+    /// Frames or audio packets.
+    pub frames: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Duration.
+    pub duration_ns: u64,
+    /// Highest bitrate of a segment, bits per second.
+    pub bitrate_bps_peak: u64,
+}
+
+/// One keyframe-aligned run of source samples.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Segment {
+    /// Its stream.
+    pub stream: StreamId,
+    /// Its place in the stream, from 0.
+    pub seq: u64,
+    /// The run of segments with the same tracks that it belongs to.
+    pub discontinuity: u32,
+    /// Start on the stream's timeline.
+    pub start_ns: u64,
+    /// Duration on the stream's timeline.
+    pub duration_ns: u64,
+    /// Wall-clock time of its start, for live streams.
+    pub wall_ms: Option<u64>,
+    /// When its last sample arrived, Unix time.
+    pub arrived_ms: u64,
+    /// The source's video.
+    pub video: Option<Media>,
+    /// The audio, done once at ingest.
+    pub audio: Option<Media>,
+    /// How far it is.
+    pub state: SegmentState,
+    /// What was accepted for it.
+    pub renditions: Vec<Media>,
+}
+
+/// How far a segment is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum SegmentState {
+    /// Tasks are open.
+    Pending,
+    /// All is there.
+    Ready,
+    /// Given up; a gap.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// One track of one segment as stored: CMAF header and media segment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Media {
+    /// The rung's name, `source` or `audio`.
+    pub name: String,
+    /// CMAF header.
+    pub init: Blob,
+    /// CMAF media segment.
+    pub segment: Blob,
+    /// RFC 6381 codec string.
+    pub codec: String,
+    /// Frames or audio packets.
+    pub frames: u32,
+    /// Upright picture in square pixels; 0 for audio.
+    pub width: u32,
+    /// Upright picture in square pixels; 0 for audio.
+    pub height: u32,
+    /// Audio channels; 0 for video.
+    pub channels: u16,
+    /// Duration on the stream's timeline.
+    pub duration_ns: u64,
+}
+
+/// A worker that has been here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Worker {
+    /// Its key's address.
+    pub address: Address,
+    /// What it last said it can do.
+    pub offer: Offer,
+    /// When it was last heard, Unix time.
+    pub seen_ms: u64,
+    /// Outcomes accepted.
+    pub accepted: u64,
+    /// Outcomes refused or failed, and leases run out.
+    pub failed: u64,
+}

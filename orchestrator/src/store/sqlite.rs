@@ -1,0 +1,204 @@
+//! The embedded store: one SQLite file.
+//!
+//! One connection writes, so that a change never waits for another one's lock inside a transaction; a few read.
+//! `synchronous = FULL`: what was committed survives a power cut.
+
+mod segments;
+mod streams;
+mod tasks;
+mod workers;
+
+use std::{path::Path, str::FromStr, time::Duration};
+
+use async_trait::async_trait;
+use millrace_proto::{Address, StreamId, TaskId, api::StreamState, offer::Offer};
+use serde::{Serialize, de::DeserializeOwned};
+use sqlx::{
+    Sqlite, SqlitePool, Transaction,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use super::{
+    Commit, Error, Kind, Listing, Move, Result, Settlement, Store,
+    record::{Segment, Stream, Worker},
+};
+use crate::task::Task;
+
+/// Bumped with every change of the schema; a file of another version is refused rather than misread.
+const SCHEMA_VERSION: i64 = 1;
+
+const READERS: u32 = 4;
+
+/// The embedded store.
+#[derive(Debug, Clone)]
+pub struct SqliteStore {
+    writer: SqlitePool,
+    reader: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens the file, made if absent.
+    pub async fn open(path: &Path) -> Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(10));
+        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+        let store = Self { reader: SqlitePoolOptions::new().max_connections(READERS).connect_with(options).await?, writer };
+        store.prepare().await?;
+        Ok(store)
+    }
+
+    /// A store that lives as long as this value; for the simulation.
+    pub async fn in_memory() -> Result<Self> {
+        let options = SqliteConnectOptions::from_str("sqlite::memory:")?;
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options)
+            .await?;
+        let store = Self { writer: pool.clone(), reader: pool };
+        store.prepare().await?;
+        Ok(store)
+    }
+
+    async fn prepare(&self) -> Result<()> {
+        let mut tx = self.write().await?;
+        let (version,): (i64,) = sqlx::query_as("PRAGMA user_version").fetch_one(&mut *tx).await?;
+        match version {
+            SCHEMA_VERSION => {}
+            0 => {
+                sqlx::raw_sql(include_str!("sqlite/schema.sql")).execute(&mut *tx).await?;
+            }
+            other => {
+                let text = format!("its schema has version {other}, this program knows {SCHEMA_VERSION}");
+                return Err(Error::new(Kind::Damaged, text));
+            }
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    async fn write(&self) -> Result<Transaction<'static, Sqlite>> {
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(source: sqlx::Error) -> Self {
+        let kind = match source {
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => Kind::Damaged,
+            _ => Kind::Unavailable,
+        };
+        Self::new(kind, source)
+    }
+}
+
+fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("records have text keys and finite numbers")
+}
+
+fn from_json<T: DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|source| Error::new(Kind::Damaged, source))
+}
+
+/// The text of an enum that serialises to a plain word.
+fn word(value: &impl Serialize) -> String {
+    to_json(value).trim_matches('"').to_owned()
+}
+
+fn from_word<T: DeserializeOwned>(text: &str) -> Result<T> {
+    from_json(&format!("\"{text}\""))
+}
+
+fn parsed<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(text: &str) -> Result<T> {
+    text.parse().map_err(|source| Error::new(Kind::Damaged, source))
+}
+
+/// SQLite's integers are signed; all counts and times here stay far below 2^63.
+fn int(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn uint(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn create_stream(&self, stream: &Stream) -> Result<bool> {
+        streams::create(self, stream).await
+    }
+    async fn stream(&self, id: &StreamId) -> Result<Option<Stream>> {
+        streams::one(self, id).await
+    }
+    async fn streams(&self, after: Option<&StreamId>, limit: u32) -> Result<Vec<Stream>> {
+        streams::page(self, after, limit).await
+    }
+    async fn streams_in(&self, states: &[StreamState]) -> Result<Vec<Stream>> {
+        streams::in_states(self, states).await
+    }
+    async fn move_stream(&self, id: &StreamId, step: &Move<'_>) -> Result<bool> {
+        streams::step(self, id, step).await
+    }
+    async fn note_upload(&self, id: &StreamId, bytes: u64, total: Option<u64>) -> Result<bool> {
+        streams::note_upload(self, id, bytes, total).await
+    }
+    async fn fix_rungs(&self, id: &StreamId, rungs: &[String]) -> Result<()> {
+        streams::fix_rungs(self, id, rungs).await
+    }
+    async fn delete_stream(&self, id: &StreamId) -> Result<bool> {
+        streams::delete(self, id).await
+    }
+    async fn commit_segment(&self, segment: &Segment, tasks: &[Task]) -> Result<Commit> {
+        segments::commit(self, segment, tasks).await
+    }
+    async fn segments(&self, stream: &StreamId, from: u64, limit: u32) -> Result<Vec<Segment>> {
+        segments::run(self, stream, from, limit).await
+    }
+    async fn segment(&self, stream: &StreamId, seq: u64) -> Result<Option<Segment>> {
+        Ok(segments::run(self, stream, seq, 1).await?.pop().filter(|segment| segment.seq == seq))
+    }
+    async fn list_segments(&self, stream: &StreamId, from: u64, to: u64, listing: &Listing) -> Result<bool> {
+        segments::list(self, stream, from, to, listing).await
+    }
+    async fn task(&self, id: &TaskId) -> Result<Option<Task>> {
+        tasks::one(self, id).await
+    }
+    async fn tasks_ready(&self, now_ms: u64, limit: u32) -> Result<Vec<Task>> {
+        tasks::ready(self, now_ms, limit).await
+    }
+    async fn tasks_due(&self, now_ms: u64, limit: u32) -> Result<Vec<Task>> {
+        tasks::due(self, now_ms, limit).await
+    }
+    async fn tasks_checking(&self, limit: u32) -> Result<Vec<Task>> {
+        tasks::checking(self, limit).await
+    }
+    async fn tasks_held(&self, worker: Address) -> Result<Vec<Task>> {
+        tasks::held(self, worker).await
+    }
+    async fn tasks_open(&self, stream: &StreamId) -> Result<u64> {
+        tasks::open(self, stream).await
+    }
+    async fn swap_task(&self, task: &Task, settlement: &Settlement) -> Result<bool> {
+        tasks::swap(self, task, settlement).await
+    }
+    async fn greet_worker(&self, address: Address, offer: &Offer, now_ms: u64) -> Result<()> {
+        workers::greet(self, address, offer, now_ms).await
+    }
+    async fn hear_workers(&self, heard: &[(Address, u64)]) -> Result<()> {
+        workers::hear(self, heard).await
+    }
+    async fn workers(&self, limit: u32) -> Result<Vec<Worker>> {
+        workers::all(self, limit).await
+    }
+    async fn ready(&self) -> Result<()> {
+        // A write that changes nothing still takes the lock and touches the log.
+        let mut tx = self.write().await?;
+        sqlx::query("UPDATE health SET checks = checks + 1").execute(&mut *tx).await?;
+        Ok(tx.commit().await?)
+    }
+}

@@ -1,0 +1,110 @@
+//! Segments in SQLite.
+
+use millrace_proto::StreamId;
+use sqlx::{Row, sqlite::SqliteRow};
+
+use super::{SqliteStore, from_json, int, parsed, tasks, to_json, uint};
+use crate::{
+    store::{
+        Commit, Listing, Result,
+        record::{Segment, Tail},
+    },
+    task::Task,
+};
+
+pub(super) async fn commit(store: &SqliteStore, segment: &Segment, open: &[Task]) -> Result<Commit> {
+    let mut tx = store.write().await?;
+    let next: Option<(i64,)> = sqlx::query_as("SELECT next_seq FROM streams WHERE id = ?")
+        .bind(segment.stream.as_str())
+        .fetch_optional(&mut *tx)
+        .await?;
+    match next {
+        Some((next,)) if uint(next) == segment.seq => {}
+        Some((next,)) if uint(next) > segment.seq => return Ok(Commit::Repeated),
+        _ => return Ok(Commit::Stale),
+    }
+    sqlx::query(
+        "INSERT INTO segments (stream, seq, discontinuity, start_ns, duration_ns, wall_ms, arrived_ms, video, audio,
+             state, renditions)
+         VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+    )
+    .bind(segment.stream.as_str())
+    .bind(int(segment.seq))
+    .bind(i64::from(segment.discontinuity))
+    .bind(int(segment.start_ns))
+    .bind(int(segment.duration_ns))
+    .bind(segment.wall_ms.map(int))
+    .bind(int(segment.arrived_ms))
+    .bind(segment.video.as_ref().map(to_json))
+    .bind(segment.audio.as_ref().map(to_json))
+    .bind(to_json(&segment.state))
+    .bind(to_json(&segment.renditions))
+    .execute(&mut *tx)
+    .await?;
+    for task in open {
+        tasks::insert(&mut tx, task).await?;
+    }
+    let tail = Tail { discontinuity: segment.discontinuity, end_ns: segment.start_ns + segment.duration_ns };
+    sqlx::query("UPDATE streams SET next_seq = ?, tail = ? WHERE id = ?")
+        .bind(int(segment.seq + 1))
+        .bind(to_json(&tail))
+        .bind(segment.stream.as_str())
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(Commit::Done)
+}
+
+pub(super) async fn run(store: &SqliteStore, stream: &StreamId, from: u64, limit: u32) -> Result<Vec<Segment>> {
+    let rows = sqlx::query("SELECT * FROM segments WHERE stream = ? AND seq >= ? ORDER BY seq LIMIT ?")
+        .bind(stream.as_str())
+        .bind(int(from))
+        .bind(limit)
+        .fetch_all(&store.reader)
+        .await?;
+    rows.iter().map(read).collect()
+}
+
+pub(super) async fn list(
+    store: &SqliteStore,
+    stream: &StreamId,
+    from: u64,
+    to: u64,
+    listing: &Listing,
+) -> Result<bool> {
+    let mut tx = store.write().await?;
+    let done = sqlx::query(
+        "UPDATE streams SET listed_seq = ?, target_duration_s = ?, variants = ?, failed_segments = failed_segments + ?
+         WHERE id = ? AND listed_seq = ? AND next_seq >= ?",
+    )
+    .bind(int(to))
+    .bind(i64::from(listing.target_duration_s))
+    .bind(to_json(&listing.variants))
+    .bind(int(listing.failed))
+    .bind(stream.as_str())
+    .bind(int(from))
+    .bind(int(to))
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(done.rows_affected() == 1)
+}
+
+fn read(row: &SqliteRow) -> Result<Segment> {
+    let text = |column| row.try_get::<String, _>(column);
+    let number = |column| row.try_get::<i64, _>(column).map(uint);
+    let media = |column| row.try_get::<Option<String>, _>(column)?.map(|text| from_json(&text)).transpose();
+    Ok(Segment {
+        stream: parsed(&text("stream")?)?,
+        seq: number("seq")?,
+        discontinuity: number("discontinuity")? as u32,
+        start_ns: number("start_ns")?,
+        duration_ns: number("duration_ns")?,
+        wall_ms: row.try_get::<Option<i64>, _>("wall_ms")?.map(uint),
+        arrived_ms: number("arrived_ms")?,
+        video: media("video")?,
+        audio: media("audio")?,
+        state: from_json(&text("state")?)?,
+        renditions: from_json(&text("renditions")?)?,
+    })
+}

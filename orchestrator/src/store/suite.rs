@@ -1,0 +1,1 @@
+//! The contract's suite.

@@ -1,0 +1,136 @@
+//! Tasks: planned from segments, leased to workers, judged. Pure; `farm.rs` and `verify.rs` drive it.
+
+pub mod assign;
+pub mod machine;
+pub mod plan;
+
+use millrace_proto::{Address, LeaseId, Sha256, StreamId, TaskId, outcome::FailureKind, outcome::Outcome, task::Work};
+use serde::{Deserialize, Serialize};
+
+/// One unit of work on a segment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    /// Made from stream, segment and kind.
+    pub id: TaskId,
+    /// Its stream; every commit names it.
+    pub stream: StreamId,
+    /// Its segment.
+    pub seq: u64,
+    /// A viewer waits for it.
+    pub live: bool,
+    /// Playing time of the segment; time limits follow from it.
+    pub duration_ms: u64,
+    /// Counts changes; a change is written only over the version it was made from.
+    pub version: u64,
+    /// What to compute.
+    pub work: Work,
+    /// When it was planned, Unix time.
+    pub created_ms: u64,
+    /// How far it is.
+    pub state: State,
+    /// What went wrong before, oldest first.
+    pub attempts: Vec<Attempt>,
+}
+
+/// How far a task is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum State {
+    /// Ready to be leased, from `not_before_ms` on.
+    Waiting {
+        /// Unix time.
+        not_before_ms: u64,
+    },
+    /// In workers' hands: one lease, or two when it is hedged.
+    Leased {
+        /// The open leases.
+        leases: Vec<Held>,
+    },
+    /// An outcome is being checked.
+    Checking {
+        /// The lease that brought it.
+        lease: Held,
+        /// What was handed in.
+        outcome: Outcome,
+        /// Unix time.
+        since_ms: u64,
+    },
+    /// Done; its renditions are in the segment.
+    Accepted {
+        /// Who did it.
+        worker: Address,
+        /// The lease, so that handing in twice gets the same answer.
+        lease: LeaseId,
+    },
+    /// Given up.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// An open lease, as the orchestrator keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Its name.
+    pub id: LeaseId,
+    /// Hash of its token.
+    pub token_sha256: Sha256,
+    /// Who holds it.
+    pub worker: Address,
+    /// Which run of the worker's program.
+    pub instance: String,
+    /// When it was given, Unix time.
+    pub given_ms: u64,
+    /// When it ends unless renewed, Unix time.
+    pub expires_ms: u64,
+    /// When renewals end, Unix time.
+    pub work_ends_ms: u64,
+}
+
+/// One try that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Who tried.
+    pub worker: Address,
+    /// What went wrong.
+    pub fault: Fault,
+    /// In words.
+    pub message: String,
+    /// Unix time.
+    pub at_ms: u64,
+}
+
+/// What went wrong with a try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// The worker said so.
+    Reported(FailureKind),
+    /// The worker was not heard in time.
+    Expired,
+    /// The outcome did not pass the check.
+    Refused,
+}
+
+impl Fault {
+    /// Whether the try speaks against the worker or the input, rather than against the network between.
+    pub fn is_strike(self) -> bool {
+        !matches!(self, Self::Expired | Self::Reported(FailureKind::Released | FailureKind::Transfer))
+    }
+}
+
+impl Task {
+    /// The open leases.
+    pub fn leases(&self) -> &[Held] {
+        match &self.state {
+            State::Leased { leases } => leases,
+            _ => &[],
+        }
+    }
+
+    /// When the task wants attention by itself: a lease runs out. Unix time.
+    pub fn due_ms(&self) -> Option<u64> {
+        self.leases().iter().map(|lease| lease.expires_ms).min()
+    }
+}

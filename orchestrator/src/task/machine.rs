@@ -1,0 +1,228 @@
+//! The task machine: every change a task can undergo, as pure functions of the task and the time.
+//!
+//! Each takes a task and returns the changed one, or why not. Nothing is written here: the caller writes the
+//! result over the version it was made from, and acts only when that succeeded.
+
+use millrace_proto::{Address, LeaseId, Sha256, outcome::FailureKind, outcome::Outcome, outcome::Result as Handed};
+
+use super::{Attempt, Fault, Held, State, Task};
+
+/// Time limits and tries; the defaults suit segments of a few seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// A lease ends this long after it was given or renewed. Short: a dead worker holds a live segment so long.
+    pub lease_ms: u64,
+    /// Work on a segment ends after this long and ...
+    pub work_ms_min: u64,
+    /// ... this many times the segment's playing time, whichever is longer.
+    pub work_durations_max: u64,
+    /// Tries that speak against worker or input before the segment is given up ...
+    pub strikes_max: u32,
+    /// ... if at least so many different workers made them, or ...
+    pub strike_workers_max: u32,
+    /// ... so many tries of any kind.
+    pub attempts_max: u32,
+    /// The pause after the first try of a row that failed; doubles with each.
+    pub retry_ms: u64,
+    /// The longest pause.
+    pub retry_ms_max: u64,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            lease_ms: 6_000,
+            work_ms_min: 60_000,
+            work_durations_max: 20,
+            strikes_max: 6,
+            strike_workers_max: 3,
+            attempts_max: 100,
+            retry_ms: 250,
+            retry_ms_max: 8_000,
+        }
+    }
+}
+
+/// What a new lease is made of.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    /// Its name.
+    pub id: LeaseId,
+    /// Hash of its token.
+    pub token_sha256: Sha256,
+    /// Who gets it.
+    pub worker: Address,
+    /// Which run of the worker's program.
+    pub instance: String,
+}
+
+/// The lease is no longer open: it ran out, was lost, or its task is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone;
+
+/// What became of an outcome.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Finish {
+    /// It is taken: write this.
+    Taken(Task),
+    /// It had been taken before; nothing to write.
+    Repeated,
+    /// The lease is no longer open; nothing to write.
+    Gone,
+}
+
+/// What checking made of an outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is right.
+    Accept,
+    /// It is wrong, by the worker's fault.
+    Refuse(String),
+    /// The input can't be worked on by anyone.
+    BadInput(String),
+    /// The worker said that it failed, and nothing speaks against that.
+    Retry(FailureKind, String),
+}
+
+/// Waiting -> Leased. `None` if the task is not waiting or not yet ready.
+pub fn lease(mut task: Task, grant: Grant, policy: &Policy, now_ms: u64) -> Option<Task> {
+    let State::Waiting { not_before_ms } = task.state else { return None };
+    if now_ms < not_before_ms {
+        return None;
+    }
+    let work_ms = policy.work_ms_min.max(task.duration_ms * policy.work_durations_max);
+    let held = Held {
+        id: grant.id,
+        token_sha256: grant.token_sha256,
+        worker: grant.worker,
+        instance: grant.instance,
+        given_ms: now_ms,
+        expires_ms: now_ms + policy.lease_ms,
+        work_ends_ms: now_ms + work_ms,
+    };
+    task.state = State::Leased { leases: vec![held] };
+    Some(changed(task))
+}
+
+/// Puts off a lease's end.
+pub fn renew(mut task: Task, lease: &LeaseId, policy: &Policy, now_ms: u64) -> Result<Task, Gone> {
+    let State::Leased { leases } = &mut task.state else { return Err(Gone) };
+    let held = leases.iter_mut().find(|held| held.id == *lease).ok_or(Gone)?;
+    if now_ms >= held.expires_ms || now_ms >= held.work_ends_ms {
+        return Err(Gone);
+    }
+    held.expires_ms = (now_ms + policy.lease_ms).min(held.work_ends_ms);
+    Ok(changed(task))
+}
+
+/// Leased -> Checking: takes an outcome in, if its lease is open. A second outcome, of a hedge, is not used.
+pub fn finish(mut task: Task, lease: &LeaseId, outcome: Outcome, now_ms: u64) -> Finish {
+    match &task.state {
+        State::Leased { leases } => {
+            // A lease past its end that nobody swept yet is still good: the work is there.
+            let Some(held) = leases.iter().find(|held| held.id == *lease).cloned() else { return Finish::Gone };
+            task.state = State::Checking { lease: held, outcome, since_ms: now_ms };
+            Finish::Taken(changed(task))
+        }
+        State::Checking { lease: held, .. } if held.id == *lease => Finish::Repeated,
+        State::Accepted { lease: done, .. } if done == lease => Finish::Repeated,
+        _ => Finish::Gone,
+    }
+}
+
+/// Takes back the leases that `lost` picks: Leased -> Waiting, or Failed after too many tries. `None` if
+/// none is picked.
+pub fn take_back(mut task: Task, policy: &Policy, now_ms: u64, lost: impl Fn(&Held) -> bool) -> Option<Task> {
+    let State::Leased { leases } = &mut task.state else { return None };
+    let (gone, kept): (Vec<_>, Vec<_>) = leases.drain(..).partition(|held| lost(held));
+    if gone.is_empty() {
+        return None;
+    }
+    for held in gone {
+        let message = format!("not heard of for {} ms", now_ms.saturating_sub(held.given_ms));
+        task.attempts.push(Attempt { worker: held.worker, fault: Fault::Expired, message, at_ms: now_ms });
+    }
+    task.state = if kept.is_empty() {
+        State::Waiting { not_before_ms: now_ms }
+    } else {
+        State::Leased { leases: kept }
+    };
+    give_up_if_hopeless(&mut task, policy);
+    Some(changed(task))
+}
+
+/// Undoes a lease that never reached its worker. Counts as no try.
+pub fn undeliver(mut task: Task, lease: &LeaseId, now_ms: u64) -> Option<Task> {
+    let State::Leased { leases } = &mut task.state else { return None };
+    let before = leases.len();
+    leases.retain(|held| held.id != *lease);
+    if leases.len() == before {
+        return None;
+    }
+    if leases.is_empty() {
+        task.state = State::Waiting { not_before_ms: now_ms };
+    }
+    Some(changed(task))
+}
+
+/// Checking -> Accepted, Waiting or Failed. `None` if the task is not being checked, or another outcome is.
+pub fn decide(mut task: Task, lease: &LeaseId, verdict: Verdict, policy: &Policy, now_ms: u64) -> Option<Task> {
+    let State::Checking { lease: held, .. } = &task.state else { return None };
+    if held.id != *lease {
+        return None;
+    }
+    let worker = held.worker;
+    let (fault, message) = match verdict {
+        Verdict::Accept => {
+            task.state = State::Accepted { worker, lease: held.id.clone() };
+            return Some(changed(task));
+        }
+        Verdict::BadInput(reason) => {
+            task.state = State::Failed { reason: format!("bad input: {reason}") };
+            return Some(changed(task));
+        }
+        Verdict::Refuse(message) => (Fault::Refused, message),
+        Verdict::Retry(kind, message) => (Fault::Reported(kind), message),
+    };
+    let row = task.attempts.iter().rev().take_while(|attempt| attempt.fault.is_strike()).count();
+    let pause_ms = if fault == Fault::Reported(FailureKind::Released) {
+        0
+    } else {
+        (policy.retry_ms << row.min(16)).min(policy.retry_ms_max)
+    };
+    task.attempts.push(Attempt { worker, fault, message, at_ms: now_ms });
+    task.state = State::Waiting { not_before_ms: now_ms + pause_ms };
+    give_up_if_hopeless(&mut task, policy);
+    Some(changed(task))
+}
+
+/// What an outcome says about failure, if it does.
+pub fn reported(outcome: &Outcome) -> Option<(FailureKind, &str)> {
+    match &outcome.result {
+        Handed::Done(_) => None,
+        Handed::Failed(failure) => Some((failure.kind, &failure.message)),
+    }
+}
+
+fn give_up_if_hopeless(task: &mut Task, policy: &Policy) {
+    if !matches!(task.state, State::Waiting { .. }) {
+        return;
+    }
+    let strikes: Vec<_> = task.attempts.iter().filter(|attempt| attempt.fault.is_strike()).collect();
+    let mut workers: Vec<Address> = strikes.iter().map(|attempt| attempt.worker).collect();
+    workers.sort_unstable();
+    workers.dedup();
+    let hopeless = strikes.len() >= policy.strikes_max as usize
+        || workers.len() >= policy.strike_workers_max as usize
+        || task.attempts.len() >= policy.attempts_max as usize;
+    if let (true, Some(last)) = (hopeless, task.attempts.last()) {
+        let reason = format!("given up after {} tries of {} workers: {}", task.attempts.len(), workers.len(), last.message);
+        task.state = State::Failed { reason };
+    }
+}
+
+fn changed(mut task: Task) -> Task {
+    task.version += 1;
+    task
+}

@@ -1,0 +1,111 @@
+//! Planning: profile and segment -> tasks. Pure and repeatable: the same segment plans the same task.
+
+use millrace_proto::{
+    StreamId, TaskId,
+    profile::{Profile, Rung},
+    task::{Target, Transcode, Work},
+};
+
+use super::{State, Task};
+
+/// The rungs of `profile` that a source of this size gets, largest first: those not above it, and at least one.
+pub fn rungs(profile: &Profile, display: (u32, u32)) -> Vec<Rung> {
+    let short_side_px = display.0.min(display.1);
+    let mut ladder = profile.ladder.clone();
+    ladder.sort_by_key(|rung| (std::cmp::Reverse(rung.short_side_px), std::cmp::Reverse(rung.bitrate_bps_max)));
+    let fitting: Vec<Rung> = ladder.iter().filter(|rung| rung.short_side_px <= short_side_px).cloned().collect();
+    if fitting.is_empty() { ladder.into_iter().next_back().into_iter().collect() } else { fitting }
+}
+
+/// The picture that `rung` makes of a source of this size: never larger than the source, same aspect ratio, even.
+pub fn target(rung: &Rung, display: (u32, u32)) -> Target {
+    let (width, height) = display;
+    let short = width.min(height).max(1);
+    let side = rung.short_side_px.min(short);
+    // Nearest even size: 4:2:0 chroma needs one.
+    let scaled = |length: u32| {
+        let exact = u64::from(length) * u64::from(side);
+        let even = (exact + u64::from(short)) / (2 * u64::from(short)) * 2;
+        u32::try_from(even.max(2)).unwrap_or(u32::MAX - 1)
+    };
+    Target {
+        name: rung.name.clone(),
+        width: scaled(width),
+        height: scaled(height),
+        codec: rung.codec,
+        crf: rung.crf,
+        bitrate_bps_max: rung.bitrate_bps_max,
+        preset: rung.preset,
+    }
+}
+
+/// What a segment needs done.
+#[derive(Debug, Clone)]
+pub struct Subject<'a> {
+    /// Its stream.
+    pub stream: &'a StreamId,
+    /// Its place in the stream.
+    pub seq: u64,
+    /// A viewer waits for it.
+    pub live: bool,
+    /// Its playing time.
+    pub duration_ms: u64,
+    /// The upright picture in square pixels; absent if the segment has no video.
+    pub display: Option<(u32, u32)>,
+}
+
+/// The tasks of a segment. `rungs` are the stream's, as [`rungs`] chose them for its first segment.
+pub fn tasks(rungs: &[Rung], subject: &Subject<'_>, now_ms: u64) -> Vec<Task> {
+    let Some(display) = subject.display else { return Vec::new() };
+    if rungs.is_empty() {
+        return Vec::new();
+    }
+    let renditions = rungs.iter().map(|rung| target(rung, display)).collect();
+    let id = format!("{}-{}-transcode", subject.stream, subject.seq);
+    vec![Task {
+        id: TaskId::try_from(id).expect("a stream id, a number and a word fit a task id"),
+        stream: subject.stream.clone(),
+        seq: subject.seq,
+        live: subject.live,
+        duration_ms: subject.duration_ms,
+        version: 0,
+        work: Work::Transcode(Transcode { renditions }),
+        created_ms: now_ms,
+        state: State::Waiting { not_before_ms: now_ms },
+        attempts: Vec::new(),
+    }]
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_proto::profile::Choice;
+
+    use super::*;
+
+    fn names(display: (u32, u32)) -> Vec<String> {
+        let profile = Choice::default().resolve().unwrap();
+        rungs(&profile, display).into_iter().map(|rung| rung.name).collect()
+    }
+
+    #[test]
+    fn rungs_above_the_source_are_left_out() {
+        assert_eq!(names((1920, 1080)), ["720p", "480p", "360p"]);
+        assert_eq!(names((854, 480)), ["480p", "360p"]);
+        assert_eq!(names((480, 854)), ["480p", "360p"], "a vertical picture counts by its short side");
+        assert_eq!(names((320, 240)), ["360p"], "one rung is always made");
+    }
+
+    #[test]
+    fn aspect_ratio_stays_and_sizes_are_even() {
+        let profile = Choice::default().resolve().unwrap();
+        let size = |rung: usize, display| {
+            let target = target(&profile.ladder[rung], display);
+            (target.width, target.height)
+        };
+        assert_eq!(size(0, (1920, 1080)), (1280, 720));
+        assert_eq!(size(1, (1920, 1080)), (854, 480), "853.3 is rounded to the nearest even number");
+        assert_eq!(size(0, (1080, 1920)), (720, 1280));
+        assert_eq!(size(2, (641, 271)), (642, 272), "a smaller source keeps its size, but for evenness");
+        assert_eq!(size(2, (1, 1)), (2, 2));
+    }
+}

@@ -1,0 +1,176 @@
+//! Checking: looks at every outcome with our own media child before anything of it is published.
+//!
+//! A worker's word is not taken: not for what it made, and not for an input being bad. What can't be looked at
+//! now (no space, no child) stays open and is looked at again.
+
+pub mod verdict;
+
+use std::{path::PathBuf, sync::Arc};
+
+use millrace_media::{
+    Launcher, Limits,
+    job::{Inspect, Inspection, Pair},
+};
+use millrace_proto::{
+    outcome::{Done, FailureKind, Result as Handed},
+    task::Work,
+};
+
+use crate::{
+    media::{self, MediaStore},
+    store::{
+        Settlement, Store,
+        record::{Media, Segment, SegmentState},
+    },
+    task::{
+        State, Task,
+        machine::{self, Policy, Verdict},
+    },
+};
+
+/// Why an outcome could not be looked at now.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] crate::store::Error),
+    /// The media store failed.
+    #[error(transparent)]
+    Media(#[from] media::Error),
+    /// No scratch folder could be made.
+    #[error("scratch folder: {0}")]
+    Scratch(#[from] std::io::Error),
+    /// The media child could not do it.
+    #[error("the media child: {0}")]
+    Child(String),
+}
+
+/// Looks at outcomes.
+#[derive(Debug, Clone)]
+pub struct Verifier {
+    /// The truth.
+    pub store: Arc<dyn Store>,
+    /// Where the bytes are.
+    pub media: MediaStore,
+    /// Starts the media child.
+    pub launcher: Launcher,
+    /// Folder for the child's inputs.
+    pub scratch: PathBuf,
+    /// Tries and pauses.
+    pub policy: Policy,
+}
+
+impl Verifier {
+    /// Judges the outcome that `task` is being checked for, and writes what follows. Returns the task as written,
+    /// or `None` if another change came first.
+    pub async fn check(&self, task: Task, now_ms: u64) -> Result<Option<Task>, Error> {
+        let State::Checking { lease, outcome, .. } = &task.state else { return Ok(None) };
+        let lease = lease.id.clone();
+        let Some(segment) = self.store.segment(&task.stream, task.seq).await? else { return Ok(None) };
+        let (verdict, renditions) = match &outcome.result {
+            Handed::Done(done) => self.judge(&task, &segment, done).await?,
+            Handed::Failed(failure) if failure.kind == FailureKind::BadInput => {
+                (self.blame(&segment, &failure.message).await?, Vec::new())
+            }
+            Handed::Failed(failure) => (Verdict::Retry(failure.kind, failure.message.clone()), Vec::new()),
+        };
+        let tries = task.attempts.len();
+        let Some(decided) = machine::decide(task, &lease, verdict, &self.policy, now_ms) else { return Ok(None) };
+        let settlement = settle(&decided, tries, renditions);
+        Ok(self.store.swap_task(&decided, &settlement).await?.then_some(decided))
+    }
+
+    async fn judge(&self, task: &Task, segment: &Segment, done: &Done) -> Result<(Verdict, Vec<Media>), Error> {
+        let Work::Transcode(work) = &task.work;
+        let mut pairs = vec![];
+        if let Some(video) = &segment.video {
+            pairs.push((video.init, video.segment));
+        }
+        for rendition in &done.renditions {
+            for blob in [rendition.init, rendition.segment] {
+                if !self.media.has(&task.stream, blob).await? {
+                    let text = format!("{}: {} was not uploaded", rendition.name, blob.sha256);
+                    return Ok((Verdict::Refuse(text), Vec::new()));
+                }
+            }
+            pairs.push((rendition.init, rendition.segment));
+        }
+        let mut seen = self.inspect(segment, &pairs, false).await?.into_iter();
+        let source = match seen.next() {
+            Some(Inspection::Readable(seen)) => seen,
+            Some(Inspection::Unreadable { message }) => return Ok((Verdict::BadInput(message), Vec::new())),
+            None => return Err(Error::Child("it looked at nothing".into())),
+        };
+        let made: Vec<Inspection> = seen.collect();
+        if let Err(why) = verdict::transcode(work, done, &source, &made) {
+            return Ok((Verdict::Refuse(why), Vec::new()));
+        }
+        let renditions = work.renditions.iter().zip(&done.renditions).zip(made).map(|((target, rendition), seen)| {
+            let codec = match seen {
+                Inspection::Readable(seen) => seen.codec_string,
+                Inspection::Unreadable { .. } => String::new(),
+            };
+            Media {
+                name: target.name.clone(),
+                init: rendition.init,
+                segment: rendition.segment,
+                codec,
+                frames: rendition.frames,
+                width: target.width,
+                height: target.height,
+                channels: 0,
+                duration_ns: segment.video.as_ref().map_or(segment.duration_ns, |video| video.duration_ns),
+            }
+        });
+        Ok((Verdict::Accept, renditions.collect()))
+    }
+
+    /// A worker says that the input is bad: is it?
+    async fn blame(&self, segment: &Segment, claim: &str) -> Result<Verdict, Error> {
+        let pair = segment.video.iter().map(|video| (video.init, video.segment)).collect::<Vec<_>>();
+        Ok(match self.inspect(segment, &pair, true).await?.into_iter().next() {
+            Some(Inspection::Unreadable { message }) => Verdict::BadInput(message),
+            // The same bound as the child's own: with more than half of the frames lost it does not go on.
+            Some(Inspection::Readable(seen)) if (seen.frames_decoded as usize) * 2 < seen.pts.len() => {
+                Verdict::BadInput(format!("only {} of {} frames can be decoded", seen.frames_decoded, seen.pts.len()))
+            }
+            _ => Verdict::Refuse(format!("says that the input is bad ({claim}), which decodes")),
+        })
+    }
+
+    async fn inspect(
+        &self,
+        segment: &Segment,
+        pairs: &[(millrace_proto::task::Blob, millrace_proto::task::Blob)],
+        decode_all: bool,
+    ) -> Result<Vec<Inspection>, Error> {
+        let folder = tempfile::tempdir_in(&self.scratch)?;
+        let mut segments = Vec::new();
+        for (at, (init, media)) in pairs.iter().enumerate() {
+            let pair = Pair {
+                init: folder.path().join(format!("{at}.init")),
+                segment: folder.path().join(format!("{at}.segment")),
+            };
+            self.media.copy_out(&segment.stream, init.sha256, &pair.init).await?;
+            self.media.copy_out(&segment.stream, media.sha256, &pair.segment).await?;
+            segments.push(pair);
+        }
+        let job = Inspect { segments, decode_all };
+        self.launcher.inspect(&job, &Limits::default()).await.map_err(|failure| Error::Child(failure.to_string()))
+    }
+}
+
+/// What is written with a changed task: `tries` is how many had failed before the change.
+pub fn settle(task: &Task, tries: usize, renditions: Vec<Media>) -> Settlement {
+    let failed = task.attempts[tries.min(task.attempts.len())..].iter().map(|attempt| attempt.worker).collect();
+    match &task.state {
+        State::Accepted { worker, .. } => {
+            Settlement { segment: Some((SegmentState::Ready, renditions)), accepted: Some(*worker), failed }
+        }
+        State::Failed { reason } => {
+            let state = SegmentState::Failed { reason: reason.clone() };
+            Settlement { segment: Some((state, Vec::new())), accepted: None, failed }
+        }
+        _ => Settlement { segment: None, accepted: None, failed },
+    }
+}
