@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn replicated_bands_count_in_the_rate() {
         // 5 | 22,050 | 1 channel | 44,100 | 2: HE-AAC told explicitly.
-        let bits: u32 = 0b00101_0111_0001_0100_00010 << 10;
+        let bits: u32 = 0b00_1010_1110_0010_1000_0010 << 10;
         assert_eq!(audio(&bits.to_be_bytes()), Ok(Audio { sample_rate: 44_100, channels: 1 }));
         assert_eq!(object_type_of(&bits.to_be_bytes()), Ok(5));
     }

@@ -1,8 +1,8 @@
 //! CMAF media segments: `styp`, `moof` and `mdat`, one fragment each.
 //!
-//! Decode times are the sorted presentation times: the n-th sample in decode order gets the n-th smallest
-//! one, with a signed composition offset. So segments that were encoded apart join without overlap and
-//! without edit lists, and a segment's first decode time is its start.
+//! Decode times are made here: the sorted presentation times, early by a constant [`lead`]. So segments that
+//! were encoded apart join without overlap and without edit lists, and composition offsets are not negative:
+//! FFmpeg and GStreamer shift every presentation time of a fragmented file that has a negative one.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use mp4_atom::{Encode, FourCC, Mfhd, Moof, Styp, Tfdt, Tfhd, Traf, Trun, TrunEntry};
@@ -17,6 +17,17 @@ const NON_SYNC: u32 = 0x0101_0000;
 /// Size and type of the `mdat` box.
 const MDAT_HEADER_BYTES: usize = 8;
 
+/// Where a stream's timeline starts in its files, in seconds: far enough from 0 for decode times to be early.
+pub const ORIGIN_S: i64 = 1;
+
+/// By how many ticks decode times are early in video segments of a track: an eighth of a second, which is
+/// three frames at 24 frames per second, and short enough for players to step over at the start.
+///
+/// All segments of a track need the same, and nobody sees all of them; so it follows from the timescale alone.
+pub fn lead(timescale: u32) -> i64 {
+    i64::from(timescale.div_ceil(8)).max(4)
+}
+
 /// Writes one CMAF media segment.
 ///
 /// `samples` stand in decode order, their presentation times differ from each other and none is negative.
@@ -24,26 +35,27 @@ const MDAT_HEADER_BYTES: usize = 8;
 /// next segment; where `end` is not after it, it lasts as long as the one before it, or as its own duration
 /// says, or one tick.
 ///
+/// Players read every presentation time exactly. Decode times run from the first presentation time to `end`,
+/// early by [`lead`] (audio: not early); a first presentation time below that, or frames that are reordered
+/// further than that, make for uneven decode times, but for no wrong presentation time.
+///
 /// # Errors
 /// [`Error::Empty`], [`Error::NegativeTime`], [`Error::RepeatedTime`], [`Error::TooLong`],
 /// [`Error::TooLarge`].
 pub fn segment(track: &Track, sequence: u32, samples: &[Sample], end: i64) -> Result<Bytes, Error> {
-    let times = decode_times(samples)?;
+    let early = if track.video().is_some() { lead(track.timescale) } else { 0 };
+    let shown = shown_times(samples)?;
+    let times = decode_times(samples, &shown, early);
+    let end = shown.last().map_or(end, |last| last + last_duration(&shown, samples, end)) - early;
     let entries = samples
         .iter()
         .enumerate()
         .map(|(at, sample)| {
-            let duration = match times.get(at + 1) {
-                Some(next) => next - times[at],
-                None => last_duration(&times, samples, end),
-            };
+            let duration = (times.get(at + 1).copied().unwrap_or(end) - times[at]).max(1);
             let offset = sample.pts - times[at];
             Ok(TrunEntry {
                 duration: Some(u32::try_from(duration).map_err(|_| Error::TooLong { ticks: duration })?),
-                size: Some(
-                    u32::try_from(sample.data.len())
-                        .map_err(|_| Error::TooLarge { bytes: sample.data.len() as u64 })?,
-                ),
+                size: u32::try_from(sample.data.len()).ok(),
                 flags: track.video().map(|_| if sample.key { SYNC } else { NON_SYNC }),
                 cts: match i32::try_from(offset) {
                     Ok(offset) => track.video().map(|_| offset.into()),
@@ -56,8 +68,7 @@ pub fn segment(track: &Track, sequence: u32, samples: &[Sample], end: i64) -> Re
     if i32::try_from(bytes).is_err() {
         return Err(Error::TooLarge { bytes });
     }
-    let start = times[0].unsigned_abs();
-    let mut out = BytesMut::from(boxes(sequence, start, entries)?.as_slice());
+    let mut out = BytesMut::from(boxes(sequence, times[0].unsigned_abs(), entries)?.as_slice());
     out.reserve(MDAT_HEADER_BYTES + bytes as usize);
     out.put_u32((MDAT_HEADER_BYTES as u64 + bytes) as u32);
     out.put_slice(b"mdat");
@@ -68,7 +79,7 @@ pub fn segment(track: &Track, sequence: u32, samples: &[Sample], end: i64) -> Re
 }
 
 /// The sorted presentation times, checked.
-fn decode_times(samples: &[Sample]) -> Result<Vec<i64>, Error> {
+fn shown_times(samples: &[Sample]) -> Result<Vec<i64>, Error> {
     if samples.is_empty() {
         return Err(Error::Empty);
     }
@@ -83,8 +94,26 @@ fn decode_times(samples: &[Sample]) -> Result<Vec<i64>, Error> {
     }
 }
 
-fn last_duration(times: &[i64], samples: &[Sample], end: i64) -> i64 {
-    match *times {
+/// Strictly rising, not negative, no later than what is shown from then on where that is possible, and `early`
+/// otherwise.
+fn decode_times(samples: &[Sample], shown: &[i64], early: i64) -> Vec<i64> {
+    let mut times = shown.iter().map(|pts| pts - early).collect::<Vec<_>>();
+    let mut latest = i64::MAX;
+    for (time, sample) in times.iter_mut().zip(samples).rev() {
+        latest = latest.min(sample.pts);
+        *time = latest.min(*time);
+        latest = latest.min(*time - 1);
+    }
+    let mut earliest = 0;
+    for time in &mut times {
+        *time = earliest.max(*time);
+        earliest = *time + 1;
+    }
+    times
+}
+
+fn last_duration(shown: &[i64], samples: &[Sample], end: i64) -> i64 {
+    match *shown {
         [.., last] if end > last => end - last,
         [.., before, last] => last - before,
         _ => samples.last().map_or(1, |sample| i64::from(sample.duration.max(1))),

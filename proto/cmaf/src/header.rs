@@ -11,9 +11,8 @@ use crate::{Error, Track, Video, entry, fragment};
 /// The only track's id, in headers and segments.
 pub(crate) const TRACK_ID: u32 = 1;
 
-/// Brands that headers claim. `cmf2` allows signed composition offsets and forbids edit lists
-/// (ISO/IEC 23000-19, 7.7.2).
-const BRANDS: [&[u8; 4]; 4] = [b"cmf2", b"cmfc", b"iso6", b"mp41"];
+/// Brands that headers claim: CMAF without edit lists (ISO/IEC 23000-19, 7.2).
+const BRANDS: [&[u8; 4]; 3] = [b"iso6", b"cmfc", b"mp41"];
 
 /// Writes a track's CMAF header, the file that `EXT-X-MAP` names.
 ///

@@ -14,7 +14,7 @@ pub mod sample;
 pub mod track;
 
 pub use error::Error;
-pub use fragment::segment;
+pub use fragment::{ORIGIN_S, lead, segment};
 pub use header::init;
 pub use sample::Sample;
 pub use track::{Audio, Codec, Track, Video};

@@ -9,7 +9,7 @@ pub struct Sample {
     /// Presentation time.
     pub pts: i64,
     /// Decode time, as the source says it; only the order of samples and cuts look at it. Segments are
-    /// written with decode times of their own, see `segment`.
+    /// written with decode times of their own, see [`crate::segment`].
     pub dts: i64,
     /// How long it lasts, where the source says so; 0 if unknown.
     pub duration: u32,

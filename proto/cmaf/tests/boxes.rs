@@ -1,0 +1,174 @@
+//! Segments read back with a box parser: times, sizes and flags for any samples in any order.
+
+use bytes::Bytes;
+use millrace_cmaf::{Audio, Codec, Error, Sample, Track, Video, aac, init, lead, segment};
+use mp4_atom::{Decode, DecodeMaybe, Ftyp, Mdat, Moof, Moov, Styp};
+use proptest::prelude::*;
+
+fn video_track() -> Track {
+    Track {
+        timescale: 90_000,
+        codec: Codec::Vp8 { video: Video { width: 640, height: 360, pixel_aspect: (1, 1), rotation_deg: 0 } },
+    }
+}
+
+fn sample(pts: i64, key: bool, data: Vec<u8>) -> Sample {
+    Sample { pts, dts: pts, duration: 0, key, data: data.into() }
+}
+
+/// A sample as a player computes it.
+#[derive(Debug, PartialEq)]
+struct Read {
+    decode_time: i64,
+    pts: i64,
+    duration: i64,
+    key: bool,
+    data: Vec<u8>,
+}
+
+fn read(bytes: &Bytes) -> (u32, Vec<Read>) {
+    let mut rest = &bytes[..];
+    Styp::decode(&mut rest).unwrap();
+    let moof_at = bytes.len() - rest.len();
+    let moof = Moof::decode(&mut rest).unwrap();
+    let mdat_at = bytes.len() - rest.len();
+    let mdat = Mdat::decode_maybe(&mut rest).unwrap().unwrap();
+    assert!(rest.is_empty(), "nothing stands behind mdat");
+    let traf = &moof.traf[0];
+    let run = &traf.trun[0];
+    assert_eq!(moof_at + run.data_offset.unwrap() as usize, mdat_at + 8, "the run points at its data");
+    let mut decode_time = traf.tfdt.as_ref().unwrap().base_media_decode_time as i64;
+    let mut data = &mdat.data[..];
+    let mut samples = Vec::new();
+    for entry in &run.samples {
+        let (own, behind) = data.split_at(entry.size.unwrap() as usize);
+        data = behind;
+        let duration = i64::from(entry.duration.unwrap());
+        let key = entry.flags.is_none_or(|flags| flags & 0x1_0000 == 0);
+        let pts = decode_time + entry.cts.unwrap_or(0);
+        samples.push(Read { decode_time, pts, duration, key, data: own.to_vec() });
+        decode_time += duration;
+    }
+    assert!(data.is_empty(), "every byte belongs to a sample");
+    (moof.mfhd.sequence_number, samples)
+}
+
+proptest! {
+    #[test]
+    fn every_sample_comes_back(
+        start in 0i64..1 << 40,
+        steps in proptest::collection::vec((1i64..100_000, any::<bool>(), proptest::collection::vec(any::<u8>(), 0..50), any::<u32>()), 1..40),
+        rest in 1i64..100_000,
+    ) {
+        // Strictly increasing times, then any decode order.
+        let mut pts = start;
+        let mut samples: Vec<_> = steps.into_iter().map(|(step, key, data, order)| {
+            pts += step;
+            (order, sample(pts, key, data))
+        }).collect();
+        samples.sort_by_key(|(order, _)| *order);
+        let samples: Vec<_> = samples.into_iter().map(|(_, sample)| sample).collect();
+        let end = pts + rest;
+        let bytes = segment(&video_track(), 7, &samples, end).unwrap();
+        let (sequence, read) = read(&bytes);
+        prop_assert_eq!(sequence, 7);
+        for (sample, read) in samples.iter().zip(&read) {
+            prop_assert_eq!((sample.pts, sample.key, &sample.data[..]), (read.pts, read.key, &read.data[..]));
+            prop_assert!(read.duration > 0);
+        }
+        // The segment's decode times end where those of the next one start.
+        let last = read.last().unwrap();
+        prop_assert_eq!(last.decode_time + last.duration, (end - lead(90_000)).max(last.decode_time + 1));
+        let first = samples.iter().map(|sample| sample.pts).min().unwrap();
+        let room = samples.len() as i64 + lead(90_000);
+        if first >= room {
+            prop_assert!(read.iter().all(|read| read.decode_time <= read.pts), "no negative offset");
+        }
+    }
+
+    #[test]
+    fn frames_reordered_by_two_as_encoders_do_keep_an_even_decode_clock(
+        start in 20_000i64..1 << 40, step in 1i64..5_000, groups in 1i64..20,
+    ) {
+        // I, then P B b b with a pyramid.
+        let order = [0].into_iter().chain((0..groups).flat_map(|group| [4, 2, 1, 3].map(|at| group * 4 + at)));
+        let samples: Vec<_> = order.map(|shown| sample(start + shown * step, shown == 0, vec![1])).collect();
+        let (_, read) = read(&segment(&video_track(), 1, &samples, start + (groups * 4 + 1) * step).unwrap());
+        prop_assert_eq!(read[0].decode_time, start - lead(90_000));
+        prop_assert!(read.iter().all(|read| read.duration == step && read.decode_time <= read.pts));
+    }
+}
+
+#[test]
+fn the_last_sample_lasts_until_the_next_segment_or_as_long_as_the_one_before() {
+    let samples = [sample(90_000, true, vec![1]), sample(93_000, false, vec![2])];
+    let durations = |end| {
+        let (_, read) = read(&segment(&video_track(), 1, &samples, end).unwrap());
+        read.iter().map(|sample| sample.duration).collect::<Vec<_>>()
+    };
+    assert_eq!(durations(99_000), [3_000, 6_000]);
+    assert_eq!(durations(93_000), [3_000, 3_000]);
+    assert_eq!(durations(-1), [3_000, 3_000]);
+    let alone = [Sample { duration: 40, ..sample(90_000, true, vec![]) }];
+    assert_eq!(read(&segment(&video_track(), 1, &alone, 0).unwrap()).1[0].duration, 40);
+}
+
+#[test]
+fn a_timeline_that_starts_at_zero_keeps_its_times() {
+    let samples = [0, 4, 2, 1, 3].map(|shown| sample(shown * 3_600, shown == 0, vec![]));
+    let (_, read) = read(&segment(&video_track(), 1, &samples, 5 * 3_600).unwrap());
+    assert_eq!(read.iter().map(|sample| sample.pts).collect::<Vec<_>>(), [0, 14_400, 7_200, 3_600, 10_800]);
+    assert!(read.iter().all(|sample| sample.decode_time <= sample.pts));
+}
+
+#[test]
+fn what_can_not_be_written_is_refused_by_name() {
+    let write = |samples: &[Sample], end| segment(&video_track(), 1, samples, end);
+    assert_eq!(write(&[], 1), Err(Error::Empty));
+    let negative = [sample(0, true, vec![]), sample(-5, false, vec![])];
+    assert_eq!(write(&negative, 1), Err(Error::NegativeTime { sample: 1, pts: -5 }));
+    let twice = [sample(5, true, vec![]), sample(9, false, vec![]), sample(5, false, vec![])];
+    assert_eq!(write(&twice, 99), Err(Error::RepeatedTime { pts: 5 }));
+    let far = [sample(0, true, vec![]), sample(1 << 33, false, vec![])];
+    assert!(matches!(write(&far, 0), Err(Error::TooLong { .. })));
+    assert!(matches!(write(&far[..1], i64::MAX), Err(Error::TooLong { .. })));
+}
+
+#[test]
+fn headers_are_the_same_for_the_same_track_and_say_how_to_turn_it() {
+    let mut track = video_track();
+    if let Codec::Vp8 { video } = &mut track.codec {
+        *video = Video { width: 720, height: 576, pixel_aspect: (16, 11), rotation_deg: 90 };
+    }
+    let bytes = init(&track).unwrap();
+    assert_eq!(bytes, init(&track).unwrap());
+    let mut rest = &bytes[..];
+    assert!(Ftyp::decode(&mut rest).unwrap().compatible_brands.contains(&b"cmfc".into()));
+    let moov = Moov::decode(&mut rest).unwrap();
+    assert!(rest.is_empty());
+    assert_eq!(moov.trak[0].mdia.mdhd.timescale, 90_000);
+    let matrix = &moov.trak[0].tkhd.matrix;
+    assert_eq!((matrix.a, matrix.b, matrix.c, matrix.d), (0, 1 << 16, -(1 << 16), 0));
+    assert_eq!(moov.mvex.unwrap().trex[0].track_id, 1);
+}
+
+#[test]
+fn audio_headers_carry_the_configuration_untouched() {
+    let audio = Audio { sample_rate: 96_000, channels: 2 };
+    let config = aac::config(audio).unwrap();
+    let track = Track { timescale: 96_000, codec: Codec::Aac { audio, config: config.clone() } };
+    assert_eq!(track.codec_string().as_deref(), Ok("mp4a.40.2"));
+    let bytes = init(&track).unwrap();
+    assert!(bytes.windows(config.len()).any(|window| window == config));
+    let broken = Track { timescale: 48_000, codec: Codec::Aac { audio, config: Bytes::new() } };
+    assert!(matches!(init(&broken), Err(Error::Config { .. })));
+}
+
+#[test]
+fn tracks_that_mp4_has_no_field_for_are_refused() {
+    for (width, height) in [(0, 360), (640, 70_000)] {
+        let video = Video { width, height, pixel_aspect: (1, 1), rotation_deg: 0 };
+        assert!(matches!(init(&Track { timescale: 1, codec: Codec::Vp8 { video } }), Err(Error::Format(_))));
+    }
+    assert!(matches!(init(&Track { timescale: 0, ..video_track() }), Err(Error::Format(_))));
+}
