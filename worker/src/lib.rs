@@ -4,3 +4,10 @@
 //! keeps the files, and the media child (`millrace-media`, behind its launcher) computes. Never links a codec.
 
 pub mod agent;
+pub mod cli;
+pub mod client;
+pub mod key;
+pub mod probe;
+pub mod run;
+pub mod scratch;
+pub mod sign;

@@ -244,7 +244,7 @@ impl Task {
         }
         let Some(epoch) = self.answered(call) else { return Then::Nothing };
         if let Err(fault) = answer {
-            return self.transfer_failed(epoch, fault, out);
+            return self.transfer_failed(epoch, &fault, out);
         }
         let call = out.call();
         self.next(Step::Work(call));
@@ -274,11 +274,11 @@ impl Task {
                 self.next(Step::Finish(Try::At(out.now_ms), result));
                 Then::Nothing
             }
-            Err(fault) => self.transfer_failed(epoch, fault, out),
+            Err(fault) => self.transfer_failed(epoch, &fault, out),
         }
     }
 
-    fn transfer_failed(&mut self, epoch: u64, fault: Fault, out: &mut Outbox) -> Then {
+    fn transfer_failed(&mut self, epoch: u64, fault: &Fault, out: &mut Outbox) -> Then {
         let message = fault.to_string();
         match fault {
             Fault::Unauthorized(_) => {
@@ -289,7 +289,7 @@ impl Task {
             Fault::Away { retry_after_ms, .. } => {
                 let since_ms = *self.failing_since_ms.get_or_insert(out.now_ms);
                 if out.now_ms - since_ms < out.timing.transfer_patience_ms {
-                    let again = Try::At(self.backoff.next_at_ms(out, retry_after_ms));
+                    let again = Try::At(self.backoff.next_at_ms(out, *retry_after_ms));
                     self.retry(again);
                     return Then::Nothing;
                 }

@@ -1,0 +1,132 @@
+//! The command line: what can be said to the program, with defaults, and what its exit codes mean.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  went away as asked (SIGTERM, SIGINT), with every lease finished or handed back
+  1  something failed; the last line says what
+  2  the command line, the key file or the scratch folder is not right
+  3  this machine can't encode: see 'millrace-worker probe'
+  4  the orchestrator does not want this worker";
+
+/// Joins a Millrace orchestrator and transcodes the video segments it is given.
+#[derive(Debug, Parser)]
+#[command(name = "millrace-worker", version, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Form of the log on the standard error output.
+    #[arg(long, global = true, env = "MILLRACE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub log: LogFormat,
+    /// What is logged: error, warn, info, debug, or filters like `millrace_worker=debug`.
+    #[arg(long, global = true, env = "MILLRACE_LOG", default_value = "info", value_name = "FILTER")]
+    pub log_filter: String,
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Join an orchestrator and work for it until SIGTERM or SIGINT.
+    ///
+    /// The worker only dials out: it needs no open port. A first SIGTERM lets running leases finish within
+    /// the grace time, a second one hands them back at once.
+    Join(Join),
+    /// Run every encoder once and print what this machine can do.
+    Probe(Probe),
+}
+
+/// How to join.
+#[derive(Debug, Args)]
+pub struct Join {
+    /// The orchestrator's address, e.g. <https://millrace.example.org>
+    #[arg(env = "MILLRACE_URL")]
+    pub url: String,
+    /// The worker's key; made if absent. [default: ~/.config/millrace/worker.key]
+    #[arg(long, env = "MILLRACE_KEY_FILE", value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Leases worked on at once. [default: half the cores]
+    #[arg(long, env = "MILLRACE_SLOTS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub slots: Option<u32>,
+    /// Threads of one lease. [default: cores divided by slots]
+    #[arg(long, env = "MILLRACE_THREADS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub threads: Option<u32>,
+    /// Folder for the files of running leases. [default: below the system's temporary folder]
+    #[arg(long, env = "MILLRACE_SCRATCH", value_name = "DIR")]
+    pub scratch: Option<PathBuf>,
+    /// How long running leases may go on after SIGTERM, in seconds.
+    #[arg(long, env = "MILLRACE_GRACE_S", value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(..=86_400))]
+    pub grace_s: u64,
+    /// Largest input taken, in MiB.
+    #[arg(long, env = "MILLRACE_INPUT_MIB_MAX", value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    pub input_mib_max: u64,
+    /// Where the media child is.
+    #[command(flatten)]
+    pub media: Media,
+}
+
+/// What to print.
+#[derive(Debug, Args)]
+pub struct Probe {
+    /// Print the offer as JSON, as an orchestrator gets it.
+    #[arg(long)]
+    pub json: bool,
+    /// Where the media child is.
+    #[command(flatten)]
+    pub media: Media,
+}
+
+/// Where the media child is.
+#[derive(Debug, Args)]
+pub struct Media {
+    /// The media child. [default: millrace-media beside this program]
+    #[arg(long = "media", env = "MILLRACE_MEDIA", value_name = "PATH")]
+    path: Option<PathBuf>,
+}
+
+impl Media {
+    /// The media child's path.
+    pub fn path(&self) -> PathBuf {
+        let beside = || std::env::current_exe().ok()?.parent().map(|folder| folder.join("millrace-media"));
+        self.path.clone().or_else(beside).unwrap_or_else(|| "millrace-media".into())
+    }
+}
+
+/// Slots and threads for each, for a machine with `cores`: two threads work well on one segment (FACTS:
+/// two for latency), more are better used on another one.
+pub fn slots_and_threads(slots: Option<u32>, threads: Option<u32>, cores: u32) -> (u32, u32) {
+    let slots = slots.unwrap_or(cores / 2).max(1);
+    (slots, threads.unwrap_or(cores / slots).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_use_every_core_once() {
+        let defaults: Vec<_> = [1, 2, 3, 8].map(|cores| slots_and_threads(None, None, cores)).into();
+        assert_eq!(defaults, [(1, 1), (1, 2), (1, 3), (4, 2)]);
+        assert_eq!(slots_and_threads(Some(4), None, 2), (4, 1));
+        assert_eq!(slots_and_threads(Some(2), Some(1), 8), (2, 1));
+    }
+}

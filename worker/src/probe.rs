@@ -1,0 +1,67 @@
+//! The probe: what this machine can do, found out by doing it once. Makes the offer.
+
+use std::fmt::Write;
+
+use millrace_media::{Launcher, Limits, job::Probe};
+use millrace_proto::{
+    offer::{Absent, Encoder, Offer},
+    profile::VideoCodec,
+};
+
+/// Every encoder that a task may ask for: what it makes, and FFmpeg's name of it.
+const ENCODERS: [(VideoCodec, &str); 1] = [(VideoCodec::H264, "libx264")];
+
+/// One encoder takes a few seconds; the first start may have to read it from a slow disk.
+const WALL_MS_MAX: u64 = 60_000;
+
+/// Runs every encoder once, on all `cores`.
+pub async fn offer(launcher: &Launcher, slots: u32, cores: u32) -> Offer {
+    let limits = Limits { wall_ms_max: WALL_MS_MAX, ..Limits::default() };
+    let (mut encoders, mut absent) = (Vec::new(), Vec::new());
+    for (codec, name) in ENCODERS {
+        match launcher.probe(&Probe { codec, threads: cores }, &limits).await {
+            Ok(probed) if probed.pixels_per_s.is_finite() && probed.pixels_per_s > 0.0 => {
+                encoders.push(Encoder { codec, name: probed.encoder, pixels_per_s: probed.pixels_per_s });
+            }
+            Ok(probed) => {
+                let reason = format!("it measured {} pixels per second", probed.pixels_per_s);
+                absent.push(Absent { name: probed.encoder, reason });
+            }
+            Err(failure) => absent.push(Absent { name: name.into(), reason: failure.message }),
+        }
+    }
+    encoders.sort_by(|a, b| b.pixels_per_s.total_cmp(&a.pixels_per_s));
+    Offer { version: env!("CARGO_PKG_VERSION").into(), slots, cores, encoders, absent }
+}
+
+/// The offer as a table for people.
+pub fn table(offer: &Offer) -> String {
+    // Luma pixels of one second of 1080p at 30 frames per second.
+    const FULL_HD_30: f64 = 1_920.0 * 1_080.0 * 30.0;
+    let mut text = format!("{:<12} {:<6} {:>14} {:>10}\n", "encoder", "codec", "pixels/s", "1080p30");
+    for Encoder { codec, name, pixels_per_s } in &offer.encoders {
+        let codec = match codec {
+            VideoCodec::H264 => "h264",
+        };
+        let times = pixels_per_s / FULL_HD_30;
+        let _ = writeln!(text, "{name:<12} {codec:<6} {pixels_per_s:>14.0} {times:>9.2}x");
+    }
+    for Absent { name, reason } in &offer.absent {
+        let _ = writeln!(text, "{name:<12} absent: {reason}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_can_not_run_is_absent_with_its_reason() {
+        let offer = offer(&Launcher::new("/nowhere/millrace-media"), 1, 2).await;
+        assert_eq!(offer.encoders, []);
+        assert_eq!(offer.absent.len(), ENCODERS.len());
+        let table = table(&offer);
+        assert!(table.contains("libx264") && table.contains("/nowhere/millrace-media"), "{table}");
+    }
+}

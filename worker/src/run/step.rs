@@ -1,0 +1,153 @@
+//! A lease's steps: fetch the inputs, let the media child compute, upload what it made.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, Read},
+    path::Path,
+    sync::{Mutex, OnceLock, PoisonError},
+    time::Instant,
+};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use millrace_media::{Limits, job};
+use millrace_proto::{
+    Sha256,
+    outcome::{Done, Failure, FailureKind, Rendition},
+    task::{Blob, Lease, Part, Target, Work, output_name},
+};
+use sha2::Digest;
+
+use super::Worker;
+use crate::{
+    agent::{Fault, Job},
+    scratch::Folder,
+};
+
+/// Transfers of one lease at once: enough to hide a slow line's latency.
+const TRANSFERS_MAX: usize = 4;
+/// Folder of the results in the lease's folder.
+const OUT: &str = "out";
+
+/// Where one lease is worked on.
+#[derive(Debug, Default)]
+pub(super) struct Bench {
+    folder: OnceLock<Folder>,
+    uploaded: Mutex<BTreeSet<String>>,
+}
+
+impl Bench {
+    fn folder(&self, worker: &Worker, job: Job) -> io::Result<&Folder> {
+        if let Some(folder) = self.folder.get() {
+            return Ok(folder);
+        }
+        let folder = worker.scratch.job(job)?;
+        // One step runs at a time, so nobody else has set it.
+        Ok(self.folder.get_or_init(|| folder))
+    }
+
+    fn is_uploaded(&self, output: &str) -> bool {
+        self.uploaded.lock().unwrap_or_else(PoisonError::into_inner).contains(output)
+    }
+
+    fn set_uploaded(&self, output: String) {
+        self.uploaded.lock().unwrap_or_else(PoisonError::into_inner).insert(output);
+    }
+}
+
+pub(super) async fn fetch(worker: &Worker, bench: &Bench, job: Job, session: &str, lease: &Lease) -> Result<(), Fault> {
+    let folder = bench
+        .folder(worker, job)
+        .map_err(|error| Fault::Spoiled(format!("the worker can't make a scratch folder: {error}")))?;
+    // A loop, not a closure: the compiler can't see that a closure's futures are `Send` for every lifetime.
+    let mut downloads = Vec::new();
+    for input in &lease.inputs {
+        // The agent took the lease only after checking that the names are plain ones.
+        let to = folder.path(&input.name);
+        downloads.push(async move { worker.client.download(session, lease, input, &to).await });
+    }
+    stream::iter(downloads).buffer_unordered(TRANSFERS_MAX).try_collect().await
+}
+
+pub(super) async fn work(worker: &Worker, bench: &Bench, lease: &Lease, time_ms_max: u64) -> Result<Done, Failure> {
+    let begun = Instant::now();
+    let crashed = |message: String| Failure { kind: FailureKind::Crashed, message };
+    let Some(folder) = bench.folder.get() else { return Err(crashed("the inputs are gone".into())) };
+    let out = folder.path(OUT);
+    tokio::fs::create_dir_all(&out).await.map_err(|error| {
+        let message = format!("the worker can't make a scratch folder: {error}");
+        Failure { kind: FailureKind::Limit, message }
+    })?;
+    let Work::Transcode(work) = &lease.work;
+    let job = job::Transcode {
+        init: folder.path("init"),
+        segment: folder.path("segment"),
+        targets: work.renditions.clone(),
+        out: out.clone(),
+        threads: worker.threads,
+    };
+    // CPU time counts on every thread; one more is for what is not the codecs'.
+    let cpu_s_max = time_ms_max.div_ceil(1_000).saturating_mul(u64::from(worker.threads) + 1).max(1);
+    let limits = Limits { wall_ms_max: time_ms_max, cpu_s_max, ..Limits::default() };
+    let made = worker.launcher.transcode(&job, &limits).await?;
+    let work_ms = begun.elapsed().as_millis() as u64;
+
+    let fits = |(made, target): (&job::Made, &Target)| made.name == target.name;
+    if made.renditions.len() != work.renditions.len() || !made.renditions.iter().zip(&work.renditions).all(fits) {
+        return Err(crashed("the media child made other renditions than it was asked for".into()));
+    }
+    let describe = move || -> io::Result<Vec<Rendition>> {
+        let blob = |name: &str, part| describe(&out.join(output_name(name, part)));
+        let rendition = |made: job::Made| {
+            let (init, segment) = (blob(&made.name, Part::Init)?, blob(&made.name, Part::Segment)?);
+            Ok(Rendition { init, segment, name: made.name, codec: made.codec, frames: made.frames })
+        };
+        made.renditions.into_iter().map(rendition).collect()
+    };
+    let described = tokio::task::spawn_blocking(describe).await;
+    let renditions = described
+        .map_err(|error| crashed(format!("hashing failed: {error}")))?
+        .map_err(|error| crashed(format!("the media child's results can't be read: {error}")))?;
+    Ok(Done { renditions, frames_concealed: made.frames_concealed, work_ms })
+}
+
+pub(super) async fn upload(
+    worker: &Worker,
+    bench: &Bench,
+    session: &str,
+    lease: &Lease,
+    done: &Done,
+) -> Result<(), Fault> {
+    let Some(folder) = bench.folder.get() else { return Err(Fault::Spoiled("the results are gone".into())) };
+    let mut uploads = Vec::new();
+    for Rendition { name, init, segment, .. } in &done.renditions {
+        for (part, blob) in [(Part::Init, *init), (Part::Segment, *segment)] {
+            let output = output_name(name, part);
+            if bench.is_uploaded(&output) {
+                continue;
+            }
+            let from = folder.path(OUT).join(&output);
+            uploads.push(async move {
+                worker.client.upload(session, lease, &output, blob, &from).await?;
+                bench.set_uploaded(output);
+                Ok(())
+            });
+        }
+    }
+    stream::iter(uploads).buffer_unordered(TRANSFERS_MAX).try_collect().await
+}
+
+/// Hashes a file.
+fn describe(path: &Path) -> io::Result<Blob> {
+    let mut file = std::fs::File::open(path)?;
+    let mut hash = sha2::Sha256::new();
+    let (mut bytes, mut piece) = (0, vec![0; 256 << 10]);
+    loop {
+        let read = file.read(&mut piece)?;
+        if read == 0 {
+            break;
+        }
+        hash.update(&piece[..read]);
+        bytes += read as u64;
+    }
+    Ok(Blob { sha256: Sha256::from_digest(hash.finalize().into()), bytes })
+}
