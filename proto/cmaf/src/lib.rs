@@ -10,6 +10,7 @@ mod fragment;
 pub mod h264;
 mod header;
 pub mod nal;
+pub mod read;
 pub mod sample;
 pub mod track;
 

@@ -22,7 +22,7 @@ pub fn annex_b(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Where the next start code `00 00 01` begins.
 fn start_code(bytes: &[u8]) -> Option<usize> {
-    bytes.windows(3).position(|window| window == [0, 0, 1])
+    memchr::memmem::find(bytes, &[0, 0, 1])
 }
 
 fn after_start_code(bytes: &[u8]) -> Option<&[u8]> {

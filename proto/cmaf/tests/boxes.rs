@@ -1,7 +1,7 @@
 //! Segments read back with a box parser: times, sizes and flags for any samples in any order.
 
 use bytes::Bytes;
-use millrace_cmaf::{Audio, Codec, Error, Sample, Track, Video, aac, init, lead, segment};
+use millrace_cmaf::{Audio, Codec, Error, Sample, Track, Video, aac, init, lead, read as reader, segment};
 use mp4_atom::{Decode, DecodeMaybe, Ftyp, Mdat, Moof, Moov, Styp};
 use proptest::prelude::*;
 
@@ -79,10 +79,15 @@ proptest! {
         // The segment's decode times end where those of the next one start.
         let last = read.last().unwrap();
         prop_assert_eq!(last.decode_time + last.duration, (end - lead(90_000)).max(last.decode_time + 1));
+        let header = reader::header(&init(&video_track()).unwrap()).unwrap();
+        let fragment = reader::fragment(&bytes).unwrap();
+        prop_assert_eq!((fragment.sequence, fragment.samples), (7, samples.len()));
+        prop_assert!(fragment.end(header) >= end);
         let first = samples.iter().map(|sample| sample.pts).min().unwrap();
         let room = samples.len() as i64 + lead(90_000);
         if first >= room {
             prop_assert!(read.iter().all(|read| read.decode_time <= read.pts), "no negative offset");
+            prop_assert_eq!(fragment.end(header), end);
         }
     }
 
@@ -150,6 +155,37 @@ fn headers_are_the_same_for_the_same_track_and_say_how_to_turn_it() {
     let matrix = &moov.trak[0].tkhd.matrix;
     assert_eq!((matrix.a, matrix.b, matrix.c, matrix.d), (0, 1 << 16, -(1 << 16), 0));
     assert_eq!(moov.mvex.unwrap().trex[0].track_id, 1);
+}
+
+#[test]
+fn the_reader_takes_what_was_written_and_nothing_cut_or_swapped() {
+    let header = init(&video_track()).unwrap();
+    let media = segment(&video_track(), 3, &[sample(90_000, true, vec![1, 2, 3])], 93_000).unwrap();
+    assert_eq!(reader::header(&header), Ok(reader::Header { timescale: 90_000, video: true }));
+    assert_eq!(reader::fragment(&media).unwrap().end(reader::header(&header).unwrap()), 93_000);
+    assert!(reader::header(&media).is_err() && reader::fragment(&header).is_err());
+    assert!(reader::fragment(&[&media[..], &media[..]].concat()).is_err());
+    for cut in 0..media.len() {
+        assert!(reader::fragment(&media[..cut]).is_err(), "{cut} bytes of it");
+    }
+    for cut in 0..header.len() {
+        assert!(reader::header(&header[..cut]).is_err(), "{cut} bytes of it");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_flipped_byte_never_panics_the_reader(at in any::<proptest::sample::Index>(), to: u8) {
+        let mut header = init(&video_track()).unwrap().to_vec();
+        let place = at.index(header.len());
+        header[place] = to;
+        let _ = reader::header(&header);
+        let samples = [sample(90_000, true, vec![1, 2, 3]), sample(93_000, false, vec![4])];
+        let mut media = segment(&video_track(), 3, &samples, 96_000).unwrap().to_vec();
+        let place = at.index(media.len());
+        media[place] = to;
+        let _ = reader::fragment(&media);
+    }
 }
 
 #[test]
