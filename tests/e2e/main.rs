@@ -1,0 +1,27 @@
+//! End-to-end tests: the real programs, a real encoder pushing, real players reading, and faults made on purpose.
+//!
+//! Each test starts a [`house::House`] of its own, on free ports and in a folder of its own, and leaves no process.
+//! The tests' own tools are in the modules named first; the tests are in those named after them, by theme.
+
+mod api;
+mod clip;
+mod house;
+mod player;
+mod playlist;
+mod program;
+mod proxy;
+mod push;
+mod wait;
+mod watch;
+mod webdriver;
+
+mod browser;
+mod errors;
+mod file;
+mod hostile;
+mod live;
+mod network;
+mod origin;
+mod restart;
+mod storage;
+mod workers;

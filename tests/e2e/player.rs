@@ -1,0 +1,76 @@
+//! Players other than the browser, on real streams: ffmpeg, ffplay and GStreamer.
+
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+
+use crate::{
+    house::House,
+    program::Program,
+    wait::{s, until},
+};
+
+/// Starts ffplay for `seconds` of the stream, with pictures and sound going nowhere.
+pub(crate) fn ffplay(house: &House, url: &str, seconds: u32) -> Program {
+    let mut command = Command::new("ffplay");
+    command.env("SDL_VIDEODRIVER", "dummy").env("SDL_AUDIODRIVER", "dummy");
+    command.args(["-hide_banner", "-loglevel", "info", "-stats", "-autoexit", "-t", &seconds.to_string(), url]);
+    Program::start("ffplay", &mut command, house.log_path("ffplay"))
+}
+
+/// Waits for ffplay's end; returns how far it played, in seconds.
+#[track_caller]
+pub(crate) fn ffplay_end(mut ffplay: Program) -> f64 {
+    let status = ffplay.wait(s(60));
+    let log = ffplay.log();
+    assert!(status.success(), "ffplay came to {status}:\n{log}");
+    // A status line: the master clock, then the difference of the clocks: "  7.96 A-V: -0.012 fd= 0 aq= ...".
+    let clock = log.split(['\r', '\n']).rev().find_map(|line| line.split_once("A-V:")?.0.trim().parse().ok());
+    clock.unwrap_or_else(|| panic!("ffplay showed no picture with sound:\n{log}"))
+}
+
+/// Decodes `seconds` of the stream with ffmpeg as fast as it comes, every rung and the audio; returns frames by rung.
+pub(crate) fn ffmpeg(house: &House, url: &str, seconds: u32) -> Program {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-hide_banner", "-loglevel", "info", "-nostdin", "-i", url, "-t", &seconds.to_string()]);
+    command.args(["-map", "0:v", "-map", "0:a", "-f", "null", "-"]);
+    Program::start("ffmpeg", &mut command, house.log_path("ffmpeg"))
+}
+
+/// Waits for ffmpeg's end; returns the frames of its first video track.
+#[track_caller]
+pub(crate) fn ffmpeg_end(mut ffmpeg: Program) -> u64 {
+    let status = ffmpeg.wait(s(60));
+    let log = ffmpeg.log();
+    assert!(status.success(), "ffmpeg came to {status}:\n{log}");
+    for bad in ["Invalid data", "corrupt", "Non-monotonous", "error while decoding", "HTTP error"] {
+        assert!(!log.contains(bad), "ffmpeg complains:\n{log}");
+    }
+    let frames = log.rsplit_once("frame=").and_then(|(_, rest)| rest.split_whitespace().next()?.parse().ok());
+    frames.unwrap_or_else(|| panic!("ffmpeg told no frames:\n{log}"))
+}
+
+/// Starts GStreamer's playbin3 with sinks that count.
+pub(crate) fn gstreamer(house: &House, url: &str) -> Program {
+    let mut command = Command::new("gst-launch-1.0");
+    command.args(["-v", "playbin3", &format!("uri={url}")]);
+    command.arg("video-sink=fpsdisplaysink text-overlay=false fps-update-interval=500 video-sink=fakesink");
+    command.arg("audio-sink=fakesink sync=true");
+    Program::start("gstreamer", &mut command, house.log_path("gstreamer"))
+}
+
+/// Waits until GStreamer has shown `frames` frames, then stops it.
+#[track_caller]
+pub(crate) fn gstreamer_shows(mut gst: Program, frames: u64) {
+    until("GStreamer to show frames", s(60), || {
+        let log = gst.log();
+        assert!(gst.ended().is_none(), "GStreamer ended early:\n{log}");
+        let (_, rest) = log.rsplit_once("rendered: ")?;
+        let count: u64 = rest.split(',').next()?.parse().ok()?;
+        (count >= frames).then_some(())
+    });
+    gst.signal(Signal::SIGINT);
+    gst.wait(s(15));
+    let log = gst.log();
+    assert!(!log.contains("ERROR"), "GStreamer complains:\n{log}");
+}
