@@ -29,7 +29,7 @@ use crate::{
     verify::settle,
 };
 use sessions::Session;
-use waiting::{Waiting, Waiter};
+use waiting::{Waiter, Waiting};
 
 /// Tasks looked at in one step.
 const STEP_TASKS: u32 = 256;
@@ -57,8 +57,6 @@ pub struct Ticket {
     pub leases: oneshot::Receiver<Vec<Lease>>,
     /// What the worker holds and should drop.
     pub revoked: Vec<LeaseId>,
-    worker: Address,
-    instance: String,
     number: u64,
 }
 
@@ -130,7 +128,7 @@ impl Farm {
         };
         let number = self.waiting.lock().expect("no panic while held").add(waiter);
         self.assign.notify_one();
-        Ok(Ticket { leases, revoked, worker, instance: poll.instance.clone(), number })
+        Ok(Ticket { leases, revoked, number })
     }
 
     /// A worker's place in the queue ends; leases that were given to it meanwhile are returned.
@@ -211,7 +209,11 @@ impl Farm {
     pub async fn open(&self, worker: Address, lease: &LeaseId, token: &str) -> Result<Task, Refused> {
         let task = self.store.task(&task_of(lease).ok_or(Refused::Gone)?).await?.ok_or(Refused::Gone)?;
         let held = task.leases().iter().find(|held| held.id == *lease);
-        if held.is_some_and(|held| held.worker == worker && token_fits(held, token)) { Ok(task) } else { Err(Refused::Gone) }
+        if held.is_some_and(|held| held.worker == worker && token_fits(held, token)) {
+            Ok(task)
+        } else {
+            Err(Refused::Gone)
+        }
     }
 
     /// Puts off a lease's end; returns for how long.
@@ -220,19 +222,29 @@ impl Farm {
             let task = self.open(worker, lease, token).await?;
             let renewed = machine::renew(task, lease, &self.policy, now_ms)?;
             if self.store.swap_task(&renewed, &store::Settlement::default()).await? {
-                let end_ms = renewed.leases().iter().find(|held| held.id == *lease).map_or(now_ms, |held| held.expires_ms);
+                let end_ms =
+                    renewed.leases().iter().find(|held| held.id == *lease).map_or(now_ms, |held| held.expires_ms);
                 return Ok(end_ms.saturating_sub(now_ms));
             }
         }
     }
 
     /// Takes an outcome in. Returns whether it is used.
-    pub async fn finish(&self, worker: Address, lease: &LeaseId, token: &str, outcome: Outcome, now_ms: u64) -> Result<bool, Refused> {
+    pub async fn finish(
+        &self,
+        worker: Address,
+        lease: &LeaseId,
+        token: &str,
+        outcome: Outcome,
+        now_ms: u64,
+    ) -> Result<bool, Refused> {
         loop {
             let Some(id) = task_of(lease) else { return Ok(false) };
             let Some(task) = self.store.task(&id).await? else { return Ok(false) };
             let proven = match &task.state {
-                State::Leased { leases } => leases.iter().any(|held| held.id == *lease && held.worker == worker && token_fits(held, token)),
+                State::Leased { leases } => {
+                    leases.iter().any(|held| held.id == *lease && held.worker == worker && token_fits(held, token))
+                }
                 State::Checking { lease: held, .. } => held.worker == worker && token_fits(held, token),
                 State::Accepted { worker: done, .. } => *done == worker,
                 State::Waiting { .. } | State::Failed { .. } => false,
@@ -276,13 +288,16 @@ impl Farm {
 /// Whether a worker that can do `task` and has not failed on it was heard lately.
 fn others_online(online: &HashMap<Address, (millrace_proto::offer::Offer, u64)>, task: &Task) -> bool {
     let Work::Transcode(work) = &task.work;
-    let able = |offer: &millrace_proto::offer::Offer| work.renditions.iter().all(|target: &Target| offer.encodes(target.codec));
+    let able = |offer: &millrace_proto::offer::Offer| {
+        work.renditions.iter().all(|target: &Target| offer.encodes(target.codec))
+    };
     let struck = |worker: &Address| task.attempts.iter().any(|try_| try_.worker == *worker && try_.fault.is_strike());
     online.iter().any(|(worker, (offer, _))| able(offer) && !struck(worker))
 }
 
 fn inputs(lease: &LeaseId, segment: &Segment) -> Vec<Input> {
-    let input = |name: &str, blob| Input { name: name.into(), url: format!("/v1/worker/leases/{lease}/input/{name}"), blob };
+    let input =
+        |name: &str, blob| Input { name: name.into(), url: format!("/v1/worker/leases/{lease}/input/{name}"), blob };
     segment.video.iter().flat_map(|video| [input("init", video.init), input("segment", video.segment)]).collect()
 }
 

@@ -1,3 +1,7 @@
 //! Ways in: each turns what comes from outside into [`event::Event`]s.
 
 pub mod event;
+pub mod file;
+pub mod intake;
+pub mod live;
+pub mod rtmp;

@@ -1,11 +1,19 @@
-//! The orchestrator: ingest, segment, task, verify, publish.
+//! The orchestrator: ingest -> segment -> task -> verify -> publish, behind HTTP and RTMP.
+//!
+//! The tree is a segment's way. Links no codec: media is decoded in the media child alone.
 
 pub mod clock;
+pub mod config;
 pub mod farm;
+pub mod house;
+pub mod http;
 pub mod ingest;
+pub mod loops;
 pub mod media;
+pub mod metrics;
 pub mod publish;
 pub mod segment;
+pub mod serve;
 pub mod store;
 pub mod task;
 pub mod verify;

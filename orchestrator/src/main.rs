@@ -1,3 +1,108 @@
-//! The orchestrator's program: reads the configuration and starts the house.
+//! The orchestrator's program: reads the configuration and runs the house until SIGINT or SIGTERM.
 
-fn main() {}
+use std::{net::SocketAddr, path::PathBuf};
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use millrace_orchestrator::{config::Config, serve};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Takes video in, farms its segments out to workers, checks and publishes what comes back.
+#[derive(Debug, Parser)]
+#[command(name = "millrace", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// How log lines look on standard error. RUST_LOG says which.
+    #[arg(long, global = true, env = "MILLRACE_LOG", value_enum, default_value = "text")]
+    log: LogForm,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogForm {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the orchestrator.
+    Serve(Serve),
+    /// Print the configuration that `serve` would use, as TOML.
+    Config(Serve),
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    /// Configuration file; deploy/orchestrator.toml shows every key.
+    #[arg(long, env = "MILLRACE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Folder of everything that is kept.
+    #[arg(long, env = "MILLRACE_DATA")]
+    data: Option<PathBuf>,
+    /// Where HTTP listens, as ADDRESS:PORT; port 0 takes a free one.
+    #[arg(long, env = "MILLRACE_HTTP")]
+    http: Option<SocketAddr>,
+    /// Where RTMP listens, as ADDRESS:PORT; port 0 takes a free one.
+    #[arg(long, env = "MILLRACE_RTMP")]
+    rtmp: Option<SocketAddr>,
+    /// The media child; beside this program unless given.
+    #[arg(long, env = "MILLRACE_MEDIA")]
+    media: Option<PathBuf>,
+    /// Folder of the page served at /.
+    #[arg(long, env = "MILLRACE_WEB")]
+    web: Option<PathBuf>,
+}
+
+impl Serve {
+    fn config(self) -> Result<Config> {
+        let mut config = match &self.config {
+            Some(path) => Config::read(path)?,
+            None => Config::default(),
+        };
+        config.data = self.data.unwrap_or(config.data);
+        config.http = self.http.unwrap_or(config.http);
+        config.rtmp = self.rtmp.unwrap_or(config.rtmp);
+        config.media = self.media.unwrap_or(config.media);
+        config.web = self.web.unwrap_or(config.web);
+        config.check()?;
+        Ok(config)
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let cli = Cli::parse();
+    start_log(cli.log);
+    match cli.command {
+        Command::Config(flags) => {
+            print!("{}", toml::to_string(&flags.config()?)?);
+            Ok(())
+        }
+        Command::Serve(flags) => {
+            let stop = CancellationToken::new();
+            let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+            let stopping = stop.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                tracing::info!("stopping");
+                stopping.cancel();
+            });
+            serve::serve(flags.config()?, stop).await
+        }
+    }
+}
+
+fn start_log(form: LogForm) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,sqlx=warn,tower_http=warn"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match form {
+        LogForm::Text => log.init(),
+        LogForm::Json => log.json().init(),
+    }
+}

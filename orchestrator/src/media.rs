@@ -74,9 +74,7 @@ impl From<std::io::Error> for Error {
 fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source())
         .filter_map(|error| error.downcast_ref::<std::io::Error>())
-        .any(|error| {
-            matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
-        })
+        .any(|error| matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded))
 }
 
 /// Parts in which uploads are written: S3 takes none smaller than 5 MiB.
@@ -167,6 +165,13 @@ impl MediaStore {
             file.write_all(&chunk).await?;
         }
         Ok(file.flush().await?)
+    }
+
+    /// Whether a write would succeed now.
+    pub async fn ready(&self) -> Result<()> {
+        let key = Key::from("ready");
+        self.0.put(&key, Bytes::from_static(b"ready").into()).await?;
+        Ok(())
     }
 
     /// Removes all media of a stream.

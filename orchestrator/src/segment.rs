@@ -65,7 +65,8 @@ pub struct Cut {
 pub struct Part {
     /// What a decoder needs to know.
     pub track: Arc<Track>,
-    /// In decode order, presentation times on the stream's timeline and without duplicates.
+    /// In decode order, presentation times on the stream's timeline, which starts at
+    /// [`millrace_cmaf::ORIGIN_S`] in files, and without duplicates.
     pub samples: Vec<Sample>,
     /// Where the last sample ends, in the track's timescale.
     pub end: i64,

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use millrace_cmaf::{Sample, Track};
+use millrace_cmaf::{ORIGIN_S, Sample, Track};
 
 use super::{Cut, Error, Limits, Part};
 use crate::store::record::Tail;
@@ -20,7 +20,7 @@ struct Place {
     base_ns: i128,
     /// The timeline's time of its start.
     start_ns: u64,
-    /// Added to the video's times.
+    /// Added to the video's times; places the timeline's start where files have it.
     video_shift: i64,
     /// Added to the audio's times.
     audio_shift: i64,
@@ -70,7 +70,8 @@ impl Run {
             }
         }
         self.grow(&sample, limits)?;
-        let open = self.cuts.back().map_or(sample.pts, |&at| self.pictures.get(at).map_or(sample.pts, |first| first.pts));
+        let open =
+            self.cuts.back().map_or(sample.pts, |&at| self.pictures.get(at).map_or(sample.pts, |first| first.pts));
         let open_ns = self.video_ns(sample.pts) - self.video_ns(open);
         self.pictures.push_back(sample);
         if open_ns > i128::from(limits.segment_ms_max) * NS / 1_000 {
@@ -110,7 +111,9 @@ impl Run {
         {
             return None;
         }
-        let place = *self.place.get_or_insert_with(|| place(&self.video, self.audio.as_deref(), &self.pictures, &mut self.sounds, tail));
+        let place = *self
+            .place
+            .get_or_insert_with(|| place(&self.video, self.audio.as_deref(), &self.pictures, &mut self.sounds, tail));
         self.cuts.pop_front();
         for at in &mut self.cuts {
             *at -= count;
@@ -124,7 +127,8 @@ impl Run {
         let audio = self.take_audio(next.map(|_| end_ns), place);
 
         let start_ns = self.start_ns.unwrap_or(place.base_ns);
-        let audio_end_ns = audio.as_ref().map_or(i128::MIN, |part| ns(part.end - place.audio_shift, part.track.timescale));
+        let audio_end_ns =
+            audio.as_ref().map_or(i128::MIN, |part| ns(part.end - place.audio_shift, part.track.timescale));
         // The last segment of a run lasts as long as its longer track.
         let end_ns = if next.is_some() { end_ns } else { end_ns.max(audio_end_ns) };
         self.start_ns = Some(end_ns);
@@ -192,7 +196,7 @@ fn place(
     let audio_ns = audio.and_then(|track| sounds.front().map(|sound| ns(sound.pts, track.timescale)));
     let base_ns = audio_ns.map_or(first_ns, |audio_ns| audio_ns.min(first_ns));
     let (discontinuity, start_ns) = tail.map_or((0, 0), |tail| (tail.discontinuity + 1, tail.end_ns));
-    let move_ns = i128::from(start_ns) - base_ns;
+    let move_ns = i128::from(start_ns) + i128::from(ORIGIN_S) * NS - base_ns;
     // Rounded up, so that no time falls before the start.
     let ticks = |timescale: u32| {
         let scaled = move_ns * i128::from(timescale);

@@ -46,7 +46,8 @@ impl SqliteStore {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(10));
         let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
-        let store = Self { reader: SqlitePoolOptions::new().max_connections(READERS).connect_with(options).await?, writer };
+        let store =
+            Self { reader: SqlitePoolOptions::new().max_connections(READERS).connect_with(options).await?, writer };
         store.prepare().await?;
         Ok(store)
     }

@@ -36,7 +36,8 @@ pub fn pairs(seats: &[Seat], tasks: &[Task], others_online: impl Fn(&Task) -> bo
     let mut pairs = Vec::new();
     for at in order {
         let task = &tasks[at];
-        let failed = |seat: &Seat| task.attempts.iter().any(|try_| try_.worker == seat.worker && try_.fault.is_strike());
+        let failed =
+            |seat: &Seat| task.attempts.iter().any(|try_| try_.worker == seat.worker && try_.fault.is_strike());
         let open: Vec<usize> =
             (0..seats.len()).filter(|&s| taken[s] < seats[s].slots_free && seats[s].can(&task.work)).collect();
         let load = |&s: &usize| {

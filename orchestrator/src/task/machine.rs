@@ -143,11 +143,8 @@ pub fn take_back(mut task: Task, policy: &Policy, now_ms: u64, lost: impl Fn(&He
         let message = format!("not heard of for {} ms", now_ms.saturating_sub(held.given_ms));
         task.attempts.push(Attempt { worker: held.worker, fault: Fault::Expired, message, at_ms: now_ms });
     }
-    task.state = if kept.is_empty() {
-        State::Waiting { not_before_ms: now_ms }
-    } else {
-        State::Leased { leases: kept }
-    };
+    task.state =
+        if kept.is_empty() { State::Waiting { not_before_ms: now_ms } } else { State::Leased { leases: kept } };
     give_up_if_hopeless(&mut task, policy);
     Some(changed(task))
 }
@@ -217,7 +214,8 @@ fn give_up_if_hopeless(task: &mut Task, policy: &Policy) {
         || workers.len() >= policy.strike_workers_max as usize
         || task.attempts.len() >= policy.attempts_max as usize;
     if let (true, Some(last)) = (hopeless, task.attempts.last()) {
-        let reason = format!("given up after {} tries of {} workers: {}", task.attempts.len(), workers.len(), last.message);
+        let reason =
+            format!("given up after {} tries of {} workers: {}", task.attempts.len(), workers.len(), last.message);
         task.state = State::Failed { reason };
     }
 }

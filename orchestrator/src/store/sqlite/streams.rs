@@ -41,8 +41,7 @@ pub(super) async fn create(store: &SqliteStore, stream: &Stream) -> Result<bool>
 }
 
 pub(super) async fn one(store: &SqliteStore, id: &StreamId) -> Result<Option<Stream>> {
-    let row =
-        sqlx::query("SELECT * FROM streams WHERE id = ?").bind(id.as_str()).fetch_optional(&store.reader).await?;
+    let row = sqlx::query("SELECT * FROM streams WHERE id = ?").bind(id.as_str()).fetch_optional(&store.reader).await?;
     row.map(|row| read(&row)).transpose()
 }
 

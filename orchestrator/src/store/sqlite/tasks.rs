@@ -81,11 +81,10 @@ pub(super) async fn due(store: &SqliteStore, now_ms: u64, limit: u32) -> Result<
 }
 
 pub(super) async fn checking(store: &SqliteStore, limit: u32) -> Result<Vec<Task>> {
-    let rows =
-        sqlx::query_as("SELECT record FROM tasks WHERE checking_ms IS NOT NULL ORDER BY checking_ms LIMIT ?")
-            .bind(limit)
-            .fetch_all(&store.reader)
-            .await?;
+    let rows = sqlx::query_as("SELECT record FROM tasks WHERE checking_ms IS NOT NULL ORDER BY checking_ms LIMIT ?")
+        .bind(limit)
+        .fetch_all(&store.reader)
+        .await?;
     read(rows)
 }
 

@@ -1,0 +1,179 @@
+//! Configuration: file < environment < flags; every key has its default here and stands in
+//! `deploy/orchestrator.toml` with it.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use millrace_proto::profile::Profile;
+use serde::{Deserialize, Serialize};
+
+use crate::{ingest::rtmp, segment, task::machine};
+
+/// Everything that can be set.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Folder of everything that is kept.
+    pub data: PathBuf,
+    /// Where HTTP listens; port 0 takes a free one.
+    pub http: SocketAddr,
+    /// Where RTMP listens; port 0 takes a free one.
+    pub rtmp: SocketAddr,
+    /// The media child; `millrace-media` beside this program if empty.
+    pub media: PathBuf,
+    /// Folder of the page at `/`; none if empty.
+    pub web: PathBuf,
+    /// Addresses told to apps, for when this program stands behind a proxy, e.g. `https://video.example.org`.
+    /// Empty: where it listens.
+    pub public_http_url: String,
+    /// The same for RTMP, e.g. `rtmp://video.example.org/live`.
+    pub public_rtmp_url: String,
+    /// What comes in.
+    pub ingest: Ingest,
+    /// Limits of the RTMP server.
+    pub rtmp_server: rtmp::Config,
+    /// Leases, tries and time limits of tasks.
+    pub tasks: machine::Policy,
+    /// Limits of the HTTP server.
+    pub api: Api,
+}
+
+/// What comes in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ingest {
+    /// A publisher that was lost may come back for so long.
+    pub lost_grace_s: u64,
+    /// A publisher that said goodbye may come back for so long.
+    pub goodbye_grace_s: u64,
+    /// Longest time without a keyframe.
+    pub segment_ms_max: u32,
+    /// Most bytes of one segment.
+    pub segment_bytes_max: u64,
+    /// How far audio may trail behind video.
+    pub audio_lag_ms_max: u32,
+    /// A publisher waits so long for space to write before it is cut off.
+    pub storage_retry_s_max: u64,
+    /// Files read at once.
+    pub files_max: usize,
+    /// Open tasks of one file at most; its reading waits meanwhile.
+    pub file_tasks_max: u64,
+    /// Largest upload in bytes.
+    pub upload_bytes_max: u64,
+}
+
+/// Limits of the HTTP server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Api {
+    /// Largest JSON body in bytes.
+    pub json_bytes_max: usize,
+    /// Longest wait of a worker's poll.
+    pub poll_ms_max: u64,
+    /// An upload that brings nothing for so long is cut off.
+    pub upload_idle_s_max: u64,
+    /// Outcomes checked at once; 0: as many as cores.
+    pub checks_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("data"),
+            http: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            rtmp: SocketAddr::from(([127, 0, 0, 1], 1935)),
+            media: PathBuf::new(),
+            web: PathBuf::new(),
+            public_http_url: String::new(),
+            public_rtmp_url: String::new(),
+            ingest: Ingest::default(),
+            rtmp_server: rtmp::Config::default(),
+            tasks: machine::Policy::default(),
+            api: Api::default(),
+        }
+    }
+}
+
+impl Default for Ingest {
+    fn default() -> Self {
+        Self {
+            lost_grace_s: 30,
+            goodbye_grace_s: 5,
+            segment_ms_max: 30_000,
+            segment_bytes_max: 256 << 20,
+            audio_lag_ms_max: 1_000,
+            storage_retry_s_max: 300,
+            files_max: 2,
+            file_tasks_max: 256,
+            upload_bytes_max: 64 << 30,
+        }
+    }
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self { json_bytes_max: 1 << 20, poll_ms_max: 30_000, upload_idle_s_max: 60, checks_max: 0 }
+    }
+}
+
+impl Ingest {
+    /// The segmenter's limits for a stream of this profile.
+    pub fn limits(&self, profile: &Profile) -> segment::Limits {
+        segment::Limits {
+            segment_ms: profile.segment_ms,
+            segment_ms_max: self.segment_ms_max,
+            segment_bytes_max: self.segment_bytes_max,
+            audio_lag_ms_max: self.audio_lag_ms_max,
+        }
+    }
+}
+
+/// Why a configuration was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file can't be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is no TOML, or has a key or value that is not known.
+    #[error("{}: {source}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: Box<toml::de::Error>,
+    },
+    /// A value makes no sense.
+    #[error("{0}")]
+    Value(String),
+}
+
+impl Config {
+    /// Reads a file; keys that it leaves out have their defaults.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        toml::from_str(&text).map_err(|source| Error::Parse { path: path.to_owned(), source: Box::new(source) })
+    }
+
+    /// Checks what the types do not.
+    pub fn check(&self) -> Result<(), Error> {
+        let positive = [
+            ("tasks.lease_ms", self.tasks.lease_ms),
+            ("tasks.work_ms_min", self.tasks.work_ms_min),
+            ("ingest.files_max", self.ingest.files_max as u64),
+            ("ingest.file_tasks_max", self.ingest.file_tasks_max),
+            ("ingest.segment_bytes_max", self.ingest.segment_bytes_max),
+            ("ingest.segment_ms_max", u64::from(self.ingest.segment_ms_max)),
+        ];
+        match positive.iter().find(|(_, value)| *value == 0) {
+            Some((key, _)) => Err(Error::Value(format!("{key} is 0: use at least 1"))),
+            None => Ok(()),
+        }
+    }
+}

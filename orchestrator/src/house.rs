@@ -1,0 +1,103 @@
+//! The house: everything that the parts of one running orchestrator share.
+
+use std::{
+    collections::HashSet,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use millrace_media::Launcher;
+use millrace_proto::StreamId;
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::{
+    config::Config,
+    farm::{Farm, sessions::Sessions},
+    media::MediaStore,
+    metrics::Metrics,
+    store::Store,
+    verify::Verifier,
+};
+
+/// What the parts share.
+#[derive(Debug)]
+pub struct House {
+    /// What was configured.
+    pub config: Config,
+    /// Where apps reach HTTP, without a slash at the end.
+    pub http_url: String,
+    /// Where publishers reach RTMP, with the application's name.
+    pub rtmp_url: String,
+    /// The administrator's key.
+    pub admin_key: String,
+    /// The truth.
+    pub store: Arc<dyn Store>,
+    /// The bytes.
+    pub media: MediaStore,
+    /// Starts the media child.
+    pub launcher: Launcher,
+    /// Tasks and workers.
+    pub farm: Farm,
+    /// Who the workers are.
+    pub sessions: Sessions,
+    /// Checks outcomes.
+    pub verifier: Verifier,
+    /// Which streams have a publisher.
+    pub publishing: Busy,
+    /// Which files are being read.
+    pub reading: Busy,
+    /// Which uploads are being written.
+    pub uploading: Busy,
+    /// Places for files to be read.
+    pub files: Arc<Semaphore>,
+    /// Streams that may have something to list.
+    pub publish: mpsc::UnboundedSender<StreamId>,
+    /// What is measured.
+    pub metrics: Metrics,
+}
+
+impl House {
+    /// Segments of `stream` became durable: workers and players may go on.
+    pub fn committed(&self, stream: &StreamId) {
+        self.farm.assign.notify_one();
+        // The receiver lives as long as the program; at its end nobody needs to know.
+        let _ = self.publish.send(stream.clone());
+    }
+
+    /// Folder for short-lived files.
+    pub fn scratch(&self) -> PathBuf {
+        self.config.data.join("scratch")
+    }
+}
+
+/// Streams that something is being done to, one doer each. Memory only.
+#[derive(Debug, Default, Clone)]
+pub struct Busy(Arc<Mutex<HashSet<StreamId>>>);
+
+/// One doer's hold; ends when dropped.
+#[derive(Debug)]
+pub struct Hold(Busy, StreamId);
+
+impl Busy {
+    /// Begins, unless someone else has.
+    pub fn begin(&self, stream: &StreamId) -> Option<Hold> {
+        let free = self.0.lock().expect("no panic while held").insert(stream.clone());
+        free.then(|| Hold(self.clone(), stream.clone()))
+    }
+
+    /// Whether anything is being done.
+    pub fn any(&self) -> bool {
+        !self.0.lock().expect("no panic while held").is_empty()
+    }
+
+    /// Whether someone is at it.
+    pub fn has(&self, stream: &StreamId) -> bool {
+        self.0.lock().expect("no panic while held").contains(stream)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.0.lock().expect("no panic while held").remove(&self.1);
+    }
+}

@@ -1,0 +1,94 @@
+//! HTTP: the apps' API, the workers' protocol, playback, the page.
+//!
+//! Handlers translate; they decide nothing. Errors become answers in `http/error.rs` alone.
+
+mod auth;
+mod error;
+mod hls;
+mod page;
+mod streams;
+mod upload;
+mod worker;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderName, HeaderValue, Method, header},
+    routing::{get, post, put},
+};
+use tower_http::{cors::CorsLayer, services::ServeDir, set_header::SetResponseHeaderLayer, trace::TraceLayer};
+
+use crate::house::House;
+use error::{Error, Json};
+
+/// All routes.
+pub fn router(house: Arc<House>) -> Router {
+    let api = Router::new()
+        .route("/v1/streams", post(streams::create).get(streams::list))
+        .route("/v1/streams/{id}", get(streams::one).delete(streams::delete))
+        .route("/v1/streams/{id}/end", post(streams::end))
+        .route("/v1/streams/{id}/source", put(upload::put).layer(DefaultBodyLimit::disable()))
+        .route("/v1/workers", get(streams::workers))
+        .route("/v1/playback", get(page::playback))
+        .route("/v1/worker/challenge", post(worker::challenge))
+        .route("/v1/worker/session", post(worker::session))
+        .route("/v1/worker/poll", post(worker::poll))
+        .route("/v1/worker/leases/{lease}/renew", post(worker::renew))
+        .route("/v1/worker/leases/{lease}/finish", post(worker::finish))
+        .route("/v1/worker/leases/{lease}/input/{name}", get(worker::input))
+        .route("/v1/worker/leases/{lease}/output/{name}", put(worker::output).layer(DefaultBodyLimit::disable()))
+        .layer(DefaultBodyLimit::max(house.config.api.json_bytes_max));
+    // Players on other sites read playlists and segments; they are public.
+    let cors = CorsLayer::new()
+        .allow_origin(tower_http::cors::Any)
+        .allow_methods([Method::GET, Method::HEAD, Method::OPTIONS])
+        .allow_headers([header::RANGE, header::IF_NONE_MATCH])
+        .expose_headers([header::CONTENT_LENGTH, header::CONTENT_RANGE, header::ETAG])
+        .max_age(std::time::Duration::from_secs(86_400));
+    let playback = Router::new()
+        .route("/hls/{stream}/{playlist}", get(hls::multivariant))
+        .route("/hls/{stream}/{rendition}/{file}", get(hls::file))
+        .layer(cors);
+    let mut router = Router::new()
+        .merge(api)
+        .merge(playback)
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics));
+    router = if house.config.web.as_os_str().is_empty() {
+        router.fallback(unknown)
+    } else {
+        router.fallback_service(ServeDir::new(&house.config.web).not_found_service(axum::routing::any(unknown)))
+    };
+    router
+        .method_not_allowed_fallback(wrong_method)
+        .layer(SetResponseHeaderLayer::if_not_present(
+            HeaderName::from_static("x-content-type-options"),
+            HeaderValue::from_static("nosniff"),
+        ))
+        .layer(TraceLayer::new_for_http())
+        .with_state(house)
+}
+
+async fn unknown() -> Error {
+    Error::not_found("route", "nothing is here", "see README.md for the addresses that there are")
+}
+
+async fn wrong_method() -> Error {
+    Error::WrongMethod
+}
+
+async fn ready(State(house): State<Arc<House>>) -> Result<&'static str, Error> {
+    house.store.ready().await?;
+    house.media.ready().await?;
+    Ok("ready\n")
+}
+
+async fn metrics(State(house): State<Arc<House>>) -> String {
+    house.metrics.text()
+}
+
+/// An answer in JSON.
+type Answer<T> = Result<Json<T>, Error>;

@@ -1,0 +1,196 @@
+//! Errors as answers: the one place that knows status codes. Every one is `{code, message, hint}`.
+
+use axum::{
+    extract::{FromRequest, Request, rejection::JsonRejection},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use millrace_proto::api;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{farm, farm::sessions, media, store};
+
+/// Everything that can be answered instead of what was asked for.
+#[derive(Debug)]
+pub(super) enum Error {
+    /// A value is wrong; what and how to mend it.
+    Invalid { code: &'static str, message: String, hint: String },
+    /// No such thing.
+    NotFound { code: String, message: String, hint: String },
+    /// The administrator's key is missing or wrong.
+    Unauthorized,
+    /// The worker's session is missing or over.
+    NoSession,
+    /// The thing is not in a state for this.
+    Conflict { code: &'static str, message: String, hint: String },
+    /// The lease has ended.
+    LeaseGone,
+    /// A limit was passed.
+    TooLarge(String),
+    /// The method is none of this address.
+    WrongMethod,
+    /// Too many at once.
+    Busy(String),
+    /// No space left.
+    StorageFull,
+    /// Something of ours failed; the log says what.
+    Unavailable(String),
+}
+
+impl Error {
+    pub(super) fn invalid(code: &'static str, message: impl ToString, hint: &str) -> Self {
+        Self::Invalid { code, message: message.to_string(), hint: hint.into() }
+    }
+
+    pub(super) fn not_found(noun: &str, message: &str, hint: &str) -> Self {
+        Self::NotFound { code: format!("unknown_{noun}"), message: message.into(), hint: hint.into() }
+    }
+
+    pub(super) fn conflict(code: &'static str, message: impl ToString, hint: &str) -> Self {
+        Self::Conflict { code, message: message.to_string(), hint: hint.into() }
+    }
+
+    pub(super) fn no_stream() -> Self {
+        Self::not_found("stream", "no stream has this id", "list the streams with GET /v1/streams")
+    }
+
+    fn parts(self) -> (StatusCode, String, String, String) {
+        let say = |status, code: &str, message: &str, hint: &str| {
+            (status, code.to_owned(), message.to_owned(), hint.to_owned())
+        };
+        match self {
+            Self::Invalid { code, message, hint } => (StatusCode::BAD_REQUEST, code.into(), message, hint),
+            Self::NotFound { code, message, hint } => (StatusCode::NOT_FOUND, code, message, hint),
+            Self::Conflict { code, message, hint } => (StatusCode::CONFLICT, code.into(), message, hint),
+            Self::Unauthorized => say(
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "the administrator's key is missing or wrong",
+                "send 'Authorization: Bearer KEY'; the key is in the file admin.key of the data folder",
+            ),
+            Self::NoSession => say(
+                StatusCode::UNAUTHORIZED,
+                "no_session",
+                "there is no such worker session",
+                "open a new one with POST /v1/worker/challenge and /v1/worker/session",
+            ),
+            Self::LeaseGone => {
+                say(StatusCode::GONE, "lease_gone", "the lease has ended", "forget it and poll for new work")
+            }
+            Self::TooLarge(message) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "too_large".into(), message, "send less at once".into())
+            }
+            Self::WrongMethod => say(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "wrong_method",
+                "this address does not take this method",
+                "see the header Allow for those that it takes",
+            ),
+            Self::Busy(message) => {
+                (StatusCode::TOO_MANY_REQUESTS, "busy".into(), message, "try again in a minute".into())
+            }
+            Self::StorageFull => say(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "storage_full",
+                "no space is left to store this",
+                "free disk space on the server and send it again: nothing stored before is lost",
+            ),
+            Self::Unavailable(message) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable".into(),
+                message,
+                "try again in a few seconds; the server's log says more".into(),
+            ),
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let (status, code, message, hint) = self.parts();
+        let mut response = (status, axum::Json(api::Error { code, message, hint })).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        tracing::warn!(%error, "the store failed");
+        Self::Unavailable("the store does not answer".into())
+    }
+}
+
+impl From<media::Error> for Error {
+    fn from(error: media::Error) -> Self {
+        match error.kind {
+            media::Kind::Missing => Self::not_found("media", "there is no such media", "look it up in the playlist"),
+            media::Kind::Full => Self::StorageFull,
+            media::Kind::Mismatch => {
+                Self::invalid("wrong_hash", error.kind, "send the bytes that the header Millrace-Sha256 announces")
+            }
+            media::Kind::TooLarge(_) => Self::TooLarge(error.kind.to_string()),
+            media::Kind::BrokenOff => Self::invalid("broken_off", error.kind, "send it again"),
+            media::Kind::Failed => {
+                tracing::warn!(error = ?error, "the media store failed");
+                Self::Unavailable("the media store does not answer".into())
+            }
+        }
+    }
+}
+
+impl From<farm::Refused> for Error {
+    fn from(refused: farm::Refused) -> Self {
+        match refused {
+            farm::Refused::Gone => Self::LeaseGone,
+            farm::Refused::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<sessions::Refused> for Error {
+    fn from(refused: sessions::Refused) -> Self {
+        match refused {
+            sessions::Refused::Full => Self::Busy(refused.to_string()),
+            sessions::Refused::Challenge => {
+                Self::invalid("wrong_challenge", refused, "ask for a new one and sign it within a minute")
+            }
+            sessions::Refused::Signature => {
+                Self::invalid("wrong_signature", refused, "sign the challenge's text as EIP-191 says")
+            }
+        }
+    }
+}
+
+/// JSON in and out, with our form of error where it can't be read.
+#[derive(Debug)]
+pub(super) struct Json<T>(pub T);
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        match axum::Json::<T>::from_request(request, state).await {
+            Ok(axum::Json(value)) => Ok(Self(value)),
+            Err(JsonRejection::MissingJsonContentType(_)) => Err(Error::invalid(
+                "not_json",
+                "the body is not marked as JSON",
+                "send the header 'Content-Type: application/json'",
+            )),
+            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                Err(Error::TooLarge("the JSON body is too large".into()))
+            }
+            Err(rejection) => {
+                Err(Error::invalid("bad_json", rejection.body_text(), "compare the body with README.md's examples"))
+            }
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! `/v1/streams` and `/v1/workers`.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, Query, State},
+    http::StatusCode,
+};
+use millrace_proto::{
+    Sha256, StreamId,
+    api::{self, CreateStream, Ingest, Page, Playback, Progress, Source, StreamState},
+};
+use serde::Deserialize;
+
+use super::{
+    Answer,
+    auth::Admin,
+    error::{Error, Json},
+};
+use crate::{
+    clock::now_ms,
+    farm::ONLINE_MS,
+    house::House,
+    ingest::{file, live},
+    loops,
+    store::record::Stream,
+};
+
+const PAGE_ITEMS: u32 = 100;
+const WORKERS_MAX: u32 = 1_000;
+
+/// A stream id in a path: unreadable ones are unknown ones.
+pub(super) fn stream_id(text: &str) -> Result<StreamId, Error> {
+    text.parse().map_err(|_| Error::no_stream())
+}
+
+pub(super) async fn find(house: &House, id: &str) -> Result<Stream, Error> {
+    house.store.stream(&stream_id(id)?).await?.ok_or_else(Error::no_stream)
+}
+
+pub(super) async fn create(
+    _: Admin,
+    State(house): State<Arc<House>>,
+    Json(wish): Json<CreateStream>,
+) -> Result<(StatusCode, Json<api::Stream>), Error> {
+    let name = wish.name.trim();
+    if name.is_empty() || name.chars().count() > 200 {
+        return Err(Error::invalid(
+            "bad_name",
+            "the name is empty or longer than 200 characters",
+            "give a shorter name",
+        ));
+    }
+    let profile = wish
+        .profile
+        .resolve()
+        .map_err(|why| Error::invalid("bad_profile", why, "name a preset, or send a ladder as README.md shows"))?;
+    let now_ms = now_ms();
+    let id: StreamId = random_text(12).parse().expect("letters and digits are an id");
+    let secret = random_text(24);
+    let stream = Stream {
+        id: id.clone(),
+        name: name.to_owned(),
+        source: wish.source,
+        profile,
+        listed: wish.listed,
+        created_ms: now_ms,
+        key_sha256: (wish.source == Source::Live).then(|| Sha256::of(secret.as_bytes())),
+        state: StreamState::Waiting,
+        state_since_ms: now_ms,
+        reason: None,
+        grace_ends_ms: 0,
+        next_seq: 0,
+        listed_seq: 0,
+        failed_segments: 0,
+        tail: None,
+        rungs: Vec::new(),
+        target_duration_s: 0,
+        variants: Vec::new(),
+        source_bytes: 0,
+        source_bytes_total: None,
+    };
+    if !house.store.create_stream(&stream).await? {
+        return Err(Error::Unavailable("the new id was taken".into()));
+    }
+    let mut view = view(&house, &stream);
+    if let (Source::Live, Some(ingest)) = (wish.source, &mut view.ingest) {
+        ingest.stream_key = Some(live::stream_key(&id, &secret));
+    }
+    Ok((StatusCode::CREATED, Json(view)))
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct After {
+    after: Option<String>,
+}
+
+pub(super) async fn list(
+    _: Admin,
+    State(house): State<Arc<House>>,
+    Query(after): Query<After>,
+) -> Answer<Page<api::Stream>> {
+    let after = after.after.map(|text| stream_id(&text)).transpose()?;
+    let streams = house.store.streams(after.as_ref(), PAGE_ITEMS + 1).await?;
+    let next = (streams.len() > PAGE_ITEMS as usize).then(|| streams[PAGE_ITEMS as usize - 1].id.to_string());
+    let items = streams.iter().take(PAGE_ITEMS as usize).map(|stream| view(&house, stream)).collect();
+    Ok(Json(Page { items, next }))
+}
+
+pub(super) async fn one(_: Admin, State(house): State<Arc<House>>, Path(id): Path<String>) -> Answer<api::Stream> {
+    Ok(Json(view(&house, &find(&house, &id).await?)))
+}
+
+/// Ends a live stream now rather than after its grace time.
+pub(super) async fn end(_: Admin, State(house): State<Arc<House>>, Path(id): Path<String>) -> Answer<api::Stream> {
+    let stream = find(&house, &id).await?;
+    if stream.source != Source::Live {
+        return Err(Error::conflict("not_live", "only live streams are ended by hand", "a recording ends by itself"));
+    }
+    if house.publishing.has(&stream.id) {
+        return Err(Error::conflict("publisher_live", "a publisher is live on it", "stop the publisher first"));
+    }
+    loops::finish(&house, &stream.id, &[StreamState::Waiting, StreamState::Live, StreamState::Interrupted]).await?;
+    one(Admin, State(house), Path(id)).await
+}
+
+pub(super) async fn delete(
+    _: Admin,
+    State(house): State<Arc<House>>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Error> {
+    let id = stream_id(&id)?;
+    if !house.store.delete_stream(&id).await? {
+        return Err(Error::no_stream());
+    }
+    // A publisher or a file in the midst of it finds the stream gone at its next segment.
+    house.media.delete_stream(&id).await?;
+    if let Err(error) = tokio::fs::remove_file(file::upload_path(&house, &id)).await
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(stream = %id, %error, "the upload can't be removed");
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn workers(_: Admin, State(house): State<Arc<House>>) -> Answer<Page<api::Worker>> {
+    let now_ms = now_ms();
+    house.store.hear_workers(&house.farm.heard_at()).await?;
+    let mut items = Vec::new();
+    for worker in house.store.workers(WORKERS_MAX).await? {
+        let held = house.store.tasks_held(worker.address).await?;
+        items.push(api::Worker {
+            address: worker.address,
+            online: now_ms.saturating_sub(worker.seen_ms) < ONLINE_MS,
+            leases: u32::try_from(held.len()).unwrap_or(u32::MAX),
+            offer: worker.offer,
+            seen_ms: worker.seen_ms,
+            accepted: worker.accepted,
+            failed: worker.failed,
+        });
+    }
+    Ok(Json(Page { items, next: None }))
+}
+
+/// What an app is told of a stream.
+pub(super) fn view(house: &House, stream: &Stream) -> api::Stream {
+    let (http, id) = (&house.http_url, &stream.id);
+    let ingest = match stream.source {
+        Source::Live => Ingest { url: house.rtmp_url.clone(), stream_key: None },
+        Source::File => Ingest { url: format!("{http}/v1/streams/{id}/source"), stream_key: None },
+    };
+    let vod = match stream.source {
+        Source::File => Some(format!("{http}/hls/{id}/index.m3u8")),
+        Source::Live if stream.state == StreamState::Ended => Some(format!("{http}/hls/{id}/vod.m3u8")),
+        Source::Live => None,
+    };
+    api::Stream {
+        id: id.clone(),
+        name: stream.name.clone(),
+        source: stream.source,
+        state: stream.state,
+        reason: stream.reason.clone(),
+        profile: stream.profile.clone(),
+        listed: stream.listed,
+        created_ms: stream.created_ms,
+        ingest: Some(ingest),
+        playback: Playback { hls: format!("{http}/hls/{id}/index.m3u8"), vod },
+        progress: Progress {
+            source_bytes: stream.source_bytes,
+            source_bytes_total: stream.source_bytes_total,
+            segments: stream.next_seq,
+            segments_settled: stream.listed_seq,
+            segments_failed: stream.failed_segments,
+        },
+    }
+}
+
+/// Letters and digits without those that look alike.
+fn random_text(length: usize) -> String {
+    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    (0..length).map(|_| char::from(ALPHABET[usize::from(rand::random::<u8>()) % ALPHABET.len()])).collect()
+}

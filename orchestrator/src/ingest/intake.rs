@@ -1,0 +1,226 @@
+//! Intake: one stream's events become durable segments with tasks.
+//!
+//! Drives the segmenter, writes CMAF, stores it by hash and commits segment and tasks in one transaction, before
+//! it takes the next event: that is the back-pressure on whoever sends. Called by `live.rs` and `file.rs`.
+
+use std::{sync::Arc, time::Duration};
+
+use millrace_cmaf::Track;
+use millrace_proto::{StreamId, profile::Rung};
+
+use super::event::Event;
+use crate::{
+    clock::now_ms,
+    media::{self, MediaStore},
+    publish::hls::AUDIO,
+    segment::{self, Cut, Part, Segmenter},
+    store::{
+        self, Commit, Store,
+        record::{Media, Segment, SegmentState, Stream},
+    },
+    task::plan::{self, Subject},
+};
+
+/// Name of the source's own video as a rendition.
+pub const SOURCE: &str = "source";
+
+/// Pauses between tries to write when there is no space or no answer, in milliseconds.
+const RETRY_MS: [u64; 5] = [100, 250, 500, 1_000, 2_000];
+
+/// Why intake can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The media can't be cut.
+    #[error(transparent)]
+    Segment(#[from] segment::Error),
+    /// The media can't be written as CMAF.
+    #[error("its media can't be stored: {0}")]
+    Cmaf(#[from] millrace_cmaf::Error),
+    /// Writing failed for too long.
+    #[error("writing failed for {0} s: {1}")]
+    Storage(u64, String),
+    /// The stream was deleted or is written by someone else.
+    #[error("the stream is gone")]
+    Gone,
+}
+
+/// One stream on its way in.
+#[derive(Debug)]
+pub struct Intake {
+    store: Arc<dyn Store>,
+    media: MediaStore,
+    stream: Stream,
+    segmenter: Segmenter,
+    rungs: Option<Vec<Rung>>,
+    next_seq: u64,
+    /// Segments below are durable already: a file that is read again passes over them.
+    durable_seq: u64,
+    /// Wall-clock time of the start of this run of segments; absent for files.
+    wall_ms: Option<u64>,
+    retry_s_max: u64,
+}
+
+impl Intake {
+    /// Goes on with `stream` after its last segment.
+    pub fn live(
+        store: Arc<dyn Store>,
+        media: MediaStore,
+        stream: Stream,
+        limits: segment::Limits,
+        retry_s_max: u64,
+    ) -> Self {
+        let segmenter = Segmenter::new(limits, stream.tail);
+        let (next_seq, durable_seq) = (stream.next_seq, stream.next_seq);
+        Self { store, media, stream, segmenter, rungs: None, next_seq, durable_seq, wall_ms: None, retry_s_max }
+    }
+
+    /// Reads a recording from its start; what is durable already is passed over.
+    pub fn file(
+        store: Arc<dyn Store>,
+        media: MediaStore,
+        stream: Stream,
+        limits: segment::Limits,
+        retry_s_max: u64,
+    ) -> Self {
+        let segmenter = Segmenter::new(limits, None);
+        let durable_seq = stream.next_seq;
+        Self { store, media, stream, segmenter, rungs: None, next_seq: 0, durable_seq, wall_ms: None, retry_s_max }
+    }
+
+    /// The stream's id.
+    pub fn id(&self) -> &StreamId {
+        &self.stream.id
+    }
+
+    /// Takes the next event. Returns how many segments became durable.
+    pub async fn take(&mut self, event: Event) -> Result<usize, Error> {
+        if matches!(event, Event::Tracks { .. }) {
+            let cuts = self.segmenter.finish();
+            let done = self.commit_all(cuts).await?;
+            self.wall_ms = (self.stream.source == millrace_proto::api::Source::Live).then(now_ms);
+            let more = self.segmenter.push(event)?;
+            return Ok(done + self.commit_all(more).await?);
+        }
+        let cuts = self.segmenter.push(event)?;
+        self.commit_all(cuts).await
+    }
+
+    /// The source has no more: what is left becomes the last segment.
+    pub async fn finish(&mut self) -> Result<usize, Error> {
+        let cuts = self.segmenter.finish();
+        self.commit_all(cuts).await
+    }
+
+    async fn commit_all(&mut self, cuts: Vec<Cut>) -> Result<usize, Error> {
+        let mut done = 0;
+        for cut in cuts {
+            let seq = self.next_seq;
+            if seq >= self.durable_seq {
+                self.commit(cut, seq).await?;
+                done += 1;
+            }
+            self.next_seq += 1;
+        }
+        Ok(done)
+    }
+
+    async fn commit(&mut self, cut: Cut, seq: u64) -> Result<(), Error> {
+        let arrived_ms = now_ms();
+        let started = tokio::time::Instant::now();
+        let mut pauses = RETRY_MS.iter().copied().chain(std::iter::repeat(RETRY_MS[RETRY_MS.len() - 1]));
+        loop {
+            let why = match self.try_commit(&cut, seq, arrived_ms).await {
+                Ok(Commit::Done | Commit::Repeated) => return Ok(()),
+                Ok(Commit::Stale) => return Err(Error::Gone),
+                Err(Failed::Cmaf(error)) => return Err(Error::Cmaf(error)),
+                Err(Failed::Media(error)) => error.to_string(),
+                Err(Failed::Store(error)) => error.to_string(),
+            };
+            let waited_s = started.elapsed().as_secs();
+            if waited_s >= self.retry_s_max {
+                return Err(Error::Storage(waited_s, why));
+            }
+            tracing::warn!(stream = %self.stream.id, seq, why, "a segment can't be written, trying again");
+            tokio::time::sleep(Duration::from_millis(pauses.next().unwrap_or(RETRY_MS[0]))).await;
+        }
+    }
+
+    async fn try_commit(&mut self, cut: &Cut, seq: u64, arrived_ms: u64) -> Result<Commit, Failed> {
+        let picture = cut.video.track.video();
+        let display = picture.map(|picture| picture.display_size());
+        let rungs = self.rungs(display).await?;
+        let subject = Subject {
+            stream: &self.stream.id,
+            seq,
+            live: self.stream.source == millrace_proto::api::Source::Live,
+            duration_ms: cut.duration_ns / 1_000_000,
+            display,
+        };
+        let tasks = plan::tasks(&rungs, &subject, arrived_ms);
+        let audio = match &cut.audio {
+            Some(part) => Some(self.put(AUDIO, part, seq, cut.duration_ns).await?),
+            None => None,
+        };
+        let segment = Segment {
+            stream: self.stream.id.clone(),
+            seq,
+            discontinuity: cut.discontinuity,
+            start_ns: cut.start_ns,
+            duration_ns: cut.duration_ns,
+            wall_ms: self.wall_ms.map(|start_ms| start_ms + cut.run_ns / 1_000_000),
+            arrived_ms,
+            video: Some(self.put(SOURCE, &cut.video, seq, cut.duration_ns).await?),
+            audio,
+            state: if tasks.is_empty() { SegmentState::Ready } else { SegmentState::Pending },
+            renditions: Vec::new(),
+        };
+        Ok(self.store.commit_segment(&segment, &tasks).await?)
+    }
+
+    /// The stream's rungs: chosen by its first picture and kept, so that every segment has the same ones.
+    async fn rungs(&mut self, display: Option<(u32, u32)>) -> Result<Vec<Rung>, Failed> {
+        if let Some(rungs) = &self.rungs {
+            return Ok(rungs.clone());
+        }
+        let profile = &self.stream.profile;
+        if self.stream.rungs.is_empty() && !profile.ladder.is_empty() {
+            let chosen = plan::rungs(profile, display.unwrap_or_default());
+            let names: Vec<String> = chosen.into_iter().map(|rung| rung.name).collect();
+            self.store.fix_rungs(&self.stream.id, &names).await?;
+            self.stream.rungs = names;
+        }
+        // In the order that was fixed, largest first.
+        let named = |name: &String| profile.ladder.iter().find(|rung| rung.name == *name).cloned();
+        let rungs: Vec<Rung> = self.stream.rungs.iter().filter_map(named).collect();
+        self.rungs = Some(rungs.clone());
+        Ok(rungs)
+    }
+
+    async fn put(&self, name: &str, part: &Part, seq: u64, duration_ns: u64) -> Result<Media, Failed> {
+        let track: &Track = &part.track;
+        let sequence = u32::try_from(seq % u64::from(u32::MAX)).unwrap_or(0) + 1;
+        let segment = millrace_cmaf::segment(track, sequence, &part.samples, part.end)?;
+        let (width, height) = track.video().map_or((0, 0), |video| video.display_size());
+        Ok(Media {
+            name: name.to_owned(),
+            init: self.media.put(&self.stream.id, millrace_cmaf::init(track)?).await?,
+            segment: self.media.put(&self.stream.id, segment).await?,
+            codec: track.codec_string()?,
+            frames: u32::try_from(part.samples.len()).unwrap_or(u32::MAX),
+            width,
+            height,
+            channels: track.audio().map_or(0, |audio| audio.channels),
+            duration_ns,
+        })
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Cmaf(#[from] millrace_cmaf::Error),
+    #[error(transparent)]
+    Media(#[from] media::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}

@@ -1,0 +1,99 @@
+//! One track each: its codec header, and samples made of what comes for it. No I/O.
+
+use bytes::{Bytes, BytesMut};
+use millrace_cmaf::{Codec, Error, Sample, Track, aac, h264, nal};
+
+use crate::ingest::rtmp::{audio_clock::Clock, flv::Unsupported};
+
+/// RTMP counts in milliseconds.
+const TIMESCALE: u32 = 1_000;
+
+/// Video and its configuration.
+#[derive(Debug)]
+pub(super) struct VideoTrack {
+    pub(super) track: Track,
+    /// As it came.
+    config: Bytes,
+    length_bytes: usize,
+    last_dts: Option<i64>,
+}
+
+impl VideoTrack {
+    pub(super) fn new(config: Bytes) -> Result<Self, Unsupported> {
+        let broken = |error: Error| Unsupported::Config { codec: "H.264", why: error.to_string() };
+        let video = h264::picture(&config).map_err(broken)?;
+        let length_bytes = h264::length_bytes(&config).map_err(broken)?;
+        // Samples leave with lengths of 4 bytes; the record says so in the low bits of its fifth byte.
+        let mut record = BytesMut::from(&config[..]);
+        record[4] |= 3;
+        let track = Track { timescale: TIMESCALE, codec: Codec::H264 { video, config: record.freeze() } };
+        Ok(Self { track, config, length_bytes, last_dts: None })
+    }
+
+    /// Whether this is the configuration already.
+    pub(super) fn is(&self, config: &Bytes) -> bool {
+        self.config == config
+    }
+
+    /// Time broke: the next sample need not follow the last.
+    pub(super) fn reset(&mut self) {
+        self.last_dts = None;
+    }
+
+    /// A sample, if there is a coded picture in `data`. Only a picture that holds an IDR slice and that the tag
+    /// calls a key frame is one: decoding can't start at a mere recovery point.
+    pub(super) fn sample(&mut self, time_ms: i64, tag_key: bool, offset_ms: i32, data: &Bytes) -> Option<Sample> {
+        let (mut coded, mut idr, mut bytes) = (false, false, 0);
+        for unit in nal::prefixed(data, self.length_bytes) {
+            bytes += self.length_bytes + unit.len();
+            let kind = unit.first().map_or(0, |header| header & 0x1f);
+            coded |= matches!(kind, 1..=5);
+            idr |= kind == 5;
+        }
+        if !coded {
+            return None;
+        }
+        // What follows a length that points beyond the message is not part of it.
+        let data = match self.length_bytes {
+            4 => data.slice(..bytes),
+            other => nal::join(nal::prefixed(data, other)),
+        };
+        // Times that repeat or go back a little are moved on; presentation moves along, so that it stays apart
+        // from its neighbours'.
+        let dts = self.last_dts.map_or(time_ms, |last_dts| time_ms.max(last_dts + 1));
+        self.last_dts = Some(dts);
+        Some(Sample { pts: dts + i64::from(offset_ms), dts, duration: 0, key: tag_key && idr, data })
+    }
+}
+
+/// Audio, its configuration and its clock.
+#[derive(Debug)]
+pub(super) struct AudioTrack {
+    pub(super) track: Track,
+    config: Bytes,
+    clock: Clock,
+}
+
+impl AudioTrack {
+    pub(super) fn new(config: Bytes) -> Result<Self, Unsupported> {
+        let broken = |error: Error| Unsupported::Config { codec: "AAC", why: error.to_string() };
+        let audio = aac::audio(&config).map_err(broken)?;
+        let clock = Clock::new(&config).map_err(broken)?;
+        let track = Track { timescale: audio.sample_rate, codec: Codec::Aac { audio, config: config.clone() } };
+        Ok(Self { track, config, clock })
+    }
+
+    pub(super) fn is(&self, config: &Bytes) -> bool {
+        self.config == config
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.clock.reset();
+    }
+
+    /// A sample, unless the clock leaves it out.
+    pub(super) fn sample(&mut self, time_ms: i64, data: Bytes) -> Option<Sample> {
+        let at = self.clock.place(time_ms)?;
+        Some(Sample { pts: at, dts: at, duration: self.clock.frame_samples(), key: true, data })
+    }
+}

@@ -1,0 +1,236 @@
+//! Background loops: each keeps one thing true, takes no input, may run at any time, and is woken by a nudge or
+//! a timer. What one of them misses in a crash, it finds again at the next turn.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use millrace_proto::{
+    StreamId,
+    api::{Source, StreamState},
+};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::{
+    clock::now_ms,
+    house::House,
+    ingest::{file, rtmp},
+    publish,
+    store::{self, Move, record::SegmentState},
+    task::State,
+};
+
+/// Waits for a nudge, but not for long.
+async fn nudge(nudged: &tokio::sync::Notify, at_most: Duration) {
+    let _ = tokio::time::timeout(at_most, nudged.notified()).await;
+}
+
+fn tell(what: &str, result: store::Result<()>) {
+    if let Err(error) = result {
+        tracing::warn!(%error, "{what} is tried again");
+    }
+}
+
+/// Streams that were live when the last run ended have no publisher now.
+pub async fn recover(house: &House) -> store::Result<()> {
+    let now_ms = now_ms();
+    for stream in house.store.streams_in(&[StreamState::Live]).await? {
+        if stream.source == Source::Live {
+            let step = Move {
+                from: &[StreamState::Live],
+                to: StreamState::Interrupted,
+                reason: None,
+                grace_ends_ms: now_ms + house.config.ingest.lost_grace_s * 1_000,
+                now_ms,
+            };
+            house.store.move_stream(&stream.id, &step).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Ready tasks are with workers that wait.
+pub async fn assign(house: Arc<House>) {
+    loop {
+        nudge(&house.farm.assign, Duration::from_millis(250)).await;
+        match house.farm.assign_once(now_ms()).await {
+            Ok(count) => house.metrics.leases_given.inc_by(count as u64),
+            Err(error) => tell("giving out tasks", Err(error)),
+        }
+    }
+}
+
+/// Leases that ran out are taken back.
+pub async fn expire(house: Arc<House>) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        match house.farm.expire_once(now_ms()).await {
+            Ok(tasks) => {
+                for task in tasks {
+                    house.metrics.leases_expired.inc();
+                    tracing::info!(task = %task.id, "a lease ran out");
+                    if matches!(task.state, State::Failed { .. }) {
+                        house.committed(&task.stream);
+                    }
+                }
+            }
+            Err(error) => tell("taking leases back", Err(error)),
+        }
+    }
+}
+
+/// Outcomes are judged.
+pub async fn check(house: Arc<House>) {
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let at_once = if house.config.api.checks_max == 0 { cores } else { house.config.api.checks_max };
+    let slots = Arc::new(Semaphore::new(at_once));
+    let busy = Arc::new(Mutex::new(HashSet::new()));
+    loop {
+        nudge(&house.farm.check, Duration::from_millis(500)).await;
+        let tasks = match house.store.tasks_checking(256).await {
+            Ok(tasks) => tasks,
+            Err(error) => {
+                tell("looking for outcomes", Err(error));
+                continue;
+            }
+        };
+        for task in tasks {
+            if !busy.lock().expect("no panic while held").insert(task.id.clone()) {
+                continue;
+            }
+            let (house, slots, busy) = (house.clone(), slots.clone(), busy.clone());
+            tokio::spawn(async move {
+                let _slot = slots.acquire().await;
+                let id = task.id.clone();
+                judge(&house, task).await;
+                busy.lock().expect("no panic while held").remove(&id);
+            });
+        }
+    }
+}
+
+async fn judge(house: &House, task: crate::task::Task) {
+    let id = task.id.clone();
+    // The list it came from may be older than a verdict on it.
+    let task = match house.store.task(&id).await {
+        Ok(Some(task)) => task,
+        Ok(None) => return,
+        Err(error) => return tell("checking", Err(error)),
+    };
+    match house.verifier.check(task, now_ms()).await {
+        Ok(None) => {}
+        Ok(Some(task)) => {
+            let verdict = match &task.state {
+                State::Accepted { .. } => "accepted",
+                State::Failed { .. } => "failed",
+                _ => "again",
+            };
+            house.metrics.verdicts.with_label_values(&[verdict]).inc();
+            if let (Some(last), false) = (task.attempts.last(), verdict == "accepted") {
+                tracing::warn!(task = %id, worker = %last.worker, verdict, why = last.message, "outcome not accepted");
+            }
+            house.committed(&task.stream);
+        }
+        Err(error) => {
+            tracing::warn!(task = %id, %error, "checking is tried again");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+}
+
+/// What is settled is listed.
+pub async fn publish(house: Arc<House>, mut nudges: mpsc::UnboundedReceiver<StreamId>) {
+    let open = [StreamState::Live, StreamState::Interrupted, StreamState::Finishing];
+    loop {
+        let streams = match tokio::time::timeout(Duration::from_secs(2), nudges.recv()).await {
+            Ok(Some(stream)) => vec![stream],
+            Ok(None) => return,
+            Err(_) => match house.store.streams_in(&open).await {
+                Ok(streams) => streams.into_iter().map(|stream| stream.id).collect(),
+                Err(error) => {
+                    tell("looking for streams", Err(error));
+                    continue;
+                }
+            },
+        };
+        for stream in streams {
+            match publish::advance(&house.store, &stream, now_ms()).await {
+                Ok(advanced) => told(&house, &stream, &advanced),
+                Err(error) => tell("publishing", Err(error)),
+            }
+        }
+    }
+}
+
+fn told(house: &House, stream: &StreamId, advanced: &publish::Advanced) {
+    for segment in &advanced.listed {
+        if let SegmentState::Failed { reason } = &segment.state {
+            house.metrics.segments_failed.inc();
+            tracing::warn!(%stream, seq = segment.seq, reason, "a gap is listed");
+        } else {
+            house.metrics.segments_published.inc();
+        }
+        if segment.wall_ms.is_some() {
+            house.metrics.publish_latency_s.observe(now_ms().saturating_sub(segment.arrived_ms) as f64 / 1e3);
+        }
+        tracing::debug!(%stream, seq = segment.seq, "listed");
+    }
+    if advanced.ended {
+        tracing::info!(%stream, "stream ended");
+    }
+}
+
+/// Interrupted streams whose grace time is over are finished.
+pub async fn grace(house: Arc<House>) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        tell("ending streams", end_overdue(&house).await);
+    }
+}
+
+async fn end_overdue(house: &House) -> store::Result<()> {
+    for stream in house.store.streams_in(&[StreamState::Interrupted]).await? {
+        if stream.grace_ends_ms <= now_ms() && !house.publishing.has(&stream.id) {
+            finish(house, &stream.id, &[StreamState::Interrupted]).await?;
+        }
+    }
+    Ok(())
+}
+
+/// No more video will come: what is there is worked off, then the stream ends.
+pub async fn finish(house: &House, stream: &StreamId, from: &[StreamState]) -> store::Result<bool> {
+    let step = Move { from, to: StreamState::Finishing, reason: None, grace_ends_ms: 0, now_ms: now_ms() };
+    let done = house.store.move_stream(stream, &step).await?;
+    house.committed(stream);
+    Ok(done)
+}
+
+/// Complete uploads are read.
+pub async fn files(house: Arc<House>) {
+    loop {
+        tell("looking for files", file::start_ready(&house).await);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// The store knows when workers were last heard.
+pub async fn heard(house: Arc<House>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let heard = house.farm.heard_at();
+        house.metrics.workers_online.set(heard.len() as i64);
+        tell("noting workers", house.store.hear_workers(&heard).await);
+    }
+}
+
+/// The RTMP server's counts stand in the metrics.
+pub async fn rtmp_counters(house: Arc<House>, counters: Arc<rtmp::Counters>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let load = |count: &std::sync::atomic::AtomicU64| count.load(std::sync::atomic::Ordering::Relaxed) as i64;
+        house.metrics.rtmp_connections.set(load(&counters.connections_open));
+        house.metrics.rtmp_bytes.set(load(&counters.bytes_in));
+    }
+}

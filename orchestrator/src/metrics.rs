@@ -1,0 +1,74 @@
+//! What is measured, for Prometheus. Names end in their unit.
+
+use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+
+/// All measures.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Registry,
+    /// Segments listed as media.
+    pub segments_published: IntCounter,
+    /// Segments listed as gaps.
+    pub segments_failed: IntCounter,
+    /// From a segment's last sample arriving to its being listed.
+    pub publish_latency_s: Histogram,
+    /// Verdicts, by kind.
+    pub verdicts: IntCounterVec,
+    /// Leases that ran out.
+    pub leases_expired: IntCounter,
+    /// Leases given.
+    pub leases_given: IntCounter,
+    /// Workers heard lately.
+    pub workers_online: IntGauge,
+    /// RTMP connections open now.
+    pub rtmp_connections: IntGauge,
+    /// Bytes that came over RTMP.
+    pub rtmp_bytes: IntGauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help).expect("names are valid");
+            registry.register(Box::new(counter.clone())).expect("names are unique");
+            counter
+        };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help).expect("names are valid");
+            registry.register(Box::new(gauge.clone())).expect("names are unique");
+            gauge
+        };
+        let latency = HistogramOpts::new(
+            "millrace_publish_latency_seconds",
+            "From a live segment's last sample arriving to its being listed.",
+        )
+        .buckets(vec![0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 60.0]);
+        let latency = Histogram::with_opts(latency).expect("names are valid");
+        registry.register(Box::new(latency.clone())).expect("names are unique");
+        let verdicts = Opts::new("millrace_verdicts_total", "Outcomes judged, by verdict.");
+        let verdicts = IntCounterVec::new(verdicts, &["verdict"]).expect("names are valid");
+        registry.register(Box::new(verdicts.clone())).expect("names are unique");
+        Self {
+            segments_published: counter("millrace_segments_published_total", "Segments listed as media."),
+            segments_failed: counter("millrace_segments_failed_total", "Segments listed as gaps."),
+            publish_latency_s: latency,
+            verdicts,
+            leases_expired: counter("millrace_leases_expired_total", "Leases that ran out."),
+            leases_given: counter("millrace_leases_given_total", "Leases given to workers."),
+            workers_online: gauge("millrace_workers_online", "Workers heard lately."),
+            rtmp_connections: gauge("millrace_rtmp_connections", "RTMP connections open now."),
+            rtmp_bytes: gauge("millrace_rtmp_received_bytes", "Bytes that came over RTMP since the start."),
+            registry,
+        }
+    }
+}
+
+impl Metrics {
+    /// The text that Prometheus scrapes.
+    pub fn text(&self) -> String {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text).expect("writing to memory works");
+        String::from_utf8(text).unwrap_or_default()
+    }
+}

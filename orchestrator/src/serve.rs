@@ -1,0 +1,194 @@
+//! Wiring: builds the house from a configuration, opens its doors, runs until told to stop.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+    sync::Arc,
+};
+
+use anyhow::{Context, Result, bail};
+use millrace_media::Launcher;
+use tokio::{net::TcpListener, sync::Semaphore, sync::mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::Config,
+    farm::{Farm, sessions::Sessions},
+    house::{Busy, House},
+    http,
+    ingest::{live, rtmp},
+    loops,
+    media::MediaStore,
+    metrics::Metrics,
+    store::{Store, sqlite::SqliteStore},
+    verify::Verifier,
+};
+
+/// Publishers that may wait for an answer at once.
+const PUBLISHERS_WAITING_MAX: usize = 64;
+
+/// Runs an orchestrator until `stop`.
+pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
+    config.check()?;
+    let data = config.data.clone();
+    for folder in ["", "uploads"] {
+        fs::create_dir_all(data.join(folder)).with_context(|| format!("can't make {}", data.display()))?;
+    }
+    let _lock = lock(&data)?;
+    // Nothing in it outlives the program that made it.
+    let scratch = data.join("scratch");
+    if scratch.exists() {
+        fs::remove_dir_all(&scratch).context("can't empty the scratch folder")?;
+    }
+    fs::create_dir_all(&scratch)?;
+    let admin_key = admin_key(&data.join("admin.key"))?;
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&data.join("millrace.db")).await?);
+    let media = MediaStore::local(&data.join("media"))?;
+    let launcher = Launcher::new(media_child(&config)?);
+    let http_listener = listen("HTTP", config.http).await?;
+    let rtmp_listener = listen("RTMP", config.rtmp).await?;
+    let (http_at, rtmp_at) = (http_listener.local_addr()?, rtmp_listener.local_addr()?);
+    let (publish, listings) = mpsc::unbounded_channel();
+    let house = Arc::new(House {
+        http_url: url(&config.public_http_url, || format!("http://{http_at}")),
+        rtmp_url: url(&config.public_rtmp_url, || format!("rtmp://{rtmp_at}/live")),
+        admin_key,
+        farm: Farm::new(store.clone(), config.tasks),
+        sessions: Sessions::default(),
+        verifier: Verifier {
+            store: store.clone(),
+            media: media.clone(),
+            launcher: launcher.clone(),
+            scratch,
+            policy: config.tasks,
+        },
+        publishing: Busy::default(),
+        reading: Busy::default(),
+        uploading: Busy::default(),
+        files: Arc::new(Semaphore::new(config.ingest.files_max)),
+        metrics: Metrics::default(),
+        publish,
+        store,
+        media,
+        launcher,
+        config,
+    });
+    loops::recover(&house).await?;
+    let (publishers, requests) = mpsc::channel(PUBLISHERS_WAITING_MAX);
+    let counters = Arc::new(rtmp::Counters::default());
+    let background = [
+        tokio::spawn(loops::assign(house.clone())),
+        tokio::spawn(loops::expire(house.clone())),
+        tokio::spawn(loops::check(house.clone())),
+        tokio::spawn(loops::publish(house.clone(), listings)),
+        tokio::spawn(loops::grace(house.clone())),
+        tokio::spawn(loops::files(house.clone())),
+        tokio::spawn(loops::heard(house.clone())),
+        tokio::spawn(loops::rtmp_counters(house.clone(), counters.clone())),
+        tokio::spawn(live::desk(house.clone(), requests)),
+    ];
+    let rtmp =
+        tokio::spawn(rtmp::serve(rtmp_listener, house.config.rtmp_server.clone(), counters, publishers, stop.clone()));
+    write_run_file(&data.join("run.json"), &http_at.to_string(), &rtmp_at.to_string())?;
+    tracing::info!(http = %http_at, rtmp = %rtmp_at, data = %data.display(), "listening");
+    let serving = stop.clone();
+    let server = axum::serve(http_listener, http::router(house.clone()))
+        .with_graceful_shutdown(async move { serving.cancelled().await });
+    tokio::select! {
+        done = server => done?,
+        // Long polls and slow uploads end with the program: whoever sent them sends again.
+        () = async { stop.cancelled().await; tokio::time::sleep(std::time::Duration::from_secs(2)).await } => {}
+    }
+    // Publishers' last pictures are committed before the end.
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(3), rtmp).await;
+    settle_publishers(&house).await;
+    for task in background {
+        task.abort();
+    }
+    let _ = fs::remove_file(data.join("run.json"));
+    Ok(())
+}
+
+/// Waits, but not for long, until the last segments of those who pushed are durable.
+async fn settle_publishers(house: &House) {
+    for _ in 0..50 {
+        if !house.publishing.any() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}
+
+async fn listen(what: &str, at: std::net::SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(at).await.with_context(|| {
+        format!(
+            "can't listen for {what} at {at}: stop what uses the port, or choose another with --{}",
+            what.to_lowercase()
+        )
+    })
+}
+
+fn url(configured: &str, own: impl FnOnce() -> String) -> String {
+    if configured.is_empty() { own() } else { configured.trim_end_matches('/').to_owned() }
+}
+
+fn media_child(config: &Config) -> Result<std::path::PathBuf> {
+    let path = if config.media.as_os_str().is_empty() {
+        std::env::current_exe()?.with_file_name("millrace-media")
+    } else {
+        config.media.clone()
+    };
+    if !path.is_file() {
+        bail!(
+            "the media child is not at {}: build it (package millrace-media-child) or say where with --media",
+            path.display()
+        );
+    }
+    Ok(path)
+}
+
+/// Two programs on one folder would both write it.
+fn lock(data: &Path) -> Result<fs::File> {
+    let path = data.join("lock");
+    let file = fs::OpenOptions::new().create(true).write(true).truncate(false).open(&path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => {
+            bail!("another orchestrator runs on {}: stop it, or choose another folder with --data", data.display())
+        }
+        Err(fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("can't lock {}", path.display())),
+    }
+}
+
+/// Reads the administrator's key; makes it at the first start.
+fn admin_key(path: &Path) -> Result<String> {
+    if !path.exists() {
+        let key = hex::encode(rand::random::<[u8; 24]>());
+        // Written beside and renamed: a kill in between leaves no half a key.
+        let fresh = path.with_extension("key.new");
+        let _ = fs::remove_file(&fresh);
+        let mut file = fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&fresh)?;
+        writeln!(file, "{key}")?;
+        file.sync_all()?;
+        fs::rename(&fresh, path)?;
+    }
+    let mode = fs::metadata(path)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        bail!("others can read {}: run 'chmod 600 {}'", path.display(), path.display());
+    }
+    let key = fs::read_to_string(path)?.trim().to_owned();
+    if key.len() < 16 {
+        bail!("the key in {} is shorter than 16 characters: delete the file to have a new one made", path.display());
+    }
+    Ok(key)
+}
+
+/// Tells scripts where the program listens.
+fn write_run_file(path: &Path, http: &str, rtmp: &str) -> Result<()> {
+    let text = serde_json::json!({ "pid": std::process::id(), "http": http, "rtmp": rtmp }).to_string();
+    let fresh = path.with_extension("json.new");
+    fs::write(&fresh, text)?;
+    Ok(fs::rename(&fresh, path)?)
+}
