@@ -60,7 +60,9 @@ pub fn router(house: Arc<House>) -> Router {
     router = if house.config.web.as_os_str().is_empty() {
         router.fallback(unknown)
     } else {
-        router.fallback_service(ServeDir::new(&house.config.web).not_found_service(axum::routing::any(unknown)))
+        // What is not the page's is not there, whatever the method.
+        let page = ServeDir::new(&house.config.web).call_fallback_on_method_not_allowed(true);
+        router.fallback_service(page.not_found_service(axum::routing::any(unknown)))
     };
     router
         .method_not_allowed_fallback(wrong_method)

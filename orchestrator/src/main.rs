@@ -1,6 +1,6 @@
 //! The orchestrator's program: reads the configuration and runs the house until SIGINT or SIGTERM.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{io::IsTerminal, net::SocketAddr, path::PathBuf};
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -101,6 +101,8 @@ fn start_log(form: LogForm) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,sqlx=warn,tower_http=warn"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A log file is read by people and programs that make nothing of colours.
+    let log = log.with_ansi(std::io::stderr().is_terminal());
     match form {
         LogForm::Text => log.init(),
         LogForm::Json => log.json().init(),

@@ -60,7 +60,8 @@ fn every_wrong_request_is_answered_with_code_message_and_hint() {
     if let Ok(answer) = answer {
         answer.error(413);
     }
-    api.send("POST", "/v1/streams", &good[..1], Some(b"name=a")).unwrap().error(415);
+    let unmarked = api.send("POST", "/v1/streams", &good[..1], Some(b"name=a")).unwrap();
+    assert_eq!(unmarked.error(400).code, "not_json");
     // Profiles that can't be.
     let bad = [
         json!("best"),

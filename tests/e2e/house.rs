@@ -102,8 +102,6 @@ impl House {
                 command
             }
         };
-        // Everything is shown when a test fails; the default level tells what went wrong.
-        command.env("RUST_BACKTRACE", "1");
         let mut program = Program::start("orchestrator", &mut command, self.log_path("orchestrator"));
         let seen = self.data_of(&program);
         let run: Value = until("the orchestrator to listen", s(30), || {
@@ -185,7 +183,7 @@ impl House {
         let mut command = Command::new(built("millrace-worker"));
         command.args(["join", url, "--key-file"]).arg(self.dir.path().join(format!("{name}.key")));
         // Two cores and more than one worker: each does one thing at a time.
-        command.args(["--slots", "1", "--threads", "1"]).env("RUST_BACKTRACE", "1");
+        command.args(["--slots", "1", "--threads", "1"]);
         Program::start(&name, &mut command, self.log_path(&name))
     }
 
@@ -195,8 +193,11 @@ impl House {
 
     /// Waits until `count` workers are online.
     #[track_caller]
-    pub(crate) fn until_online(&self, count: usize) {
+    pub(crate) fn until_online(&mut self, count: usize) {
         until(&format!("{count} workers online"), s(60), || {
+            for worker in &mut self.workers {
+                assert!(worker.ended().is_none(), "{} ended as it started:\n{}", worker.name, worker.log());
+            }
             (self.api.workers().iter().filter(|worker| worker.online).count() >= count).then_some(())
         });
     }
