@@ -72,6 +72,15 @@ pub struct Part {
     pub end: i64,
 }
 
+impl Part {
+    /// From the first presentation time to the end.
+    pub fn duration_ns(&self) -> u64 {
+        let first = self.samples.iter().map(|sample| sample.pts).min().unwrap_or(self.end);
+        let ticks = u128::try_from(self.end - first).unwrap_or(0);
+        u64::try_from(ticks * 1_000_000_000 / u128::from(self.track.timescale.max(1))).unwrap_or(u64::MAX)
+    }
+}
+
 /// The state of segmenting one stream.
 #[derive(Debug)]
 pub struct Segmenter {

@@ -158,7 +158,7 @@ impl Intake {
         };
         let tasks = plan::tasks(&rungs, &subject, arrived_ms);
         let audio = match &cut.audio {
-            Some(part) => Some(self.put(AUDIO, part, seq, cut.duration_ns).await?),
+            Some(part) => Some(self.put(AUDIO, part, seq).await?),
             None => None,
         };
         let segment = Segment {
@@ -169,7 +169,7 @@ impl Intake {
             duration_ns: cut.duration_ns,
             wall_ms: self.wall_ms.map(|start_ms| start_ms + cut.run_ns / 1_000_000),
             arrived_ms,
-            video: Some(self.put(SOURCE, &cut.video, seq, cut.duration_ns).await?),
+            video: Some(self.put(SOURCE, &cut.video, seq).await?),
             audio,
             state: if tasks.is_empty() { SegmentState::Ready } else { SegmentState::Pending },
             renditions: Vec::new(),
@@ -196,7 +196,7 @@ impl Intake {
         Ok(rungs)
     }
 
-    async fn put(&self, name: &str, part: &Part, seq: u64, duration_ns: u64) -> Result<Media, Failed> {
+    async fn put(&self, name: &str, part: &Part, seq: u64) -> Result<Media, Failed> {
         let track: &Track = &part.track;
         let sequence = u32::try_from(seq % u64::from(u32::MAX)).unwrap_or(0) + 1;
         let segment = millrace_cmaf::segment(track, sequence, &part.samples, part.end)?;
@@ -210,7 +210,7 @@ impl Intake {
             width,
             height,
             channels: track.audio().map_or(0, |audio| audio.channels),
-            duration_ns,
+            duration_ns: part.duration_ns(),
         })
     }
 }

@@ -147,7 +147,7 @@ pub struct Media {
     pub height: u32,
     /// Audio channels; 0 for video.
     pub channels: u16,
-    /// Duration on the stream's timeline.
+    /// Its own duration; the segment's differs where a track starts late or ends early.
     pub duration_ns: u64,
 }
 

@@ -1,1 +1,301 @@
-//! The contract's suite.
+//! The contract's suite: the same bodies run on every implementation of [`Store`].
+//!
+//! `suite!` makes one module of tests for an implementation, from an expression that opens a fresh store
+//! and what must live as long as it.
+
+use millrace_proto::{
+    Sha256,
+    api::{Source, StreamState},
+    identity::Secret,
+    offer::Offer,
+    profile::Choice,
+    task::{Blob, Transcode, Work},
+};
+
+use super::{
+    Commit, Listing, Move, Settlement, Store,
+    record::{Media, Segment, SegmentState, Stream, Tail},
+};
+use crate::task::{Held, State, Task};
+
+fn stream(id: &str, created_ms: u64) -> Stream {
+    Stream {
+        id: id.parse().unwrap(),
+        name: "Ünïcode \"name\"".into(),
+        source: Source::Live,
+        profile: Choice::default().resolve().unwrap(),
+        listed: true,
+        created_ms,
+        key_sha256: Some(Sha256::of(b"secret")),
+        state: StreamState::Waiting,
+        state_since_ms: created_ms,
+        reason: None,
+        grace_ends_ms: 0,
+        next_seq: 0,
+        listed_seq: 0,
+        failed_segments: 0,
+        tail: None,
+        rungs: vec![],
+        target_duration_s: 0,
+        variants: vec![],
+        source_bytes: 0,
+        source_bytes_total: None,
+    }
+}
+
+fn segment(id: &str, seq: u64) -> Segment {
+    Segment {
+        stream: id.parse().unwrap(),
+        seq,
+        discontinuity: 0,
+        start_ns: seq * 2_000_000_000,
+        duration_ns: 2_000_000_000,
+        wall_ms: Some(5),
+        arrived_ms: 6,
+        video: Some(media("source")),
+        audio: None,
+        state: SegmentState::Pending,
+        renditions: vec![],
+    }
+}
+
+fn media(name: &str) -> Media {
+    Media {
+        name: name.into(),
+        init: Blob::of(b"init"),
+        segment: Blob::of(b"segment"),
+        codec: "avc1.64001f".into(),
+        frames: 50,
+        width: 1_280,
+        height: 720,
+        channels: 0,
+        duration_ns: 2_000_000_000,
+    }
+}
+
+fn task(id: &str, seq: u64, live: bool, created_ms: u64) -> Task {
+    Task {
+        id: format!("{id}-{seq}-transcode").parse().unwrap(),
+        stream: id.parse().unwrap(),
+        seq,
+        live,
+        duration_ms: 2_000,
+        version: 0,
+        work: Work::Transcode(Transcode { renditions: vec![] }),
+        created_ms,
+        state: State::Waiting { not_before_ms: created_ms },
+        attempts: vec![],
+    }
+}
+
+fn leased(mut task: Task, expires_ms: u64) -> Task {
+    task.version += 1;
+    task.state = State::Leased {
+        leases: vec![Held {
+            id: "l".parse().unwrap(),
+            token_sha256: Sha256::of(b"t"),
+            worker: worker(),
+            instance: "i".into(),
+            given_ms: 0,
+            expires_ms,
+            work_ends_ms: 99_999,
+        }],
+    };
+    task
+}
+
+fn worker() -> millrace_proto::Address {
+    Secret::from_hex(&"1".repeat(64)).unwrap().address()
+}
+
+fn offer(slots: u32) -> Offer {
+    Offer { version: "1".into(), slots, cores: 2, encoders: vec![], absent: vec![] }
+}
+
+async fn streams_are_kept_and_paged(store: impl Store) {
+    for (id, created_ms) in [("a", 1), ("b", 2), ("c", 2)] {
+        assert!(store.create_stream(&stream(id, created_ms)).await.unwrap());
+    }
+    assert!(!store.create_stream(&stream("a", 9)).await.unwrap(), "an id is taken once");
+    assert_eq!(store.stream(&"a".parse().unwrap()).await.unwrap(), Some(stream("a", 1)));
+    assert_eq!(store.stream(&"x".parse().unwrap()).await.unwrap(), None);
+    let ids = |streams: Vec<Stream>| streams.iter().map(|stream| stream.id.to_string()).collect::<Vec<_>>();
+    assert_eq!(ids(store.streams(None, 2).await.unwrap()), ["c", "b"]);
+    assert_eq!(ids(store.streams(Some(&"b".parse().unwrap()), 2).await.unwrap()), ["a"]);
+    assert!(store.delete_stream(&"b".parse().unwrap()).await.unwrap());
+    assert!(!store.delete_stream(&"b".parse().unwrap()).await.unwrap());
+}
+
+async fn states_move_only_from_where_they_may(store: impl Store) {
+    let id = "a".parse().unwrap();
+    store.create_stream(&stream("a", 1)).await.unwrap();
+    let step =
+        |from: &'static [StreamState], to| Move { from, to, reason: Some("why".into()), grace_ends_ms: 7, now_ms: 8 };
+    assert!(!store.move_stream(&id, &step(&[StreamState::Live], StreamState::Ended)).await.unwrap());
+    assert!(
+        store.move_stream(&id, &step(&[StreamState::Live, StreamState::Waiting], StreamState::Live)).await.unwrap()
+    );
+    let now = store.stream(&id).await.unwrap().unwrap();
+    assert_eq!(
+        (now.state, now.state_since_ms, now.grace_ends_ms, now.reason.as_deref()),
+        (StreamState::Live, 8, 7, Some("why"))
+    );
+    assert_eq!(store.streams_in(&[StreamState::Live]).await.unwrap().len(), 1);
+    assert!(store.streams_in(&[StreamState::Waiting, StreamState::Ended]).await.unwrap().is_empty());
+    assert!(!store.note_upload(&id, 5, None).await.unwrap(), "a live stream takes no upload");
+    let file = Stream { source: Source::File, key_sha256: None, ..stream("f", 1) };
+    store.create_stream(&file).await.unwrap();
+    assert!(store.note_upload(&file.id, 5, Some(9)).await.unwrap());
+    let file = store.stream(&file.id).await.unwrap().unwrap();
+    assert_eq!((file.source_bytes, file.source_bytes_total), (5, Some(9)));
+}
+
+async fn segments_are_committed_once_and_in_order(store: impl Store) {
+    let id = "a".parse().unwrap();
+    assert_eq!(store.commit_segment(&segment("a", 0), &[]).await.unwrap(), Commit::Stale, "no such stream");
+    store.create_stream(&stream("a", 1)).await.unwrap();
+    assert_eq!(store.commit_segment(&segment("a", 1), &[]).await.unwrap(), Commit::Stale, "0 is missing");
+    let tasks = [task("a", 0, true, 1)];
+    assert_eq!(store.commit_segment(&segment("a", 0), &tasks).await.unwrap(), Commit::Done);
+    assert_eq!(store.commit_segment(&segment("a", 0), &tasks).await.unwrap(), Commit::Repeated);
+    assert_eq!(store.commit_segment(&segment("a", 1), &[]).await.unwrap(), Commit::Done);
+    let now = store.stream(&id).await.unwrap().unwrap();
+    assert_eq!((now.next_seq, now.tail), (2, Some(Tail { discontinuity: 0, end_ns: 4_000_000_000 })));
+    assert_eq!(store.segment(&id, 0).await.unwrap(), Some(segment("a", 0)));
+    assert_eq!(store.segment(&id, 2).await.unwrap(), None);
+    assert_eq!(store.segments(&id, 1, 9).await.unwrap(), [segment("a", 1)]);
+    assert_eq!(store.task(&tasks[0].id).await.unwrap().as_ref(), Some(&tasks[0]));
+}
+
+async fn listing_goes_on_from_where_it_was(store: impl Store) {
+    let id = "a".parse().unwrap();
+    store.create_stream(&stream("a", 1)).await.unwrap();
+    store.commit_segment(&segment("a", 0), &[]).await.unwrap();
+    let listing = Listing { target_duration_s: 3, variants: vec![], failed: 1 };
+    assert!(!store.list_segments(&id, 0, 2, &listing).await.unwrap(), "what is not committed can't be listed");
+    assert!(store.list_segments(&id, 0, 1, &listing).await.unwrap());
+    assert!(!store.list_segments(&id, 0, 1, &listing).await.unwrap(), "nothing is listed twice");
+    let now = store.stream(&id).await.unwrap().unwrap();
+    assert_eq!((now.listed_seq, now.target_duration_s, now.failed_segments), (1, 3, 1));
+    store.fix_rungs(&id, &["720p".into()]).await.unwrap();
+    store.fix_rungs(&id, &["360p".into()]).await.unwrap();
+    assert_eq!(store.stream(&id).await.unwrap().unwrap().rungs, ["720p"], "rungs are fixed once");
+}
+
+async fn tasks_are_found_by_what_they_wait_for(store: impl Store) {
+    store.create_stream(&stream("a", 1)).await.unwrap();
+    let (old, new, live) = (task("a", 0, false, 10), task("a", 1, false, 20), task("a", 2, true, 30));
+    for (seq, task) in [(0, &old), (1, &new), (2, &live)] {
+        store.commit_segment(&segment("a", seq), std::slice::from_ref(task)).await.unwrap();
+    }
+    assert_eq!(store.tasks_ready(15, 9).await.unwrap(), [old.clone()]);
+    assert_eq!(store.tasks_ready(30, 9).await.unwrap(), [live.clone(), old.clone(), new.clone()]);
+    assert_eq!(store.tasks_open(&old.stream).await.unwrap(), 3);
+    let given = leased(old.clone(), 50);
+    assert!(store.swap_task(&given, &Settlement::default()).await.unwrap());
+    assert!(!store.swap_task(&given, &Settlement::default()).await.unwrap(), "a version is written once");
+    assert_eq!(store.tasks_held(worker()).await.unwrap(), [given.clone()]);
+    assert!(store.tasks_due(49, 9).await.unwrap().is_empty());
+    assert_eq!(store.tasks_due(50, 9).await.unwrap(), [given.clone()]);
+    assert_eq!(store.tasks_ready(99, 9).await.unwrap(), [live, new]);
+    let outcome = millrace_proto::outcome::Outcome {
+        result: millrace_proto::outcome::Result::Failed(millrace_proto::outcome::Failure {
+            kind: millrace_proto::outcome::FailureKind::Crashed,
+            message: String::new(),
+        }),
+        signature: String::new(),
+    };
+    let mut checking = given.clone();
+    checking.version += 1;
+    checking.state = State::Checking { lease: given.leases()[0].clone(), outcome, since_ms: 60 };
+    assert!(store.swap_task(&checking, &Settlement::default()).await.unwrap());
+    assert_eq!(store.tasks_checking(9).await.unwrap(), [checking]);
+    assert!(store.tasks_held(worker()).await.unwrap().is_empty());
+    assert!(store.tasks_due(99, 9).await.unwrap().is_empty());
+}
+
+async fn a_settlement_is_written_with_its_task(store: impl Store) {
+    store.create_stream(&stream("a", 1)).await.unwrap();
+    store.greet_worker(worker(), &offer(1), 3).await.unwrap();
+    let open = task("a", 0, true, 10);
+    store.commit_segment(&segment("a", 0), std::slice::from_ref(&open)).await.unwrap();
+    let mut done = open.clone();
+    done.version = 1;
+    done.state = State::Accepted { worker: worker(), lease: "l".parse().unwrap() };
+    let settlement = Settlement {
+        segment: Some((SegmentState::Ready, vec![media("720p")])),
+        accepted: Some(worker()),
+        failed: vec![worker()],
+    };
+    let stale = Task { version: 5, ..done.clone() };
+    assert!(!store.swap_task(&stale, &settlement).await.unwrap());
+    assert_eq!(store.segment(&open.stream, 0).await.unwrap().unwrap().state, SegmentState::Pending);
+    assert!(store.swap_task(&done, &settlement).await.unwrap());
+    let segment = store.segment(&open.stream, 0).await.unwrap().unwrap();
+    assert_eq!((segment.state, segment.renditions), (SegmentState::Ready, vec![media("720p")]));
+    assert_eq!(store.tasks_open(&open.stream).await.unwrap(), 0);
+    let workers = store.workers(9).await.unwrap();
+    assert_eq!((workers[0].accepted, workers[0].failed), (1, 1));
+    assert!(store.delete_stream(&open.stream).await.unwrap());
+    assert_eq!(store.task(&open.id).await.unwrap(), None, "a stream goes with all that is its");
+    assert!(!store.swap_task(&done, &settlement).await.unwrap());
+}
+
+async fn workers_are_kept(store: impl Store) {
+    store.greet_worker(worker(), &offer(1), 3).await.unwrap();
+    store.greet_worker(worker(), &offer(2), 5).await.unwrap();
+    store.hear_workers(&[(worker(), 4)]).await.unwrap();
+    let workers = store.workers(9).await.unwrap();
+    assert_eq!((workers.len(), workers[0].offer.slots, workers[0].seen_ms), (1, 2, 5), "time does not go back");
+    store.ready().await.unwrap();
+}
+
+macro_rules! suite {
+    ($name:ident, $open:expr) => {
+        mod $name {
+            use super::*;
+
+            #[tokio::test]
+            async fn streams_are_kept_and_paged() {
+                let (store, _folder) = $open;
+                super::streams_are_kept_and_paged(store).await;
+            }
+            #[tokio::test]
+            async fn states_move_only_from_where_they_may() {
+                let (store, _folder) = $open;
+                super::states_move_only_from_where_they_may(store).await;
+            }
+            #[tokio::test]
+            async fn segments_are_committed_once_and_in_order() {
+                let (store, _folder) = $open;
+                super::segments_are_committed_once_and_in_order(store).await;
+            }
+            #[tokio::test]
+            async fn listing_goes_on_from_where_it_was() {
+                let (store, _folder) = $open;
+                super::listing_goes_on_from_where_it_was(store).await;
+            }
+            #[tokio::test]
+            async fn tasks_are_found_by_what_they_wait_for() {
+                let (store, _folder) = $open;
+                super::tasks_are_found_by_what_they_wait_for(store).await;
+            }
+            #[tokio::test]
+            async fn a_settlement_is_written_with_its_task() {
+                let (store, _folder) = $open;
+                super::a_settlement_is_written_with_its_task(store).await;
+            }
+            #[tokio::test]
+            async fn workers_are_kept() {
+                let (store, _folder) = $open;
+                super::workers_are_kept(store).await;
+            }
+        }
+    };
+}
+
+suite!(sqlite_in_memory, (crate::store::sqlite::SqliteStore::in_memory().await.unwrap(), ()));
+suite!(sqlite_on_disk, {
+    let folder = tempfile::tempdir().unwrap();
+    (crate::store::sqlite::SqliteStore::open(&folder.path().join("db")).await.unwrap(), folder)
+});

@@ -224,3 +224,6 @@ fn changed(mut task: Task) -> Task {
     task.version += 1;
     task
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,3 +53,6 @@ fn rendition(target: &Target, frames_claimed: u32, source: &Seen, seen: &Seen) -
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

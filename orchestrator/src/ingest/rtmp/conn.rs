@@ -246,7 +246,7 @@ impl<'a> Conn<'a> {
         let counters = &self.shared.counters;
         let Err(error) = ended else {
             info!(%peer, "rtmp publisher said goodbye");
-            self.part().await;
+            self.part(false).await;
             return;
         };
         match &error {
@@ -263,24 +263,27 @@ impl<'a> Conn<'a> {
                 let Ok(_permit) = self.shared.refusals.try_acquire() else { return };
                 tokio::time::sleep(Duration::from_millis(self.shared.config.refusal_delay_ms.into())).await;
                 self.session.refuse(&error);
-                self.part().await;
+                self.part(true).await;
             }
             Error::Media(_) | Error::Closed => {
                 self.session.refuse(&error);
-                self.part().await;
+                self.part(true).await;
             }
             // It was answered already.
-            Error::Command(_) => self.part().await,
+            Error::Command(_) => self.part(true).await,
             Error::Io(_) | Error::Lost | Error::Timeout(_) | Error::Protocol(_) => {}
         }
     }
 
     /// Writes what stands, then reads until the peer closes: closing with unread bytes would reset the connection
-    /// and take our answer along.
-    async fn part(&mut self) {
+    /// and take our answer along. A publisher that said goodbye closes first: GStreamer takes anything else for a
+    /// failure.
+    async fn part(&mut self, ours_first: bool) {
         let parted = async {
             self.flush().await?;
-            self.stream.shutdown().await?;
+            if ours_first {
+                self.stream.shutdown().await?;
+            }
             self.buffer = BytesMut::with_capacity(STRANGER_READ_BYTES);
             while self.stream.read_buf(&mut self.buffer).await? > 0 {
                 self.buffer.clear();

@@ -1,1 +1,128 @@
-//! Golden playlists.
+//! Golden playlists: what players read, to the byte.
+
+use millrace_proto::{Sha256, api::Source, profile::Choice, task::Blob};
+
+use super::*;
+use crate::publish;
+
+fn blob(name: &str, bytes: u64) -> Blob {
+    Blob { sha256: Sha256::of(name.as_bytes()), bytes }
+}
+
+fn rendition(name: &str, bytes: u64, frames: u32) -> Media {
+    Media {
+        name: name.into(),
+        init: blob(name, 700),
+        segment: blob("segment", bytes),
+        codec: if name == AUDIO { "mp4a.40.2" } else { "avc1.64001f" }.into(),
+        frames,
+        width: if name == AUDIO { 0 } else { 1_280 },
+        height: if name == AUDIO { 0 } else { 720 },
+        channels: if name == AUDIO { 2 } else { 0 },
+        duration_ns: 2_000_000_000,
+    }
+}
+
+fn segment(seq: u64, discontinuity: u32, state: SegmentState) -> Segment {
+    let renditions = if state == SegmentState::Ready { vec![rendition("720p", 500_000, 50)] } else { vec![] };
+    Segment {
+        stream: "s".parse().unwrap(),
+        seq,
+        discontinuity,
+        start_ns: seq * 2_000_000_000,
+        duration_ns: 2_000_000_000,
+        wall_ms: Some(1_700_000_000_000 + seq * 2_000),
+        arrived_ms: 0,
+        video: Some(rendition("source", 900_000, 50)),
+        audio: Some(rendition(AUDIO, 32_000, 94)),
+        state,
+        renditions,
+    }
+}
+
+fn stream(state: StreamState) -> Stream {
+    Stream {
+        id: "s".parse().unwrap(),
+        name: "n".into(),
+        source: Source::Live,
+        profile: Choice::default().resolve().unwrap(),
+        listed: false,
+        created_ms: 0,
+        key_sha256: None,
+        state,
+        state_since_ms: 0,
+        reason: None,
+        grace_ends_ms: 0,
+        next_seq: 0,
+        listed_seq: 0,
+        failed_segments: 0,
+        tail: None,
+        rungs: vec!["720p".into()],
+        target_duration_s: 2,
+        variants: vec![],
+        source_bytes: 0,
+        source_bytes_total: None,
+    }
+}
+
+fn bad() -> SegmentState {
+    SegmentState::Failed { reason: "bad input".into() }
+}
+
+#[test]
+fn a_live_window_with_a_gap_and_a_discontinuity() {
+    let segments = [segment(7, 1, SegmentState::Ready), segment(8, 1, bad()), segment(9, 2, SegmentState::Ready)];
+    let map = rendition("720p", 0, 0).init.sha256;
+    let expected = format!(
+        "#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:7\n\
+         #EXT-X-DISCONTINUITY-SEQUENCE:1\n#EXT-X-MAP:URI=\"init-{map}.mp4\"\n\
+         #EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:34.000Z\n#EXTINF:2.000000,\n7.m4s\n\
+         #EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:36.000Z\n#EXT-X-GAP\n#EXTINF:2.000000,\n8.m4s\n\
+         #EXT-X-DISCONTINUITY\n#EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:38.000Z\n#EXTINF:2.000000,\n9.m4s\n"
+    );
+    assert_eq!(media(&stream(StreamState::Live), "720p", &segments, Span::Window), expected);
+    let audio = media(&stream(StreamState::Live), AUDIO, &segments, Span::Window);
+    assert!(!audio.contains("GAP"), "audio is there where video was given up");
+    let ended = media(&stream(StreamState::Ended), "720p", &segments, Span::Window);
+    assert!(ended.ends_with("#EXT-X-ENDLIST\n") && !ended.contains("PLAYLIST-TYPE"));
+}
+
+#[test]
+fn recordings_grow_and_end() {
+    let segments = [segment(0, 0, SegmentState::Ready)];
+    let growing = media(&stream(StreamState::Live), "720p", &segments, Span::Event);
+    assert!(growing.contains("#EXT-X-PLAYLIST-TYPE:EVENT\n") && !growing.contains("ENDLIST"));
+    let ended = media(&stream(StreamState::Ended), "720p", &segments, Span::Event);
+    assert!(ended.contains("#EXT-X-PLAYLIST-TYPE:VOD\n") && ended.ends_with("#EXT-X-ENDLIST\n"));
+}
+
+#[test]
+fn the_multivariant_playlist_says_what_was_measured() {
+    let mut stream = stream(StreamState::Live);
+    assert_eq!(multivariant(&stream, "index.m3u8"), None);
+    let listing = publish::list(&stream, &[segment(0, 0, SegmentState::Ready), segment(1, 0, bad())]);
+    assert_eq!((listing.failed, listing.target_duration_s), (1, 2));
+    stream.variants = listing.variants;
+    assert_eq!(
+        multivariant(&stream, "index.m3u8").unwrap(),
+        "#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-INDEPENDENT-SEGMENTS\n\
+         #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"Audio\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\",\
+         URI=\"audio/index.m3u8\"\n\
+         #EXT-X-STREAM-INF:BANDWIDTH=2128000,AVERAGE-BANDWIDTH=2128000,CODECS=\"avc1.64001f,mp4a.40.2\",\
+         RESOLUTION=1280x720,FRAME-RATE=25.000,AUDIO=\"audio\"\n720p/index.m3u8\n"
+    );
+}
+
+#[test]
+fn a_segment_longer_than_the_target_raises_it() {
+    let mut long = segment(0, 0, SegmentState::Ready);
+    long.duration_ns = 4_400_000_000;
+    assert_eq!(publish::list(&stream(StreamState::Live), &[long]).target_duration_s, 4);
+}
+
+#[test]
+fn dates_are_rfc_3339() {
+    assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
+    assert_eq!(rfc3339(951_782_400_000), "2000-02-29T00:00:00.000Z");
+    assert_eq!(rfc3339(1_798_761_599_999), "2026-12-31T23:59:59.999Z");
+}

@@ -250,11 +250,31 @@ fn times_that_repeat_move_on_and_wraps_run_through() {
     assembler.video(0, &video_config(0)).unwrap();
     assembler.video(0xffff_fff0, &tag(&[0x17, 1, 0, 0, 80], &nal_join(&[IDR]))).unwrap();
     assembler.video(0x18, &tag(&[0x27, 1, 0xff, 0xff, 0xd8], &nal_join(&[SLICE]))).unwrap();
-    let times: Vec<_> = std::iter::from_fn(|| assembler.pop())
-        .filter_map(|event| if let Event::Video(sample) = event { Some((sample.dts, sample.pts)) } else { None })
-        .collect();
     let wrap = 1_i64 << 32;
-    assert_eq!(times, [(wrap - 16, wrap + 64), (wrap + 24, wrap - 16)]);
+    assert_eq!(times(&mut assembler), [(wrap - 16, wrap + 64), (wrap + 24, wrap - 16)]);
+}
+
+#[test]
+fn presentation_is_kept_where_decode_times_repeat() {
+    let mut assembler = running();
+    let picture = |offset_ms: u8| tag(&[0x27, 1, 0, 0, offset_ms], &nal_join(&[SLICE]));
+    // As GStreamer sends the beginning of a stream with B-frames.
+    for (time_ms, offset_ms) in [(1_000, 120), (1_000, 40), (1_000, 80), (1_040, 200)] {
+        assembler.video(time_ms, &picture(offset_ms)).unwrap();
+    }
+    assert_eq!(times(&mut assembler), [(1_001, 1_120), (1_002, 1_040), (1_003, 1_080), (1_040, 1_240)]);
+    // Without B-frames presentation moves on too.
+    for _ in 0..3 {
+        assembler.video(1_080, &picture(9)).unwrap();
+    }
+    assert_eq!(times(&mut assembler), [(1_080, 1_089), (1_081, 1_090), (1_082, 1_091)]);
+}
+
+/// Decode and presentation times of the pictures that are out.
+fn times(assembler: &mut Assembler) -> Vec<(i64, i64)> {
+    std::iter::from_fn(|| assembler.pop())
+        .filter_map(|event| if let Event::Video(sample) = event { Some((sample.dts, sample.pts)) } else { None })
+        .collect()
 }
 
 #[test]

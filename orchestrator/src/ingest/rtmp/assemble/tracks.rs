@@ -15,7 +15,15 @@ pub(super) struct VideoTrack {
     /// As it came.
     config: Bytes,
     length_bytes: usize,
-    last_dts: Option<i64>,
+    last: Option<Last>,
+}
+
+/// The times of the last picture.
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    dts: i64,
+    pts: i64,
+    offset_ms: i32,
 }
 
 impl VideoTrack {
@@ -27,7 +35,7 @@ impl VideoTrack {
         let mut record = BytesMut::from(&config[..]);
         record[4] |= 3;
         let track = Track { timescale: TIMESCALE, codec: Codec::H264 { video, config: record.freeze() } };
-        Ok(Self { track, config, length_bytes, last_dts: None })
+        Ok(Self { track, config, length_bytes, last: None })
     }
 
     /// Whether this is the configuration already.
@@ -37,7 +45,7 @@ impl VideoTrack {
 
     /// Time broke: the next sample need not follow the last.
     pub(super) fn reset(&mut self) {
-        self.last_dts = None;
+        self.last = None;
     }
 
     /// A sample, if there is a coded picture in `data`. Only a picture that holds an IDR slice and that the tag
@@ -58,11 +66,17 @@ impl VideoTrack {
             4 => data.slice(..bytes),
             other => nal::join(nal::prefixed(data, other)),
         };
-        // Times that repeat or go back a little are moved on; presentation moves along, so that it stays apart
-        // from its neighbours'.
-        let dts = self.last_dts.map_or(time_ms, |last_dts| time_ms.max(last_dts + 1));
-        self.last_dts = Some(dts);
-        Some(Sample { pts: dts + i64::from(offset_ms), dts, duration: 0, key: tag_key && idr, data })
+        // Decode times that repeat or go back a little are moved on (GStreamer's muxer cuts those below 0 off);
+        // presentation times stay, but for pictures whose order of decoding is their order of presentation.
+        let (mut dts, mut pts) = (time_ms, time_ms + i64::from(offset_ms));
+        if let Some(last) = self.last {
+            dts = dts.max(last.dts + 1);
+            if offset_ms == last.offset_ms {
+                pts = pts.max(last.pts + 1);
+            }
+        }
+        self.last = Some(Last { dts, pts, offset_ms });
+        Some(Sample { pts, dts, duration: 0, key: tag_key && idr, data })
     }
 }
 

@@ -1,0 +1,66 @@
+//! Checks of the verdict: each way in which an outcome can be wrong is found.
+
+use millrace_proto::{outcome::Rendition, profile::Preset, task::Blob};
+
+use super::*;
+
+fn good() -> (Transcode, Done, Seen, Vec<Inspection>) {
+    let target = Target {
+        name: "360p".into(),
+        width: 640,
+        height: 360,
+        codec: VideoCodec::H264,
+        crf: 23,
+        bitrate_bps_max: 730_000,
+        preset: Preset::Veryfast,
+    };
+    let blob = Blob::of(b"x");
+    let claimed = Rendition { name: "360p".into(), init: blob, segment: blob, codec: "avc1.64001e".into(), frames: 3 };
+    let source = Seen {
+        codec: "hevc".into(),
+        codec_string: "hvc1".into(),
+        timescale: 1_000,
+        pts: vec![0, 33, 67],
+        key_first: true,
+        width: 1_280,
+        height: 720,
+        frames_decoded: 1,
+    };
+    let seen = Seen { codec: "h264".into(), width: 640, height: 360, ..source.clone() };
+    let done = Done { renditions: vec![claimed], frames_concealed: 0, work_ms: 1 };
+    (Transcode { renditions: vec![target] }, done, source, vec![Inspection::Readable(seen)])
+}
+
+fn refusal(spoil: impl Fn(&mut Done, &mut Seen)) -> String {
+    let (task, mut done, source, mut made) = good();
+    if let Inspection::Readable(seen) = &mut made[0] {
+        spoil(&mut done, seen);
+    }
+    transcode(&task, &done, &source, &made).unwrap_err()
+}
+
+#[test]
+fn what_was_asked_for_passes() {
+    let (task, done, source, made) = good();
+    assert_eq!(transcode(&task, &done, &source, &made), Ok(()));
+}
+
+#[test]
+fn every_difference_is_refused_and_named() {
+    assert!(refusal(|done, _| done.renditions.clear()).contains("0 renditions"));
+    assert!(refusal(|done, _| done.renditions[0].name = "720p".into()).contains("\"720p\""));
+    assert!(refusal(|_, seen| seen.codec = "mpeg4".into()).contains("codec is mpeg4"));
+    assert!(refusal(|_, seen| seen.width = 320).contains("320x360"));
+    assert!(refusal(|_, seen| seen.key_first = false).contains("keyframe"));
+    assert!(refusal(|_, seen| seen.pts.truncate(2)).contains("2 frames"));
+    assert!(refusal(|done, _| done.renditions[0].frames = 4).contains("claims 4"));
+    assert!(refusal(|_, seen| seen.timescale = 90_000).contains("timescale"));
+    assert!(refusal(|_, seen| seen.pts[1] = 34).contains("frame 1 is at 34"));
+}
+
+#[test]
+fn unreadable_output_is_refused() {
+    let (task, done, source, _) = good();
+    let made = [Inspection::Unreadable { message: "no moov".into() }];
+    assert_eq!(transcode(&task, &done, &source, &made), Err("360p: no moov".into()));
+}
