@@ -15,10 +15,13 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, State},
-    http::{HeaderName, HeaderValue, Method, header},
+    http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header},
     routing::{get, post, put},
 };
-use tower_http::{cors::CorsLayer, services::ServeDir, set_header::SetResponseHeaderLayer, trace::TraceLayer};
+use tower_http::{
+    compression::CompressionLayer, cors::CorsLayer, services::ServeDir, set_header::SetResponseHeaderLayer,
+    trace::TraceLayer,
+};
 
 use crate::house::House;
 use error::{Error, Json};
@@ -50,6 +53,7 @@ pub fn router(house: Arc<House>) -> Router {
     let playback = Router::new()
         .route("/hls/{stream}/{playlist}", get(hls::multivariant))
         .route("/hls/{stream}/{rendition}/{file}", get(hls::file))
+        .layer(CompressionLayer::new().compress_when(is_playlist))
         .layer(cors);
     let mut router = Router::new()
         .merge(api)
@@ -72,6 +76,11 @@ pub fn router(house: Arc<House>) -> Router {
         ))
         .layer(TraceLayer::new_for_http())
         .with_state(house)
+}
+
+/// Playlists are text, and asked for again and again; media does not get smaller.
+fn is_playlist(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == hls::PLAYLIST_TYPE)
 }
 
 async fn unknown() -> Error {

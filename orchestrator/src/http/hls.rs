@@ -24,7 +24,7 @@ use crate::{
 /// Segments of one playlist at most: a day of two-second segments.
 const SEGMENTS_MAX: u32 = 50_000;
 
-const PLAYLIST_TYPE: &str = "application/vnd.apple.mpegurl";
+pub(super) const PLAYLIST_TYPE: &str = "application/vnd.apple.mpegurl";
 /// Bytes named by hash or by number never change.
 const FOREVER: &str = "public, max-age=31536000, immutable";
 
