@@ -2,13 +2,14 @@
 //!
 //! Owns everything between the listening socket and the event channel; knows neither streams nor stored keys:
 //! [`serve`] asks for each publisher with a [`Publish`](super::event::Publish), and whoever answers decides.
-//! Never decodes media, never drops what it acknowledged: a window acknowledgement covers only bytes whose
-//! events the channel has taken, and while the channel is full the socket is not read.
+//! Never decodes media. A window acknowledgement covers only bytes whose events their receiver is done with, and
+//! while the event channel is full the socket is not read.
 //!
 //! | file | what it owns |
 //! |---|---|
 //! | `server.rs` | accepting, the limit on connections, shutting down |
-//! | `conn.rs` | one connection: its socket, time limits, the event channel, acknowledgements |
+//! | `conn.rs` | one connection: its socket, its time limits, the event channel |
+//! | `ack.rs` | which bytes may be acknowledged |
 //! | `session.rs` | the protocol after the handshake, without I/O: commands in, answers and steps out |
 //! | `chunk.rs`, `amf.rs` | bounded readers of chunks and of AMF0 values |
 //! | `flv.rs` | media messages (FLV tag bodies) |
@@ -25,6 +26,7 @@
 //!
 //! Our programs abort on panic, so each of these would let one connection take all streams down.
 
+mod ack;
 mod amf;
 mod assemble;
 mod audio_clock;

@@ -1,7 +1,7 @@
-//! One connection: its socket, its time limits, the event channel and the acknowledgements.
+//! One connection: its socket, its time limits and the event channel.
 //!
-//! Reads no further while the event channel is full, and acknowledges only what the channel has taken. Dropped at
-//! any point it leaves nothing behind: the socket closes, and the receiver sees a lost source.
+//! Reads no further while the event channel is full. Dropped at any point it leaves nothing behind: the socket
+//! closes, and the receiver sees a lost source.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use crate::ingest::event::{Event, Publish, Refusal};
 
 use super::{
+    ack::Account,
     assemble::{Assembler, Limits},
     chunk,
     counters::{Open, add},
@@ -51,9 +52,9 @@ struct Conn<'a> {
     read_bytes: usize,
     reader: chunk::Reader,
     session: Session,
-    /// Bytes read since the handshake, and of them acknowledged.
+    /// Bytes read since the handshake.
     received: u64,
-    acknowledged: u64,
+    account: Account,
 }
 
 impl<'a> Conn<'a> {
@@ -67,7 +68,7 @@ impl<'a> Conn<'a> {
             reader: chunk::Reader::new(STRANGER_BYTES_MAX),
             session: Session::new(),
             received: 0,
-            acknowledged: 0,
+            account: Account::default(),
         }
     }
 
@@ -177,7 +178,7 @@ impl<'a> Conn<'a> {
                 if goodbye {
                     return events.send(Event::End).await.map_err(|_| Error::Closed);
                 }
-                self.acknowledge(&assembler);
+                self.acknowledge(&assembler, events);
                 deadline = Instant::now() + idle;
             }
             self.flush().await?;
@@ -185,7 +186,7 @@ impl<'a> Conn<'a> {
         }
     }
 
-    async fn pass_on(&self, assembler: &mut Assembler, events: &mpsc::Sender<Event>) -> Result<(), Error> {
+    async fn pass_on(&mut self, assembler: &mut Assembler, events: &mpsc::Sender<Event>) -> Result<(), Error> {
         let counters = &self.shared.counters;
         while let Some(event) = assembler.pop() {
             match &event {
@@ -198,20 +199,20 @@ impl<'a> Conn<'a> {
                 Event::End => {}
             }
             events.send(event).await.map_err(|_| Error::Closed)?;
+            self.account.sent();
         }
         add(&counters.samples_dropped, assembler.take_dropped());
         Ok(())
     }
 
-    /// Acknowledges, when a window is full, the bytes of whole messages whose events the channel has taken.
-    fn acknowledge(&mut self, assembler: &Assembler) {
-        if assembler.holds() {
-            return;
+    /// Acknowledges, when a window is full, the bytes of whole messages whose events are settled.
+    fn acknowledge(&mut self, assembler: &Assembler, events: &mpsc::Sender<Event>) {
+        if !assembler.holds() {
+            self.account.mark(self.received - (self.buffer.len() + self.reader.unfinished_bytes()) as u64);
         }
-        let settled = self.received - (self.buffer.len() + self.reader.unfinished_bytes()) as u64;
-        if settled.saturating_sub(self.acknowledged) >= self.session.window_bytes().into() {
-            self.acknowledged = settled;
-            self.session.acknowledge(settled);
+        let waiting = events.max_capacity() - events.capacity();
+        if let Some(bytes) = self.account.due(waiting, self.session.window_bytes()) {
+            self.session.acknowledge(bytes);
         }
     }
 
@@ -276,7 +277,7 @@ impl<'a> Conn<'a> {
     }
 
     /// Writes what stands, then reads until the peer closes: closing with unread bytes would reset the connection
-    /// and take our answer along. A publisher that said goodbye closes first: GStreamer takes anything else for a
+    /// and take our answer along. A publisher that said goodbye closes first: `GStreamer` takes anything else for a
     /// failure.
     async fn part(&mut self, ours_first: bool) {
         let parted = async {
