@@ -171,9 +171,30 @@ impl Config {
             ("ingest.segment_bytes_max", self.ingest.segment_bytes_max),
             ("ingest.segment_ms_max", u64::from(self.ingest.segment_ms_max)),
         ];
+        self.rtmp_server.check().map_err(|why| Error::Value(format!("rtmp_server.{why}")))?;
         match positive.iter().find(|(_, value)| *value == 0) {
             Some((key, _)) => Err(Error::Value(format!("{key} is 0: use at least 1"))),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_defaults_are_the_defaults() {
+        let documented = include_str!("../../deploy/orchestrator.toml");
+        let table = |text: &str| text.parse::<toml::Table>().unwrap();
+        assert_eq!(table(documented), table(&toml::to_string(&Config::default()).unwrap()));
+    }
+
+    #[test]
+    fn unknown_keys_and_senseless_values_are_refused() {
+        assert!(toml::from_str::<Config>("[ingest]\nlost_grace = 3").unwrap_err().to_string().contains("lost_grace"));
+        let mut config = Config::default();
+        config.tasks.lease_ms = 0;
+        assert!(config.check().unwrap_err().to_string().contains("tasks.lease_ms is 0"));
     }
 }

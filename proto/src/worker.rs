@@ -61,12 +61,13 @@ pub struct Session {
 /// Asks for work, and waits for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Poll {
-    /// Names this running program, made at start. The orchestrator knows by a new name that the old process
-    /// and what it held are gone.
+    /// Names this running program, made at start: two programs with one key don't take each other's leases for
+    /// lost. What a program that is gone held runs out by itself.
     pub instance: String,
     /// Leases wanted at most; 0 is a sign of life alone.
     pub slots_free: u32,
-    /// Leases this worker still works on. What the orchestrator thinks it holds beyond these is leased anew.
+    /// Leases this program still works on or hands in. What the orchestrator thinks it holds beyond these was
+    /// lost on the way, and is leased anew.
     pub held: Vec<LeaseId>,
     /// Answer after this long with nothing, rather than keep waiting.
     pub wait_ms: u64,

@@ -253,8 +253,6 @@ async fn workers_are_kept(store: impl Store) {
 macro_rules! suite {
     ($name:ident, $open:expr) => {
         mod $name {
-            use super::*;
-
             #[tokio::test]
             async fn streams_are_kept_and_paged() {
                 let (store, _folder) = $open;

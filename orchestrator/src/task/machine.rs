@@ -32,7 +32,7 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            lease_ms: 6_000,
+            lease_ms: 5_000,
             work_ms_min: 60_000,
             work_durations_max: 20,
             strikes_max: 6,

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use crate::{Audio, Error};
+use crate::{Audio, Error, bits::Bits};
 
 /// Sampling frequencies by index (ISO/IEC 14496-3, table 1.18).
 const RATES: [u32; 13] =
@@ -15,9 +15,6 @@ const AAC_LC: u32 = 2;
 const SBR: u32 = 5;
 const PS: u32 = 29;
 const TYPE_ESCAPE: u32 = 31;
-
-/// Samples per channel in one AAC-LC frame.
-pub const FRAME_SAMPLES: u32 = 1_024;
 
 /// Makes the configuration of AAC-LC.
 ///
@@ -41,10 +38,27 @@ fn specific_config(object_type: u32, audio: Audio) -> Result<Bytes, Error> {
     Ok(Bytes::copy_from_slice(&bits.to_be_bytes()))
 }
 
+/// Samples per channel in one frame, counted at the rate that [`audio`] tells.
+pub fn frame_samples(config: &[u8]) -> Result<u32, Error> {
+    let mut bits = Bits::new(config);
+    let short = || Error::config("AudioSpecificConfig", "it ends early");
+    let first = object_type(&mut bits).ok_or_else(short)?;
+    rate(&mut bits).ok_or_else(short)?;
+    bits.skip(4);
+    let replicated = matches!(first, SBR | PS);
+    if replicated {
+        rate(&mut bits).ok_or_else(short)?;
+        object_type(&mut bits).ok_or_else(short)?;
+    }
+    // The first bit of GASpecificConfig (the same, table 4.1).
+    let core = if bits.take(1).ok_or_else(short)? == 1 { 960 } else { 1_024 };
+    Ok(if replicated { 2 * core } else { core })
+}
+
 /// What a configuration says of the sound. With spectral band replication told explicitly, the rate is the one
 /// that comes out of it.
 pub fn audio(config: &[u8]) -> Result<Audio, Error> {
-    let mut bits = Bits { bytes: config, at: 0 };
+    let mut bits = Bits::new(config);
     let short = || Error::config("AudioSpecificConfig", "it ends early");
     let object_type = object_type(&mut bits).ok_or_else(short)?;
     let mut sample_rate = rate(&mut bits).ok_or_else(short)?;
@@ -66,7 +80,7 @@ pub fn audio(config: &[u8]) -> Result<Audio, Error> {
 
 /// The audio object type, the last number of `mp4a.40.2`.
 pub(crate) fn object_type_of(config: &[u8]) -> Result<u32, Error> {
-    object_type(&mut Bits { bytes: config, at: 0 }).ok_or_else(|| Error::config("AudioSpecificConfig", "it ends early"))
+    object_type(&mut Bits::new(config)).ok_or_else(|| Error::config("AudioSpecificConfig", "it ends early"))
 }
 
 /// One AAC frame in its ADTS wrapping.
@@ -118,24 +132,6 @@ fn rate(bits: &mut Bits) -> Option<u32> {
     }
 }
 
-/// Reads bits, most significant first.
-struct Bits<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Bits<'_> {
-    fn take(&mut self, count: usize) -> Option<u32> {
-        let mut value = 0;
-        for _ in 0..count {
-            let byte = *self.bytes.get(self.at / 8)?;
-            value = value << 1 | u32::from(byte >> (7 - self.at % 8) & 1);
-            self.at += 1;
-        }
-        Some(value)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,6 +156,9 @@ mod tests {
         let bits: u32 = 0b00_1010_1110_0010_1000_0010 << 10;
         assert_eq!(audio(&bits.to_be_bytes()), Ok(Audio { sample_rate: 44_100, channels: 1 }));
         assert_eq!(object_type_of(&bits.to_be_bytes()), Ok(5));
+        assert_eq!(frame_samples(&bits.to_be_bytes()), Ok(2_048));
+        assert_eq!(frame_samples(&[0x12, 0x10]), Ok(1_024));
+        assert_eq!(frame_samples(&[0x12, 0x14]), Ok(960));
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub(crate) fn vpcc(config: &[u8], video: &Video) -> Result<VpcC, Error> {
         [] => Ok(VpcC { level: vp9_level(video), ..VpcC::default() }),
         [profile, level, depth, primaries, transfer, matrix, _, _, ..] => Ok(VpcC {
             profile,
-            level,
+            level: if level == 0 { vp9_level(video) } else { level },
             bit_depth: depth >> 4,
             chroma_subsampling: depth >> 1 & 7,
             video_full_range_flag: depth & 1 == 1,

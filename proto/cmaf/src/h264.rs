@@ -72,6 +72,11 @@ pub fn is_idr(sample: &[u8]) -> bool {
     nal::prefixed(sample, 4).any(|unit| kind(unit) == Some(IDR))
 }
 
+/// Whether `unit` is a parameter set.
+pub fn is_parameter_set(unit: &[u8]) -> bool {
+    matches!(kind(unit), Some(SPS | PPS))
+}
+
 fn kind(unit: &[u8]) -> Option<u8> {
     unit.first().map(|header| header & 0x1f)
 }

@@ -4,11 +4,13 @@
 //! ways in need to make a track: H.264 and AAC configurations, Annex B. Never does I/O.
 
 pub mod aac;
+mod bits;
 mod entry;
 mod error;
 mod fragment;
 pub mod h264;
 mod header;
+pub mod hevc;
 pub mod nal;
 pub mod read;
 pub mod sample;

@@ -1,0 +1,109 @@
+//! HEVC configurations, made from parameter sets (transport streams carry nothing else).
+
+use bytes::Bytes;
+use mp4_atom::{Atom, HvcCArray, Hvcc};
+
+use crate::{Error, bits::Bits};
+
+/// NAL unit types (ISO/IEC 23008-2, table 7-1).
+const VPS: u8 = 32;
+const SPS: u8 = 33;
+const PPS: u8 = 34;
+
+/// Makes an `HEVCDecoderConfigurationRecord` with 4-byte lengths from the parameter sets among `units`, each
+/// once.
+pub fn config<'a>(units: impl IntoIterator<Item = &'a [u8]>) -> Result<Bytes, Error> {
+    let mut arrays =
+        [VPS, SPS, PPS].map(|nal_unit_type| HvcCArray { completeness: true, nal_unit_type, nalus: Vec::new() });
+    for unit in units {
+        let kind = kind(unit);
+        let array = arrays.iter_mut().find(|array| Some(array.nal_unit_type) == kind);
+        if let Some(array) = array.filter(|array| !array.nalus.iter().any(|other| other == unit)) {
+            array.nalus.push(unit.to_vec());
+        }
+    }
+    if let Some(missing) = arrays.iter().find(|array| array.nalus.is_empty()) {
+        return Err(Error::config("hvcC", format!("no NAL unit of type {} was found", missing.nal_unit_type)));
+    }
+    let record = Hvcc { arrays: arrays.to_vec(), ..described(&arrays[1].nalus[0])? };
+    let mut out = Vec::new();
+    record.encode_body(&mut out).map_err(|error| Error::config("hvcC", error))?;
+    Ok(out.into())
+}
+
+/// Whether `unit` is a parameter set.
+pub fn is_parameter_set(unit: &[u8]) -> bool {
+    matches!(kind(unit), Some(VPS | SPS | PPS))
+}
+
+fn kind(unit: &[u8]) -> Option<u8> {
+    unit.first().map(|header| header >> 1 & 0x3f)
+}
+
+/// The record's fields that a sequence parameter set tells (ISO/IEC 23008-2, 7.3.2.2 and 7.3.3).
+fn described(sps: &[u8]) -> Result<Hvcc, Error> {
+    let payload = unescaped(sps.get(2..).unwrap_or_default());
+    read(&mut Bits::new(&payload)).ok_or_else(|| Error::config("SPS", "it ends early"))
+}
+
+fn read(bits: &mut Bits) -> Option<Hvcc> {
+    bits.take(4)?;
+    let sub_layers = bits.take(3)? + 1;
+    let temporal_id_nested = bits.take(1)? == 1;
+    let mut record = Hvcc {
+        general_profile_space: bits.take(2)? as u8,
+        general_tier_flag: bits.take(1)? == 1,
+        general_profile_idc: bits.take(5)? as u8,
+        general_profile_compatibility_flags: bits.take(32)?.to_be_bytes(),
+        num_temporal_layers: sub_layers as u8,
+        temporal_id_nested,
+        length_size_minus_one: 3,
+        ..Hvcc::new()
+    };
+    for flags in &mut record.general_constraint_indicator_flags {
+        *flags = bits.take(8)? as u8;
+    }
+    record.general_level_idc = bits.take(8)? as u8;
+    skip_sub_layers(bits, sub_layers - 1)?;
+    bits.golomb()?;
+    record.chroma_format_idc = bits.golomb()? as u8;
+    if record.chroma_format_idc == 3 {
+        bits.take(1)?;
+    }
+    bits.golomb()?;
+    bits.golomb()?;
+    if bits.take(1)? == 1 {
+        for _ in 0..4 {
+            bits.golomb()?;
+        }
+    }
+    record.bit_depth_luma_minus8 = bits.golomb()? as u8;
+    record.bit_depth_chroma_minus8 = bits.golomb()? as u8;
+    Some(record)
+}
+
+fn skip_sub_layers(bits: &mut Bits, count: u32) -> Option<()> {
+    let present = (0..count).map(|_| Some((bits.take(1)?, bits.take(1)?))).collect::<Option<Vec<_>>>()?;
+    if count > 0 {
+        bits.take(2 * (8 - count))?;
+    }
+    for (profile, level) in present {
+        bits.skip((profile * 88 + level * 8) as usize);
+    }
+    Some(())
+}
+
+/// Takes out the bytes that keep start codes from appearing by chance (the same, 7.3.1.1).
+fn unescaped(payload: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(payload.len());
+    let mut zeros = 0;
+    for &byte in payload {
+        if zeros >= 2 && byte == 3 {
+            zeros = 0;
+            continue;
+        }
+        zeros = if byte == 0 { zeros + 1 } else { 0 };
+        plain.push(byte);
+    }
+    plain
+}

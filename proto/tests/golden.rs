@@ -1,0 +1,174 @@
+//! Golden wire messages: one JSON file each in `proto/golden`, so that a change of the wire is seen in review.
+//!
+//! `MILLRACE_BLESS=1 cargo test -p millrace-proto` writes them anew.
+
+use std::{collections::BTreeSet, fs, path::PathBuf};
+
+use millrace_proto::{
+    Address, LeaseId, PROTOCOL_VERSION, StreamId,
+    api::{self, CreateStream, Ingest, Page, Playback, Progress, Source, StreamState},
+    identity::Secret,
+    offer::{Absent, Encoder, Offer},
+    outcome::{Done, Failure, FailureKind, Outcome, Rendition, Result as Handed},
+    profile::{Choice, Preset, VideoCodec},
+    task::{Blob, Input, Lease, Target, Transcode, Work, output_name},
+    worker::{Challenge, ChallengeRequest, Finished, Poll, Polled, Renewed, Session, SessionRequest},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden")
+}
+
+/// Compares a message with its file, both ways.
+fn check<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(
+    seen: &mut BTreeSet<String>,
+    name: &str,
+    message: &T,
+) {
+    let path = folder().join(format!("{name}.json"));
+    let text = serde_json::to_string_pretty(message).unwrap() + "\n";
+    if std::env::var_os("MILLRACE_BLESS").is_some() {
+        fs::write(&path, &text).unwrap();
+    }
+    let golden = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert_eq!(text, golden, "{name} changed: if that is meant, run with MILLRACE_BLESS=1");
+    assert_eq!(&serde_json::from_str::<T>(&golden).unwrap(), message, "{name} is read as it was written");
+    seen.insert(format!("{name}.json"));
+}
+
+fn secret() -> Secret {
+    Secret::from_hex(&"1".repeat(64)).unwrap()
+}
+
+fn address() -> Address {
+    secret().address()
+}
+
+fn lease_id() -> LeaseId {
+    "k3f9-17-transcode-0a1b2c3d".parse().unwrap()
+}
+
+fn stream_id() -> StreamId {
+    "k3f9".parse().unwrap()
+}
+
+fn offer() -> Offer {
+    Offer {
+        version: "0.1.0".into(),
+        slots: 2,
+        cores: 4,
+        encoders: vec![Encoder { codec: VideoCodec::H264, name: "libx264".into(), pixels_per_s: 1.5e8 }],
+        absent: vec![Absent { name: "h264_nvenc".into(), reason: "no such device".into() }],
+    }
+}
+
+fn lease() -> Lease {
+    let target = Target {
+        name: "720p".into(),
+        width: 1_280,
+        height: 720,
+        codec: VideoCodec::H264,
+        crf: 23,
+        bitrate_bps_max: 3_000_000,
+        preset: Preset::Veryfast,
+    };
+    Lease {
+        id: lease_id(),
+        token: "00112233445566778899aabbccddeeff".into(),
+        task: "k3f9-17-transcode".parse().unwrap(),
+        lease_ms: 5_000,
+        work_ms_max: 60_000,
+        work: Work::Transcode(Transcode { renditions: vec![target] }),
+        inputs: vec![Input {
+            name: "init".into(),
+            url: format!("/v1/worker/leases/{}/input/init", lease_id()),
+            blob: Blob::of(b"init"),
+        }],
+        output_url: format!("/v1/worker/leases/{}/output/{{output}}", lease_id()),
+    }
+}
+
+fn outcome(result: Handed) -> Outcome {
+    let signature = secret().sign(&Outcome::message(&lease_id(), &result));
+    Outcome { result, signature }
+}
+
+fn stream() -> api::Stream {
+    api::Stream {
+        id: stream_id(),
+        name: "Evening news".into(),
+        source: Source::Live,
+        state: StreamState::Live,
+        reason: None,
+        profile: Choice::default().resolve().unwrap(),
+        listed: true,
+        created_ms: 1_795_000_000_000,
+        ingest: Some(Ingest { url: "rtmp://127.0.0.1:1935/live".into(), stream_key: Some("k3f9_secret".into()) }),
+        playback: Playback { hls: "http://127.0.0.1:8080/hls/k3f9/index.m3u8".into(), vod: None },
+        progress: Progress { segments: 18, segments_settled: 17, ..Progress::default() },
+    }
+}
+
+#[test]
+fn every_message_is_as_its_file_says() {
+    let mut seen = BTreeSet::new();
+    let done = Done {
+        renditions: vec![Rendition {
+            name: "720p".into(),
+            init: Blob::of(b"made init"),
+            segment: Blob::of(b"made segment"),
+            codec: "avc1.64001f".into(),
+            frames: 60,
+        }],
+        frames_concealed: 0,
+        work_ms: 840,
+    };
+    let failure = Failure { kind: FailureKind::BadInput, message: "nothing decodes".into() };
+    let custom = r#"{"ladder": [{"name": "low", "short_side_px": 240, "bitrate_bps_max": 400000}]}"#;
+    let custom: Choice = serde_json::from_str(custom).unwrap();
+    check(&mut seen, "challenge_request", &ChallengeRequest { address: address(), protocol: PROTOCOL_VERSION });
+    check(&mut seen, "challenge", &Challenge { text: "Millrace worker ... nonce 00".into() });
+    let signature = secret().sign("Millrace worker ... nonce 00");
+    let request = SessionRequest {
+        address: address(),
+        challenge: "Millrace worker ... nonce 00".into(),
+        signature,
+        offer: offer(),
+    };
+    check(&mut seen, "session_request", &request);
+    check(&mut seen, "session", &Session { token: "ab".repeat(32) });
+    check(&mut seen, "poll", &Poll { instance: "7f".into(), slots_free: 1, held: vec![lease_id()], wait_ms: 20_000 });
+    check(&mut seen, "polled", &Polled { leases: vec![lease()], revoked: vec![lease_id()] });
+    check(&mut seen, "renewed", &Renewed { lease_ms: 5_000 });
+    check(&mut seen, "outcome_done", &outcome(Handed::Done(done)));
+    check(&mut seen, "outcome_failed", &outcome(Handed::Failed(failure)));
+    check(&mut seen, "finished", &Finished { taken: true });
+    let create = |profile| CreateStream { name: "Evening news".into(), source: Source::Live, profile, listed: true };
+    check(&mut seen, "create_stream", &create(Choice::Preset("standard".into())));
+    check(&mut seen, "create_stream_ladder", &create(custom));
+    check(&mut seen, "stream", &stream());
+    check(&mut seen, "streams", &Page { items: vec![stream()], next: Some("k3f9".into()) });
+    let worker = api::Worker {
+        address: address(),
+        offer: offer(),
+        seen_ms: 1_795_000_000_000,
+        online: true,
+        leases: 1,
+        accepted: 40,
+        failed: 1,
+    };
+    check(&mut seen, "worker", &worker);
+    let error =
+        api::Error { code: "unknown_stream".into(), message: "no stream has this id".into(), hint: "list them".into() };
+    check(&mut seen, "error", &error);
+    let files: BTreeSet<String> =
+        fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(seen, files, "a file for each message and no other");
+}
+
+#[test]
+fn outputs_have_plain_names() {
+    assert_eq!(output_name("720p", millrace_proto::task::Part::Init), "720p.init");
+    assert_eq!(output_name("720p", millrace_proto::task::Part::Segment), "720p.segment");
+}
