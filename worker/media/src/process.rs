@@ -75,7 +75,7 @@ impl Process {
             Ok(_) => return Err(not_started("said something else than hello: is it another program?".into())),
             Err(_) => return Err(not_started(format!("said nothing for {} s", HELLO_WAIT.as_secs()))),
         }
-        let request = Request { limits: *limits, job }.encode();
+        let request = Request { parent: std::process::id(), limits: *limits, job }.encode();
         // A child that died in between tells why by its end.
         let _ = stdin.write_all(&request).await;
         Ok(Self { child, _stdin: stdin, stdout, log, log_reader })

@@ -36,6 +36,8 @@ const SAMPLE_HEADER_BYTES: usize = 8 + 8 + 4 + 1;
 /// What the parent asks, once.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Request {
+    /// The parent's process id: a child whose parent is another by then ends.
+    pub parent: u32,
     /// What the child may use.
     pub limits: Limits,
     /// What to do.

@@ -1,3 +1,51 @@
-//! The media child.
+//! `millrace-media`: does one media job and ends. The only program that links FFmpeg.
+//!
+//! Started by `millrace_media::Launcher`; talks over standard input and output as `millrace_media::wire` says.
 
-fn main() {}
+mod allocator;
+mod answers;
+mod av;
+mod confine;
+mod demux;
+mod inspect;
+mod probe;
+mod transcode;
+mod trouble;
+
+use std::{io, process::ExitCode};
+
+use millrace_media::{
+    Failure,
+    job::Job,
+    wire::{self, Message, Request},
+};
+
+use answers::Answers;
+
+#[global_allocator]
+static ALLOCATOR: allocator::Bounded = allocator::Bounded;
+
+fn main() -> ExitCode {
+    let Ok(mut answers) = Answers::open() else { return ExitCode::FAILURE };
+    answers.say(Message::Hello { version: wire::PROGRAM_VERSION.into(), protocol: wire::PROTOCOL_VERSION });
+    let request = match Request::read(&mut io::stdin().lock()) {
+        Ok(request) => request,
+        Err(error) => {
+            eprintln!("no job came in ({error}): millrace and millrace-worker start this program themselves");
+            return ExitCode::FAILURE;
+        }
+    };
+    let end = confine::confine(&request).and_then(|()| run(request.job, &mut answers)).unwrap_or_else(Message::Failed);
+    answers.say(end);
+    ExitCode::SUCCESS
+}
+
+fn run(job: Job, answers: &mut Answers) -> Result<Message, Failure> {
+    av::start()?;
+    match job {
+        Job::Transcode(job) => transcode::run(&job).map(Message::Transcoded),
+        Job::Inspect(job) => inspect::run(&job).map(Message::Inspected),
+        Job::Probe(job) => probe::run(&job).map(Message::Probed),
+        Job::Demux(job) => demux::run(&job, answers).map(|()| Message::End),
+    }
+}

@@ -1,0 +1,74 @@
+//! Decoding video: packets in, whatever pictures come of them out. Broken packets lose pictures, never the job.
+
+use ffmpeg_next::{
+    Dictionary, Error, Packet, Stream,
+    codec::{self, threading},
+    decoder, error,
+    frame::Video,
+};
+use millrace_media::Failure;
+
+use crate::trouble;
+
+/// Pixels of the largest picture that is decoded: 8K.
+const PIXELS_MAX: &str = "35651584";
+
+/// A decoder reports each broken picture once; one that reports without end is stopped.
+const ERRORS_MAX: u32 = 10_000;
+
+/// A video decoder.
+pub(crate) struct Decoder {
+    inner: decoder::Video,
+    errors: u32,
+}
+
+impl Decoder {
+    /// Opens FFmpeg's decoder for a stream.
+    pub(crate) fn open(stream: &Stream, threads: u32) -> Result<Self, Failure> {
+        let open = || {
+            let mut context = codec::Context::from_parameters(stream.parameters())?;
+            context.set_threading(threading::Config {
+                count: threads as usize,
+                ..threading::Config::kind(threading::Type::Frame)
+            });
+            let codec = decoder::find(context.id()).ok_or(Error::DecoderNotFound)?;
+            let mut settings = Dictionary::new();
+            settings.set("max_pixels", PIXELS_MAX);
+            let mut decoder = context.decoder();
+            decoder.set_packet_time_base(stream.time_base());
+            decoder.open_as_with(codec, settings)?.video()
+        };
+        let inner = open().map_err(|error: Error| trouble::input("open a decoder for it", error))?;
+        Ok(Self { inner, errors: 0 })
+    }
+
+    /// Takes a packet, or the end, and passes on each picture that is ready.
+    pub(crate) fn feed(
+        &mut self,
+        packet: Option<&Packet>,
+        mut each: impl FnMut(Video) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let sent = match packet {
+            Some(packet) => self.inner.send_packet(packet),
+            None => self.inner.send_eof(),
+        };
+        if let Err(error) = sent {
+            self.forgive(error)?;
+        }
+        loop {
+            let mut frame = Video::empty();
+            match self.inner.receive_frame(&mut frame) {
+                Ok(()) => each(frame)?,
+                Err(Error::Eof | Error::Other { errno: error::EAGAIN }) => return Ok(()),
+                Err(error) => self.forgive(error)?,
+            }
+        }
+    }
+
+    fn forgive(&mut self, error: Error) -> Result<(), Failure> {
+        self.errors += 1;
+        let failure = trouble::input("decode it", error);
+        let passed = failure.kind == millrace_media::FailureKind::Limit || self.errors > ERRORS_MAX;
+        if passed { Err(failure) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,62 @@
+//! What FFmpeg knows of a stream or an encoder, read out of its structures.
+#![allow(unsafe_code)]
+
+use bytes::Bytes;
+use ffmpeg_next::{ChannelLayout, codec::Parameters, ffi};
+
+/// Fields of `AVCodecParameters` that the safe API does not show.
+#[derive(Debug, Clone)]
+pub(crate) struct Params {
+    /// Out-of-band configuration: `avcC`, `AudioSpecificConfig`, Annex B headers, or nothing.
+    pub(crate) extradata: Bytes,
+    /// Width in pixels; 0 for sound.
+    pub(crate) width: u32,
+    /// Height in pixels; 0 for sound.
+    pub(crate) height: u32,
+    /// Pixel aspect ratio; (0, 1) if unknown.
+    pub(crate) pixel_aspect: (i32, i32),
+    /// The codec's own numbers; -99 if unknown.
+    pub(crate) profile: i32,
+    pub(crate) level: i32,
+    /// ITU-T H.273 numbers.
+    pub(crate) color_primaries: u8,
+    pub(crate) color_transfer: u8,
+    pub(crate) color_matrix: u8,
+    pub(crate) full_range: bool,
+    /// Samples per second; 0 for pictures.
+    pub(crate) sample_rate: u32,
+    /// Channels; 0 for pictures.
+    pub(crate) channels: u16,
+}
+
+/// Reads the fields.
+pub(crate) fn read(parameters: &Parameters) -> Params {
+    // SAFETY: `Parameters` keeps its AVCodecParameters, or the format context that owns it, alive while it
+    // lives, and nothing writes to it meanwhile: this program drives one format context from one thread.
+    let raw = unsafe { &*parameters.as_ptr() };
+    let extradata = if raw.extradata.is_null() || raw.extradata_size <= 0 {
+        Bytes::new()
+    } else {
+        // SAFETY: FFmpeg keeps `extradata_size` bytes there, and padding behind them.
+        Bytes::copy_from_slice(unsafe { std::slice::from_raw_parts(raw.extradata, raw.extradata_size as usize) })
+    };
+    Params {
+        extradata,
+        width: u32::try_from(raw.width).unwrap_or(0),
+        height: u32::try_from(raw.height).unwrap_or(0),
+        pixel_aspect: (raw.sample_aspect_ratio.num, raw.sample_aspect_ratio.den),
+        profile: raw.profile,
+        level: raw.level,
+        color_primaries: raw.color_primaries as u8,
+        color_transfer: raw.color_trc as u8,
+        color_matrix: raw.color_space as u8,
+        full_range: raw.color_range == ffi::AVColorRange::AVCOL_RANGE_JPEG,
+        sample_rate: u32::try_from(raw.sample_rate).unwrap_or(0),
+        channels: u16::try_from(raw.channels).unwrap_or(0),
+    }
+}
+
+/// The channel layout, or the default one for the number of channels.
+pub(crate) fn layout(told: ChannelLayout, channels: u16) -> ChannelLayout {
+    if told.is_empty() { ChannelLayout::default(i32::from(channels)) } else { told }
+}

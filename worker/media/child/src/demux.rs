@@ -1,0 +1,126 @@
+//! The demux job: a whole file in, its best video and audio track out as samples, in the file's order.
+//!
+//! Video is copied as it is coded. Audio is copied if it is AAC and encoded continuously otherwise.
+
+mod audio;
+mod clock;
+mod convert;
+mod video;
+
+use std::fs::File;
+
+use ffmpeg_next::{Packet, Stream, format::context::Input, format::stream::Disposition, media};
+use millrace_media::{Failure, job::Demux, wire::Message};
+
+use crate::{answers::Answers, av, trouble};
+
+/// FFmpeg's names of MP4 and MOV, MKV and WebM, TS, FLV. Nothing that can name other files is among them.
+const FORMATS: &str = "mov,matroska,mpegts,flv";
+
+/// FFmpeg looks at so much of a file, in bytes and in microseconds of media, to tell what its streams are.
+/// Its own default misses late audio in transport streams.
+const OPTIONS: [(&str, &str); 3] = [("probesize", "5000000"), ("analyzeduration", "10000000"), ("fflags", "+genpts")];
+
+/// The tracks are told first; packets that come before all is known of them wait, at most so many.
+const WAITING_PACKETS_MAX: usize = 2_000;
+
+/// Runs the job.
+pub(crate) fn run(job: &Demux, answers: &mut Answers) -> Result<(), Failure> {
+    let file = File::open(&job.input).map_err(|error| trouble::file("open", &job.input, &error))?;
+    let mut input = av::input::open(file, FORMATS, &OPTIONS)?;
+    let mut tracks = Tracks::choose(&input)?;
+    let mut waiting = Vec::new();
+    while !tracks.known() && waiting.len() < WAITING_PACKETS_MAX {
+        let Some(packet) = av::input::next_packet(&mut input)? else { break };
+        tracks.look_at(&packet);
+        waiting.push(packet);
+    }
+    tracks.give_up_waiting()?;
+    tracks.tell(answers);
+    for packet in waiting {
+        tracks.pass(&packet, answers)?;
+    }
+    while let Some(packet) = av::input::next_packet(&mut input)? {
+        tracks.pass(&packet, answers)?;
+    }
+    tracks.end(answers)
+}
+
+/// The chosen streams.
+struct Tracks {
+    video: Option<video::Video>,
+    audio: Option<audio::Audio>,
+}
+
+impl Tracks {
+    fn choose(input: &Input) -> Result<Self, Failure> {
+        let video = best_video(input).map(|stream| video::Video::open(&stream)).transpose()?;
+        let sounds = |stream: &Stream| av::params::read(&stream.parameters()).sample_rate > 0;
+        let audio = input.streams().best(media::Type::Audio).filter(sounds);
+        let audio = audio.map(|stream| audio::Audio::open(&stream)).transpose()?;
+        if video.is_none() && audio.is_none() {
+            return Err(trouble::bad_input("the file has no video and no audio"));
+        }
+        Ok(Self { video, audio })
+    }
+
+    fn known(&self) -> bool {
+        self.audio.as_ref().is_none_or(|audio| audio.track().is_some())
+    }
+
+    fn look_at(&mut self, packet: &Packet) {
+        if let Some(audio) = self.audio.as_mut().filter(|audio| audio.stream == packet.stream()) {
+            audio.look_at(packet);
+        }
+    }
+
+    /// An audio stream that never says what it is counts as none.
+    fn give_up_waiting(&mut self) -> Result<(), Failure> {
+        if !self.known() {
+            self.audio = None;
+        }
+        match self {
+            Self { video: None, audio: None } => Err(trouble::bad_input("the file has no video and no audio")),
+            _ => Ok(()),
+        }
+    }
+
+    fn tell(&self, answers: &mut Answers) {
+        let video = self.video.as_ref().map(|video| video.track().clone());
+        let audio = self.audio.as_ref().and_then(|audio| audio.track().cloned());
+        answers.say(Message::Tracks { video, audio });
+    }
+
+    fn pass(&mut self, packet: &Packet, answers: &mut Answers) -> Result<(), Failure> {
+        if let Some(video) = self.video.as_mut().filter(|video| video.stream == packet.stream()) {
+            if video.changes(packet)? {
+                self.tell(answers);
+            }
+            if let Some(sample) = self.video.as_mut().and_then(|video| video.sample(packet)) {
+                answers.video(sample);
+            }
+        } else if let Some(audio) = self.audio.as_mut().filter(|audio| audio.stream == packet.stream()) {
+            audio.samples(Some(packet), |sample| answers.audio(sample))?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, answers: &mut Answers) -> Result<(), Failure> {
+        match &mut self.audio {
+            Some(audio) => audio.samples(None, |sample| answers.audio(sample)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The default video stream, or the one with most pixels; never a cover picture.
+fn best_video(input: &Input) -> Option<Stream<'_>> {
+    let videos = input.streams().filter(|stream| {
+        stream.parameters().medium() == media::Type::Video && !stream.disposition().contains(Disposition::ATTACHED_PIC)
+    });
+    videos.max_by_key(|stream| {
+        let params = av::params::read(&stream.parameters());
+        let pixels = u64::from(params.width) * u64::from(params.height);
+        (stream.disposition().contains(Disposition::DEFAULT) && pixels > 0, pixels, std::cmp::Reverse(stream.index()))
+    })
+}

@@ -1,0 +1,71 @@
+//! The probe job: one encoder, run on a moving picture made on the spot, and timed.
+
+use std::time::Instant;
+
+use ffmpeg_next::{format::Pixel, frame::Video};
+use millrace_media::{
+    Failure,
+    job::{Probe, Probed},
+};
+use millrace_proto::{profile::Preset, task::Target};
+
+use crate::{
+    av,
+    transcode::{self, Common, Encoder},
+    trouble,
+};
+
+/// The rung that most ladders spend most on: 720p, two seconds of it.
+const WIDTH_PX: u32 = 1_280;
+const HEIGHT_PX: u32 = 720;
+const FRAMES: usize = 60;
+/// Different pictures; they are made before the clock starts and shown in turn, forth and back.
+const PICTURES: usize = 16;
+
+/// Runs the job.
+pub(crate) fn run(job: &Probe) -> Result<Probed, Failure> {
+    let target = Target {
+        name: "probe".into(),
+        width: WIDTH_PX,
+        height: HEIGHT_PX,
+        codec: job.codec,
+        crf: 23,
+        bitrate_bps_max: 3_000_000,
+        preset: Preset::Veryfast,
+    };
+    let threads = job.threads.max(1);
+    let common =
+        Common { timescale: 30, frames_per_s: 30, rotation_deg: 0, colour: transcode::Colour::default(), threads };
+    let pictures = (0..PICTURES).map(picture).collect::<Result<Vec<_>, _>>()?;
+    let there_and_back = (0..PICTURES).chain((1..PICTURES - 1).rev()).cycle();
+    let mut encoder = Encoder::open(&target, &common, threads)?;
+    let started = Instant::now();
+    for (pts, picture) in there_and_back.take(FRAMES).enumerate() {
+        encoder.push(&pictures[picture], pts as i64)?;
+    }
+    encoder.finish()?;
+    let pixels = f64::from(WIDTH_PX) * f64::from(HEIGHT_PX) * FRAMES as f64;
+    let pixels_per_s = pixels / started.elapsed().as_secs_f64().max(1e-6);
+    Ok(Probed { encoder: transcode::encoder_name(job.codec).into(), pixels_per_s })
+}
+
+/// A textured plane that moves, with noise on it: something to search motion in, and something to spend bits
+/// on, as in natural pictures.
+fn picture(at: usize) -> Result<Video, Failure> {
+    let mut frame = av::frame::picture(Pixel::YUV420P, WIDTH_PX, HEIGHT_PX)
+        .map_err(|error| trouble::machine("make a picture", error))?;
+    // A linear congruential generator (Numerical Recipes, 7.1); any noise does.
+    let mut noise = at as u32;
+    for plane in 0..3 {
+        let stride = frame.stride(plane);
+        for (y, row) in frame.data_mut(plane).chunks_mut(stride).enumerate() {
+            for (x, byte) in row.iter_mut().enumerate() {
+                noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let (x, y) = (x + at * 3, y + at);
+                let texture = (x * x / 97 + y * x / 61 + y * 2) % 160;
+                *byte = 40 + texture as u8 + (noise >> 29) as u8;
+            }
+        }
+    }
+    Ok(frame)
+}

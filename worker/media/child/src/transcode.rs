@@ -1,0 +1,167 @@
+//! The transcode job: one segment in, decoded once, every rendition out, every frame at its source's time.
+
+mod colour;
+mod encode;
+mod ladder;
+mod rotate;
+mod scale;
+mod timeline;
+
+use std::{fs, io::Cursor, path::Path, sync::Arc};
+
+use ffmpeg_next::{Packet, format::context::Input, frame::Video, media};
+use millrace_cmaf::{Track, read};
+use millrace_media::{
+    Failure,
+    job::{Made, Transcode, Transcoded},
+};
+use millrace_proto::task::{Part, Target, output_name};
+
+pub(crate) use colour::Colour;
+pub(crate) use encode::{Encoded, Encoder, name as encoder_name};
+
+use crate::{av, trouble};
+use ladder::{Ladder, Picture};
+use timeline::Timeline;
+
+/// Largest side of a rendition, in pixels.
+const SIDE_PX_MAX: u32 = 8_192;
+
+/// What is the same for all renditions of a segment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Common {
+    /// Ticks per second, of the source and so of all renditions.
+    pub(crate) timescale: u32,
+    /// Frames per second, roughly; chooses the codec's level.
+    pub(crate) frames_per_s: u32,
+    /// Clockwise turn that shows the source upright.
+    pub(crate) rotation_deg: u16,
+    /// What the source's colours mean.
+    pub(crate) colour: colour::Colour,
+    /// Threads to use at most.
+    pub(crate) threads: u32,
+}
+
+/// Runs the job.
+pub(crate) fn run(job: &Transcode) -> Result<Transcoded, Failure> {
+    check(&job.targets)?;
+    let init = read_file(&job.init)?;
+    let segment = read_file(&job.segment)?;
+    let header = read::header(&init).map_err(|error| trouble::cmaf(&error))?;
+    let fragment = read::fragment(&segment).map_err(|error| trouble::cmaf(&error))?;
+    let mut source = Source::open([init, segment].concat())?;
+    let (encoded, frames_concealed) = encode_all(&mut source, header.timescale, job)?;
+    let renditions = job
+        .targets
+        .iter()
+        .zip(encoded)
+        .map(|(target, Encoded { track, samples })| {
+            let media = millrace_cmaf::segment(&track, fragment.sequence, &samples, fragment.end(header))
+                .map_err(|error| trouble::cmaf(&error))?;
+            write_file(&job.out.join(output_name(&target.name, Part::Init)), &init_of(&track)?)?;
+            write_file(&job.out.join(output_name(&target.name, Part::Segment)), &media)?;
+            let codec = track.codec_string().map_err(|error| trouble::cmaf(&error))?;
+            Ok(Made { name: target.name.clone(), codec, frames: samples.len() as u32 })
+        })
+        .collect::<Result<Vec<_>, Failure>>()?;
+    Ok(Transcoded { renditions, frames_concealed })
+}
+
+fn check(targets: &[Target]) -> Result<(), Failure> {
+    let wrong = |why: &str, target: &Target| trouble::unsupported(format!("the rendition {:?} {why}", target.name));
+    for target in targets {
+        let name = target.name.as_bytes();
+        if name.is_empty() || !name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-') {
+            return Err(wrong("can't name a file", target));
+        }
+        for side in [target.width, target.height] {
+            if side == 0 || side % 2 != 0 || side > SIDE_PX_MAX {
+                return Err(wrong("has a side that is not even, or not 2 to 8192 pixels", target));
+            }
+        }
+    }
+    if targets.is_empty() { Err(trouble::unsupported("no rendition is asked for")) } else { Ok(()) }
+}
+
+/// A CMAF segment that FFmpeg has opened, all of its packets read.
+struct Source {
+    input: Input,
+    stream: usize,
+    packets: Vec<Packet>,
+    timeline: Timeline,
+}
+
+impl Source {
+    fn open(bytes: Vec<u8>) -> Result<Self, Failure> {
+        let mut input = av::input::open(Cursor::new(bytes), "mov", &[])?;
+        let best = input.streams().best(media::Type::Video);
+        let stream = best.ok_or_else(|| trouble::bad_input("the segment has no video track"))?.index();
+        let mut packets = Vec::new();
+        while let Some(packet) = av::input::next_packet(&mut input)? {
+            if packet.stream() == stream {
+                packets.push(packet);
+            }
+        }
+        let times = packets.iter().map(Packet::pts).collect::<Option<Vec<_>>>();
+        let times = times.ok_or_else(|| trouble::bad_input("a frame of the segment has no time"))?;
+        Ok(Self { timeline: Timeline::new(times)?, input, stream, packets })
+    }
+}
+
+/// Decodes the source and encodes it into every target; also the number of frames that were concealed.
+fn encode_all(source: &mut Source, timescale: u32, job: &Transcode) -> Result<(Vec<Encoded>, u32), Failure> {
+    let stream = source.input.stream(source.stream).ok_or_else(|| trouble::bad_input("the track is gone"))?;
+    let mut decoder = av::decode::Decoder::open(&stream, job.threads)?;
+    let mut common = Common {
+        timescale,
+        frames_per_s: source.timeline.frames_per_s(timescale),
+        rotation_deg: av::input::rotation_deg(&stream),
+        colour: colour::Colour::default(),
+        threads: job.threads.max(1),
+    };
+    let timeline = &mut source.timeline;
+    let mut ladder: Option<Ladder> = None;
+    let mut last: Option<Arc<Video>> = None;
+    let mut take = |mut frame: Video| {
+        let Some(pts) = frame.timestamp() else { return Ok(()) };
+        let Some(missing) = timeline.lost_before(pts) else { return Ok(()) };
+        let colour = colour::Colour::take(&mut frame);
+        let frame = Arc::new(frame);
+        if ladder.is_none() {
+            common.colour = colour;
+            ladder = Some(Ladder::start(&job.targets, &common)?);
+        }
+        let ladder = ladder.as_mut().expect("just started");
+        for pts in missing {
+            ladder.push(Picture { pts, frame: Arc::clone(last.as_ref().unwrap_or(&frame)) })?;
+        }
+        last = Some(Arc::clone(&frame));
+        ladder.push(Picture { pts, frame })
+    };
+    for packet in source.packets.iter().map(Some).chain([None]) {
+        decoder.feed(packet, &mut take)?;
+    }
+    let (Some(mut ladder), Some(last)) = (ladder, last) else {
+        return Err(trouble::bad_input("not one frame of the segment can be decoded"));
+    };
+    for pts in timeline.lost_at_end() {
+        ladder.push(Picture { pts, frame: Arc::clone(&last) })?;
+    }
+    let (frames, concealed) = (timeline.frames(), timeline.concealed());
+    if concealed * 2 > frames {
+        return Err(trouble::bad_input(format!("{concealed} of {frames} frames of the segment can't be decoded")));
+    }
+    Ok((ladder.finish()?, concealed as u32))
+}
+
+fn init_of(track: &Track) -> Result<bytes::Bytes, Failure> {
+    millrace_cmaf::init(track).map_err(|error| trouble::cmaf(&error))
+}
+
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(|error| trouble::file("read", path, &error))
+}
+
+fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    fs::write(path, bytes).map_err(|error| trouble::file("write", path, &error))
+}
