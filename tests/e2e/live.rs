@@ -86,7 +86,7 @@ fn a_push_plays_in_ffmpeg_ffplay_and_gstreamer_and_is_recorded_whole() {
     let frames = player::ffmpeg_end(ffmpeg);
     assert!(frames >= 8 * 24 - 2, "ffmpeg decoded {frames} frames of 8 s at 24 frames/s");
     let played_s = player::ffplay_end(ffplay);
-    assert!(played_s > 6.0, "ffplay played to {played_s} s of 8");
+    assert!(played_s > 6.0, "ffplay played {played_s} s of 8");
     player::gstreamer_shows(gstreamer, 5 * 24);
 
     let status = publisher.wait(s(60));

@@ -18,15 +18,20 @@ pub(crate) fn ffplay(house: &House, url: &str, seconds: u32) -> Program {
     Program::start("ffplay", &mut command, house.log_path("ffplay"))
 }
 
-/// Waits for ffplay's end; returns how far it played, in seconds.
+/// Waits for ffplay's end; returns for how long it played, in seconds.
 #[track_caller]
 pub(crate) fn ffplay_end(mut ffplay: Program) -> f64 {
     let status = ffplay.wait(s(60));
     let log = ffplay.log();
     assert!(status.success(), "ffplay came to {status}:\n{log}");
     // A status line: the master clock, then the difference of the clocks: "  7.96 A-V: -0.012 fd= 0 aq= ...".
-    let clock = log.split(['\r', '\n']).rev().find_map(|line| line.split_once("A-V:")?.0.trim().parse().ok());
-    clock.unwrap_or_else(|| panic!("ffplay showed no picture with sound:\n{log}"))
+    // The clock is the stream's own: it starts where ffplay came in.
+    let clock = |line: &str| line.split_once("A-V:")?.0.trim().parse::<f64>().ok();
+    let clocks: Vec<f64> = log.split(['\r', '\n']).filter_map(clock).collect();
+    let (Some(first), Some(last)) = (clocks.first(), clocks.last()) else {
+        panic!("ffplay showed no picture with sound:\n{log}");
+    };
+    last - first
 }
 
 /// Decodes `seconds` of the stream with ffmpeg as fast as it comes, every rung and the audio; returns frames by rung.
