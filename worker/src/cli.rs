@@ -51,7 +51,7 @@ pub enum Command {
 /// How to join.
 #[derive(Debug, Args)]
 pub struct Join {
-    /// The orchestrator's address, e.g. <https://millrace.example.org>
+    /// The orchestrator's address, e.g. `https://millrace.example.org`
     #[arg(env = "MILLRACE_URL")]
     pub url: String,
     /// The worker's key; made if absent. [default: ~/.config/millrace/worker.key]

@@ -9,8 +9,9 @@ use super::{
     outbox::{Backoff, Outbox},
 };
 
-/// Refusals of the signature before the worker gives up: a challenge may have grown old on the way.
-const UNAUTHORIZED_MAX: u32 = 3;
+/// Refusals of a signed challenge before the worker gives up: it may have grown old on the way, or the
+/// orchestrator may have restarted in between.
+const REFUSALS_MAX: u32 = 3;
 
 /// An open session. Its epoch tells an answer to an older session's call from one to this session's.
 #[derive(Debug, Clone)]
@@ -32,12 +33,12 @@ pub(super) struct Sessions {
     state: State,
     backoff: Backoff,
     epoch: u64,
-    unauthorized: u32,
+    refusals: u32,
 }
 
 impl Sessions {
     pub(super) fn new() -> Self {
-        Self { state: State::Closed { try_at_ms: 0 }, backoff: Backoff::default(), epoch: 0, unauthorized: 0 }
+        Self { state: State::Closed { try_at_ms: 0 }, backoff: Backoff::default(), epoch: 0, refusals: 0 }
     }
 
     pub(super) fn open(&self) -> Option<&Open> {
@@ -84,7 +85,7 @@ impl Sessions {
                 self.state = State::Opening { call, until_ms: out.after_ms(out.timing.call_ms_max) };
                 None
             }
-            Err(fault) => self.failed(fault, out),
+            Err(fault) => self.failed(fault, 1, out),
         }
     }
 
@@ -101,28 +102,24 @@ impl Sessions {
         match answer {
             Ok(session) => {
                 self.epoch += 1;
-                self.unauthorized = 0;
+                self.refusals = 0;
                 self.state = State::Open(Open { token: session.token.into(), epoch: self.epoch });
                 Ok(true)
             }
-            Err(fault) => self.failed(fault, out).map_or(Ok(false), Err),
+            Err(fault) => self.failed(fault, REFUSALS_MAX, out).map_or(Ok(false), Err),
         }
     }
 
-    fn failed(&mut self, fault: Fault, out: &mut Outbox) -> Option<Exit> {
-        if let Fault::Unauthorized(_) = fault {
-            self.unauthorized += 1;
-        }
-        let retry_after_ms = if let Fault::Away { retry_after_ms, .. } = fault { retry_after_ms } else { None };
-        self.close(out, retry_after_ms);
-        // A person who has just typed a wrong address wants to read it. Once a session was open, the same
-        // answer is more likely an orchestrator that is being replaced.
-        let hopeless = match fault {
-            Fault::Away { .. } => false,
-            Fault::Unauthorized(_) => self.unauthorized >= UNAUTHORIZED_MAX,
-            Fault::Strange(_) | Fault::Gone(_) | Fault::Refused(_) | Fault::Spoiled(_) => true,
+    fn failed(&mut self, fault: Fault, refusals_max: u32, out: &mut Outbox) -> Option<Exit> {
+        let Fault::Away { retry_after_ms, .. } = fault else {
+            self.close(out, None);
+            self.refusals += 1;
+            // A person who has just typed a wrong address wants to read it. Once a session was open, the same
+            // answer is more likely an orchestrator that is being replaced.
+            return (self.epoch == 0 && self.refusals >= refusals_max).then_some(Exit::Refused(fault));
         };
-        (hopeless && self.epoch == 0).then_some(Exit::Refused(fault))
+        self.close(out, retry_after_ms);
+        None
     }
 
     fn close(&mut self, out: &mut Outbox, retry_after_ms: Option<u64>) {

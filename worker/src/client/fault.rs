@@ -39,6 +39,8 @@ pub(super) async fn of_response(response: Response) -> Fault {
         return Fault::Away { message, retry_after_ms };
     }
     match error.map(clean) {
+        // Some part of the way ended the upload early; this end is not at fault.
+        Some(error) if error.code == "broken_off" => Fault::Away { message: error.message, retry_after_ms },
         Some(error) if error.code == "lease_gone" => Fault::Gone(error),
         Some(error) if status == StatusCode::UNAUTHORIZED => Fault::Unauthorized(error),
         Some(error) => Fault::Refused(error),
@@ -85,6 +87,7 @@ mod tests {
         let body = |code: &str| format!(r#"{{"code":"{code}","message":"m\u001b[2J","hint":"h"}}"#);
         let gone = of_response(response(409, &body("lease_gone"))).await;
         assert!(matches!(gone, Fault::Gone(error) if error.message == "m[2J"));
+        assert!(matches!(of_response(response(400, &body("broken_off"))).await, Fault::Away { .. }));
         assert!(matches!(of_response(response(401, &body("session_unknown"))).await, Fault::Unauthorized(_)));
         assert!(matches!(of_response(response(400, &body("bad_body"))).await, Fault::Refused(_)));
         assert!(matches!(of_response(response(404, "<html>")).await, Fault::Strange(_)));
