@@ -1,4 +1,5 @@
 //! The media child as its parents see it: the real program, started by the real launcher, on real media.
 
 mod common;
+mod demux;
 mod transcode;
