@@ -2,4 +2,5 @@
 
 mod common;
 mod demux;
+mod limits;
 mod transcode;
