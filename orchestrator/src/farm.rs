@@ -8,7 +8,7 @@ pub mod sessions;
 mod waiting;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex},
 };
 
@@ -159,7 +159,7 @@ impl Farm {
         let plain: Vec<assign::Seat> = seats.iter().map(|(_, seat)| seat.clone()).collect();
         let online = self.online.lock().expect("no panic while held").clone();
         let pairs = assign::pairs(&plain, &tasks, |task| others_online(&online, task));
-        let mut grants: HashMap<u64, Vec<Lease>> = HashMap::new();
+        let mut grants: BTreeMap<u64, Vec<Lease>> = BTreeMap::new();
         for (seat, task) in pairs {
             let number = seats[seat].0;
             if let Some(lease) = self.lease(number, &tasks[task], now_ms).await? {

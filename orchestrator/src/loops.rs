@@ -7,16 +7,13 @@ use std::{
     time::Duration,
 };
 
-use millrace_proto::{
-    StreamId,
-    api::{Source, StreamState},
-};
+use millrace_proto::{StreamId, api::StreamState};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
     clock::now_ms,
     house::House,
-    ingest::{file, rtmp},
+    ingest::{file, live, rtmp},
     publish,
     store::{self, Move, record::SegmentState},
     task::State,
@@ -31,24 +28,6 @@ fn tell(what: &str, result: store::Result<()>) {
     if let Err(error) = result {
         tracing::warn!(%error, "{what} is tried again");
     }
-}
-
-/// Streams that were live when the last run ended have no publisher now.
-pub async fn recover(house: &House) -> store::Result<()> {
-    let now_ms = now_ms();
-    for stream in house.store.streams_in(&[StreamState::Live]).await? {
-        if stream.source == Source::Live {
-            let step = Move {
-                from: &[StreamState::Live],
-                to: StreamState::Interrupted,
-                reason: None,
-                grace_ends_ms: now_ms + house.config.ingest.lost_grace_s * 1_000,
-                now_ms,
-            };
-            house.store.move_stream(&stream.id, &step).await?;
-        }
-    }
-    Ok(())
 }
 
 /// Ready tasks are with workers that wait.
@@ -182,21 +161,17 @@ fn told(house: &House, stream: &StreamId, advanced: &publish::Advanced) {
     }
 }
 
-/// Interrupted streams whose grace time is over are finished.
+/// Streams without a publisher are interrupted, and finished when their grace time is over.
 pub async fn grace(house: Arc<House>) {
     loop {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        tell("ending streams", end_overdue(&house).await);
-    }
-}
-
-async fn end_overdue(house: &House) -> store::Result<()> {
-    for stream in house.store.streams_in(&[StreamState::Interrupted]).await? {
-        if stream.grace_ends_ms <= now_ms() && !house.publishing.has(&stream.id) {
-            finish(house, &stream.id, &[StreamState::Interrupted]).await?;
+        let recovered = live::recover(&house.store, &house.publishing, &house.config.ingest, now_ms()).await;
+        tell("interrupting streams", recovered);
+        match live::end_overdue(&house.store, &house.publishing, now_ms()).await {
+            Ok(ended) => ended.iter().for_each(|stream| house.committed(stream)),
+            Err(error) => tell("ending streams", Err(error)),
         }
     }
-    Ok(())
 }
 
 /// No more video will come: what is there is worked off, then the stream ends.

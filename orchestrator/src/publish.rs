@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use millrace_proto::{StreamId, api::StreamState};
 
+use hls::Span;
+
 use crate::store::{
     self, Listing, Move, Store,
     record::{Media, Segment, SegmentState, Stream, Variant},
@@ -52,6 +54,24 @@ pub async fn advance(store: &Arc<dyn Store>, id: &StreamId, now_ms: u64) -> stor
             advanced.listed.extend(segments);
         }
     }
+}
+
+/// Segments of one playlist at most: a day of two-second segments.
+const SEGMENTS_MAX: u32 = 50_000;
+
+/// The listed segments that a playlist of this span covers.
+pub async fn covered(store: &Arc<dyn Store>, stream: &Stream, span: Span) -> store::Result<Vec<Segment>> {
+    let from = match span {
+        Span::Event | Span::Vod => 0,
+        Span::Window => {
+            // At least six segments, whatever their length.
+            let length_ms = u64::from(stream.profile.segment_ms.max(1));
+            let count = (u64::from(stream.profile.window_s) * 1_000).div_ceil(length_ms).max(6);
+            stream.listed_seq.saturating_sub(count)
+        }
+    };
+    let count = u32::try_from(stream.listed_seq - from).unwrap_or(u32::MAX).min(SEGMENTS_MAX);
+    store.segments(&stream.id, from, count).await
 }
 
 /// What is to be said of `stream` once `segments` are listed too.

@@ -14,6 +14,7 @@ use tokio::{net::TcpListener, sync::Semaphore, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    clock::now_ms,
     config::Config,
     farm::{Farm, sessions::Sessions},
     house::{Busy, House},
@@ -23,7 +24,7 @@ use crate::{
     media::MediaStore,
     metrics::Metrics,
     store::{Store, sqlite::SqliteStore},
-    verify::Verifier,
+    verify::{Verifier, child::Child},
 };
 
 /// Publishers that may wait for an answer at once.
@@ -59,9 +60,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
         sessions: Sessions::default(),
         verifier: Verifier {
             store: store.clone(),
-            media: media.clone(),
-            launcher: launcher.clone(),
-            scratch,
+            eyes: Arc::new(Child { media: media.clone(), launcher: launcher.clone(), scratch }),
             policy: config.tasks,
         },
         publishing: Busy::default(),
@@ -75,7 +74,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
         launcher,
         config,
     });
-    loops::recover(&house).await?;
+    live::recover(&house.store, &house.publishing, &house.config.ingest, now_ms()).await?;
     let (publishers, requests) = mpsc::channel(PUBLISHERS_WAITING_MAX);
     let counters = Arc::new(rtmp::Counters::default());
     let background = [

@@ -36,7 +36,8 @@ pub enum Kind {
 }
 
 impl Error {
-    pub(crate) fn new(kind: Kind, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    /// An error of this kind with what caused it.
+    pub fn new(kind: Kind, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { kind, source: source.into() }
     }
 }

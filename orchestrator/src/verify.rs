@@ -3,21 +3,21 @@
 //! A worker's word is not taken: not for what it made, and not for an input being bad. What can't be looked at
 //! now (no space, no child) stays open and is looked at again.
 
+pub mod child;
 pub mod verdict;
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
-use millrace_media::{
-    Launcher, Limits,
-    job::{Inspect, Inspection, Pair},
-};
+use async_trait::async_trait;
+use millrace_media::job::Inspection;
 use millrace_proto::{
+    StreamId,
     outcome::{Done, FailureKind, Result as Handed},
-    task::Work,
+    task::{Blob, Work},
 };
 
 use crate::{
-    media::{self, MediaStore},
+    media,
     store::{
         Settlement, Store,
         record::{Media, Segment, SegmentState},
@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// Why an outcome could not be looked at now.
+/// Why an outcome could not be looked at.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The store failed.
@@ -40,22 +40,36 @@ pub enum Error {
     /// No scratch folder could be made.
     #[error("scratch folder: {0}")]
     Scratch(#[from] std::io::Error),
-    /// The media child could not do it.
+    /// The media child could not be started.
     #[error("the media child: {0}")]
-    Child(String),
+    NoChild(String),
+    /// The media child died of what it looked at, or passed a limit.
+    #[error("looking at it failed: {0}")]
+    Broke(String),
 }
 
-/// Looks at outcomes.
+/// Looks at stored media. A trait, because what a process sees is not in our hands: the real one is
+/// [`child::Child`]; the simulation knows what would be seen.
+#[async_trait]
+pub trait Look: std::fmt::Debug + Send + Sync + 'static {
+    /// Whether these bytes are here, in full.
+    async fn has(&self, stream: &StreamId, blob: Blob) -> Result<bool, Error>;
+    /// What is in these segments (each a header and a media segment), one answer for each.
+    async fn inspect(
+        &self,
+        stream: &StreamId,
+        pairs: &[(Blob, Blob)],
+        decode_all: bool,
+    ) -> Result<Vec<Inspection>, Error>;
+}
+
+/// Judges outcomes.
 #[derive(Debug, Clone)]
 pub struct Verifier {
     /// The truth.
     pub store: Arc<dyn Store>,
-    /// Where the bytes are.
-    pub media: MediaStore,
-    /// Starts the media child.
-    pub launcher: Launcher,
-    /// Folder for the child's inputs.
-    pub scratch: PathBuf,
+    /// Sees the media.
+    pub eyes: Arc<dyn Look>,
     /// Tries and pauses.
     pub policy: Policy,
 }
@@ -82,24 +96,21 @@ impl Verifier {
 
     async fn judge(&self, task: &Task, segment: &Segment, done: &Done) -> Result<(Verdict, Vec<Media>), Error> {
         let Work::Transcode(work) = &task.work;
-        let mut pairs = vec![];
-        if let Some(video) = &segment.video {
-            pairs.push((video.init, video.segment));
-        }
+        let mut pairs = source(segment);
         for rendition in &done.renditions {
             for blob in [rendition.init, rendition.segment] {
-                if !self.media.has(&task.stream, blob).await? {
+                if !self.eyes.has(&task.stream, blob).await? {
                     let text = format!("{}: {} was not uploaded", rendition.name, blob.sha256);
                     return Ok((Verdict::Refuse(text), Vec::new()));
                 }
             }
             pairs.push((rendition.init, rendition.segment));
         }
-        let mut seen = self.inspect(segment, &pairs, false).await?.into_iter();
+        let mut seen = self.eyes.inspect(&task.stream, &pairs, false).await?.into_iter();
         let source = match seen.next() {
             Some(Inspection::Readable(seen)) => seen,
             Some(Inspection::Unreadable { message }) => return Ok((Verdict::BadInput(message), Vec::new())),
-            None => return Err(Error::Child("it looked at nothing".into())),
+            None => return Err(Error::NoChild("it looked at nothing".into())),
         };
         let made: Vec<Inspection> = seen.collect();
         if let Err(why) = verdict::transcode(work, done, &source, &made) {
@@ -127,8 +138,7 @@ impl Verifier {
 
     /// A worker says that the input is bad: is it?
     async fn blame(&self, segment: &Segment, claim: &str) -> Result<Verdict, Error> {
-        let pair = segment.video.iter().map(|video| (video.init, video.segment)).collect::<Vec<_>>();
-        Ok(match self.inspect(segment, &pair, true).await?.into_iter().next() {
+        Ok(match self.eyes.inspect(&segment.stream, &source(segment), true).await?.into_iter().next() {
             Some(Inspection::Unreadable { message }) => Verdict::BadInput(message),
             // The same bound as the child's own: with more than half of the frames lost it does not go on.
             Some(Inspection::Readable(seen)) if (seen.frames_decoded as usize) * 2 < seen.pts.len() => {
@@ -137,27 +147,11 @@ impl Verifier {
             _ => Verdict::Refuse(format!("says that the input is bad ({claim}), which decodes")),
         })
     }
+}
 
-    async fn inspect(
-        &self,
-        segment: &Segment,
-        pairs: &[(millrace_proto::task::Blob, millrace_proto::task::Blob)],
-        decode_all: bool,
-    ) -> Result<Vec<Inspection>, Error> {
-        let folder = tempfile::tempdir_in(&self.scratch)?;
-        let mut segments = Vec::new();
-        for (at, (init, media)) in pairs.iter().enumerate() {
-            let pair = Pair {
-                init: folder.path().join(format!("{at}.init")),
-                segment: folder.path().join(format!("{at}.segment")),
-            };
-            self.media.copy_out(&segment.stream, init.sha256, &pair.init).await?;
-            self.media.copy_out(&segment.stream, media.sha256, &pair.segment).await?;
-            segments.push(pair);
-        }
-        let job = Inspect { segments, decode_all };
-        self.launcher.inspect(&job, &Limits::default()).await.map_err(|failure| Error::Child(failure.to_string()))
-    }
+/// The source's video: its header and its media segment.
+fn source(segment: &Segment) -> Vec<(Blob, Blob)> {
+    segment.video.iter().map(|video| (video.init, video.segment)).collect()
 }
 
 /// What is written with a changed task: `tries` is how many had failed before the change.

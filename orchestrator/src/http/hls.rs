@@ -17,12 +17,12 @@ use object_store::{GetOptions, GetRange};
 use super::{error::Error, streams};
 use crate::{
     house::House,
-    publish::hls::{self, AUDIO, Span},
-    store::record::{Segment, SegmentState, Stream},
+    publish::{
+        self,
+        hls::{self, AUDIO, Span},
+    },
+    store::record::{SegmentState, Stream},
 };
-
-/// Segments of one playlist at most: a day of two-second segments.
-const SEGMENTS_MAX: u32 = 50_000;
 
 pub(super) const PLAYLIST_TYPE: &str = "application/vnd.apple.mpegurl";
 /// Bytes named by hash or by number never change.
@@ -75,26 +75,11 @@ pub(super) async fn file(
         return bytes(&house, &stream, &rendition, hash, &request).await;
     }
     let span = span(&stream, &file)?;
-    let segments = listed(&house, &stream, span).await?;
+    let segments = publish::covered(&house.store, &stream, span).await?;
     if segments.is_empty() {
         return Err(not_yet());
     }
     Ok(playlist_answer(&stream, hls::media(&stream, &rendition, &segments, span), &request))
-}
-
-/// The listed segments that a playlist covers.
-async fn listed(house: &House, stream: &Stream, span: Span) -> Result<Vec<Segment>, Error> {
-    let from = match span {
-        Span::Event | Span::Vod => 0,
-        Span::Window => {
-            // At least six segments, whatever their length.
-            let length_ms = u64::from(stream.profile.segment_ms.max(1));
-            let count = (u64::from(stream.profile.window_s) * 1_000).div_ceil(length_ms).max(6);
-            stream.listed_seq.saturating_sub(count)
-        }
-    };
-    let count = u32::try_from(stream.listed_seq - from).unwrap_or(u32::MAX).min(SEGMENTS_MAX);
-    Ok(house.store.segments(&stream.id, from, count).await?)
 }
 
 async fn segment(

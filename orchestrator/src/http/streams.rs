@@ -117,9 +117,10 @@ pub(super) async fn end(_: Admin, State(house): State<Arc<House>>, Path(id): Pat
     if stream.source != Source::Live {
         return Err(Error::conflict("not_live", "only live streams are ended by hand", "a recording ends by itself"));
     }
-    if house.publishing.has(&stream.id) {
+    // Held meanwhile: a publisher that comes just now must not push into a stream that ends.
+    let Some(_hold) = house.publishing.begin(&stream.id) else {
         return Err(Error::conflict("publisher_live", "a publisher is live on it", "stop the publisher first"));
-    }
+    };
     loops::finish(&house, &stream.id, &[StreamState::Waiting, StreamState::Live, StreamState::Interrupted]).await?;
     one(Admin, State(house), Path(id)).await
 }

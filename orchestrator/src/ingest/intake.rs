@@ -1,12 +1,13 @@
 //! Intake: one stream's events become durable segments with tasks.
 //!
 //! Drives the segmenter, writes CMAF, stores it by hash and commits segment and tasks in one transaction, before
-//! it takes the next event: that is the back-pressure on whoever sends. Called by `live.rs` and `file.rs`.
+//! it takes the next event: that is the back-pressure on whoever sends. Called by `live.rs` and `file.rs`. The
+//! waits between tries are in [`Intake::take`] and [`Intake::finish`] alone; the rest is handed the time.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use millrace_cmaf::Track;
-use millrace_proto::{StreamId, profile::Rung};
+use millrace_proto::{StreamId, api::Source, profile::Rung};
 
 use super::event::Event;
 use crate::{
@@ -44,6 +45,27 @@ pub enum Error {
     Gone,
 }
 
+/// What one try to commit did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tried {
+    /// Nothing waits to be committed.
+    Nothing,
+    /// The oldest waiting segment had been durable before.
+    Passed,
+    /// The oldest waiting segment is durable now.
+    Done,
+    /// It can't be written now: try again. In words, why.
+    Again(String),
+}
+
+/// A segment that waits to be committed.
+#[derive(Debug)]
+struct Waiting {
+    cut: Cut,
+    wall_ms: Option<u64>,
+    arrived_ms: u64,
+}
+
 /// One stream on its way in.
 #[derive(Debug)]
 pub struct Intake {
@@ -51,7 +73,10 @@ pub struct Intake {
     media: MediaStore,
     stream: Stream,
     segmenter: Segmenter,
+    /// Cut and not yet durable, oldest first.
+    waiting: VecDeque<Waiting>,
     rungs: Option<Vec<Rung>>,
+    /// Number of the oldest waiting segment, or of the next one.
     next_seq: u64,
     /// Segments below are durable already: a file that is read again passes over them.
     durable_seq: u64,
@@ -70,8 +95,8 @@ impl Intake {
         retry_s_max: u64,
     ) -> Self {
         let segmenter = Segmenter::new(limits, stream.tail);
-        let (next_seq, durable_seq) = (stream.next_seq, stream.next_seq);
-        Self { store, media, stream, segmenter, rungs: None, next_seq, durable_seq, wall_ms: None, retry_s_max }
+        let next_seq = stream.next_seq;
+        Self::new(store, media, stream, segmenter, next_seq, retry_s_max)
     }
 
     /// Reads a recording from its start; what is durable already is passed over.
@@ -82,9 +107,30 @@ impl Intake {
         limits: segment::Limits,
         retry_s_max: u64,
     ) -> Self {
-        let segmenter = Segmenter::new(limits, None);
-        let durable_seq = stream.next_seq;
-        Self { store, media, stream, segmenter, rungs: None, next_seq: 0, durable_seq, wall_ms: None, retry_s_max }
+        Self::new(store, media, stream, Segmenter::new(limits, None), 0, retry_s_max)
+    }
+
+    fn new(
+        store: Arc<dyn Store>,
+        media: MediaStore,
+        stream: Stream,
+        segmenter: Segmenter,
+        next_seq: u64,
+        retry_s_max: u64,
+    ) -> Self {
+        let (waiting, durable_seq) = (VecDeque::new(), stream.next_seq);
+        Self {
+            store,
+            media,
+            stream,
+            segmenter,
+            waiting,
+            rungs: None,
+            next_seq,
+            durable_seq,
+            wall_ms: None,
+            retry_s_max,
+        }
     }
 
     /// The stream's id.
@@ -94,65 +140,96 @@ impl Intake {
 
     /// Takes the next event. Returns how many segments became durable.
     pub async fn take(&mut self, event: Event) -> Result<usize, Error> {
-        if matches!(event, Event::Tracks { .. }) {
-            let cuts = self.segmenter.finish();
-            let done = self.commit_all(cuts).await?;
-            self.wall_ms = (self.stream.source == millrace_proto::api::Source::Live).then(now_ms);
-            let more = self.segmenter.push(event)?;
-            return Ok(done + self.commit_all(more).await?);
-        }
-        let cuts = self.segmenter.push(event)?;
-        self.commit_all(cuts).await
+        self.push(event, now_ms())?;
+        self.settle().await
     }
 
     /// The source has no more: what is left becomes the last segment.
     pub async fn finish(&mut self) -> Result<usize, Error> {
-        let cuts = self.segmenter.finish();
-        self.commit_all(cuts).await
+        self.close(now_ms());
+        self.settle().await
     }
 
-    async fn commit_all(&mut self, cuts: Vec<Cut>) -> Result<usize, Error> {
-        let mut done = 0;
-        for cut in cuts {
-            let seq = self.next_seq;
-            if seq >= self.durable_seq {
-                self.commit(cut, seq).await?;
-                done += 1;
-            }
-            self.next_seq += 1;
+    /// Takes the next event in; what it completes waits for [`Intake::commit_next`].
+    pub fn push(&mut self, event: Event, now_ms: u64) -> Result<(), Error> {
+        if matches!(event, Event::Tracks { .. }) {
+            self.close(now_ms);
+            self.wall_ms = (self.stream.source == Source::Live).then_some(now_ms);
         }
-        Ok(done)
+        let cuts = self.segmenter.push(event)?;
+        self.queue(cuts, now_ms);
+        Ok(())
     }
 
-    async fn commit(&mut self, cut: Cut, seq: u64) -> Result<(), Error> {
-        let arrived_ms = now_ms();
-        let started = tokio::time::Instant::now();
-        let mut pauses = RETRY_MS.iter().copied().chain(std::iter::repeat(RETRY_MS[RETRY_MS.len() - 1]));
-        loop {
-            let why = match self.try_commit(&cut, seq, arrived_ms).await {
-                Ok(Commit::Done | Commit::Repeated) => return Ok(()),
+    /// Whatever came becomes the last segment; it waits for [`Intake::commit_next`].
+    pub fn close(&mut self, now_ms: u64) {
+        let cuts = self.segmenter.finish();
+        self.queue(cuts, now_ms);
+    }
+
+    fn queue(&mut self, cuts: Vec<Cut>, now_ms: u64) {
+        let waiting = |cut: Cut| {
+            let wall_ms = self.wall_ms.map(|start_ms| start_ms + cut.run_ns / 1_000_000);
+            Waiting { cut, wall_ms, arrived_ms: now_ms }
+        };
+        self.waiting.extend(cuts.into_iter().map(waiting));
+    }
+
+    /// Tries once to make the oldest waiting segment durable. What can't be written now goes on waiting.
+    pub async fn commit_next(&mut self) -> Result<Tried, Error> {
+        let tried = match self.waiting.front() {
+            None => return Ok(Tried::Nothing),
+            Some(_) if self.next_seq < self.durable_seq => Tried::Passed,
+            Some(_) => match self.try_commit().await {
+                Ok(Commit::Done | Commit::Repeated) => Tried::Done,
                 Ok(Commit::Stale) => return Err(Error::Gone),
                 Err(Failed::Cmaf(error)) => return Err(Error::Cmaf(error)),
-                Err(Failed::Media(error)) => error.to_string(),
-                Err(Failed::Store(error)) => error.to_string(),
-            };
-            let waited_s = started.elapsed().as_secs();
-            if waited_s >= self.retry_s_max {
-                return Err(Error::Storage(waited_s, why));
+                Err(Failed::Media(error)) => return Ok(Tried::Again(error.to_string())),
+                Err(Failed::Store(error)) => return Ok(Tried::Again(error.to_string())),
+            },
+        };
+        self.waiting.pop_front();
+        self.next_seq += 1;
+        Ok(tried)
+    }
+
+    /// Commits all that waits, with pauses between tries.
+    async fn settle(&mut self) -> Result<usize, Error> {
+        let mut done = 0;
+        let mut started = tokio::time::Instant::now();
+        let mut tries = 0;
+        loop {
+            match self.commit_next().await? {
+                Tried::Nothing => return Ok(done),
+                Tried::Passed => {}
+                Tried::Done => {
+                    done += 1;
+                    (started, tries) = (tokio::time::Instant::now(), 0);
+                }
+                Tried::Again(why) => {
+                    let waited_s = started.elapsed().as_secs();
+                    if waited_s >= self.retry_s_max {
+                        return Err(Error::Storage(waited_s, why));
+                    }
+                    let (stream, seq) = (&self.stream.id, self.next_seq);
+                    tracing::warn!(%stream, seq, why, "a segment can't be written, trying again");
+                    tokio::time::sleep(Duration::from_millis(RETRY_MS[tries.min(RETRY_MS.len() - 1)])).await;
+                    tries += 1;
+                }
             }
-            tracing::warn!(stream = %self.stream.id, seq, why, "a segment can't be written, trying again");
-            tokio::time::sleep(Duration::from_millis(pauses.next().unwrap_or(RETRY_MS[0]))).await;
         }
     }
 
-    async fn try_commit(&mut self, cut: &Cut, seq: u64, arrived_ms: u64) -> Result<Commit, Failed> {
-        let picture = cut.video.track.video();
+    async fn try_commit(&mut self) -> Result<Commit, Failed> {
+        let picture = self.waiting.front().and_then(|waiting| waiting.cut.video.track.video());
         let display = picture.map(|picture| picture.display_size());
         let rungs = self.rungs(display).await?;
+        let Some(Waiting { cut, wall_ms, arrived_ms }) = self.waiting.front() else { return Ok(Commit::Repeated) };
+        let (seq, arrived_ms) = (self.next_seq, *arrived_ms);
         let subject = Subject {
             stream: &self.stream.id,
             seq,
-            live: self.stream.source == millrace_proto::api::Source::Live,
+            live: self.stream.source == Source::Live,
             duration_ms: cut.duration_ns / 1_000_000,
             display,
         };
@@ -167,7 +244,7 @@ impl Intake {
             discontinuity: cut.discontinuity,
             start_ns: cut.start_ns,
             duration_ns: cut.duration_ns,
-            wall_ms: self.wall_ms.map(|start_ms| start_ms + cut.run_ns / 1_000_000),
+            wall_ms: *wall_ms,
             arrived_ms,
             video: Some(self.put(SOURCE, &cut.video, seq).await?),
             audio,

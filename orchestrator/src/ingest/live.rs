@@ -18,8 +18,9 @@ use super::{
 };
 use crate::{
     clock::now_ms,
-    house::{Hold, House},
-    store::{Move, record::Stream},
+    config::Ingest,
+    house::{Busy, Hold, House},
+    store::{self, Move, Store, record::Stream},
 };
 
 /// Events on the way from a protocol server: a full channel stops the publisher's socket.
@@ -39,7 +40,7 @@ pub async fn desk(house: Arc<House>, mut publishers: mpsc::Receiver<Publish>) {
 
 async fn answer(house: Arc<House>, publish: Publish) {
     let peer = publish.peer;
-    match admit(&house, &publish.key).await {
+    match admit(&house.store, &house.publishing, &publish.key, now_ms()).await {
         Err(refusal) => {
             tracing::info!(peer, %refusal, "publisher refused");
             // Nobody listens any more if the publisher left meanwhile.
@@ -51,41 +52,51 @@ async fn answer(house: Arc<House>, publish: Publish) {
             if publish.reply.send(Ok(sender)).is_ok() {
                 tracing::info!(stream = %id, peer, "publisher live");
                 let ending = run(&house, stream, events).await;
-                interrupt(&house, &id, ending).await;
+                leave(&house, &id, ending).await;
             } else {
-                interrupt(&house, &id, Ending::Lost(None)).await;
+                leave(&house, &id, Ending::Lost(None)).await;
             }
             drop(reserved);
         }
     }
 }
 
-async fn admit(house: &House, key: &str) -> Result<(Stream, Hold), Refusal> {
+/// Looks a publisher up by its key and reserves its stream; the stream is live then.
+pub async fn admit(
+    store: &Arc<dyn Store>,
+    publishing: &Busy,
+    key: &str,
+    now_ms: u64,
+) -> Result<(Stream, Hold), Refusal> {
     let (id, secret) = key.split_once('_').ok_or(Refusal::WrongKey)?;
     let id: StreamId = id.parse().map_err(|_| Refusal::WrongKey)?;
-    let unavailable = |error: crate::store::Error| {
+    let unavailable = |error: store::Error| {
         tracing::warn!(%error, "a publisher could not be looked up");
         Refusal::Unavailable
     };
-    let stream = house.store.stream(&id).await.map_err(unavailable)?;
+    let stream = store.stream(&id).await.map_err(unavailable)?;
     // An unknown stream takes the same comparison as a known one.
     let want = stream.as_ref().and_then(|stream| stream.key_sha256).unwrap_or_else(|| Sha256::of(b""));
     let have = Sha256::of(secret.as_bytes());
     let fits = bool::from(have.to_string().as_bytes().ct_eq(want.to_string().as_bytes()));
     stream.filter(|stream| fits && stream.source == Source::Live).ok_or(Refusal::WrongKey)?;
-    let reserved = house.publishing.begin(&id).ok_or(Refusal::Busy)?;
+    let reserved = publishing.begin(&id).ok_or(Refusal::Busy)?;
     let open = [StreamState::Waiting, StreamState::Interrupted, StreamState::Live];
-    let step = Move { from: &open, to: StreamState::Live, reason: None, grace_ends_ms: 0, now_ms: now_ms() };
-    if !house.store.move_stream(&id, &step).await.map_err(unavailable)? {
+    let step = Move { from: &open, to: StreamState::Live, reason: None, grace_ends_ms: 0, now_ms };
+    if !store.move_stream(&id, &step).await.map_err(unavailable)? {
         return Err(Refusal::Ended);
     }
     // Read again: the place is ours only now, and the last publisher may have committed since.
-    let stream = house.store.stream(&id).await.map_err(unavailable)?.ok_or(Refusal::WrongKey)?;
+    let stream = store.stream(&id).await.map_err(unavailable)?.ok_or(Refusal::WrongKey)?;
     Ok((stream, reserved))
 }
 
-enum Ending {
+/// How a publisher left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// It said goodbye.
     Goodbye,
+    /// It was lost, or cut off with a reason.
     Lost(Option<String>),
 }
 
@@ -119,11 +130,24 @@ async fn run(house: &House, stream: Stream, mut events: mpsc::Receiver<Event>) -
     ending
 }
 
-async fn interrupt(house: &House, id: &StreamId, ending: Ending) {
-    let now_ms = now_ms();
+async fn leave(house: &House, id: &StreamId, ending: Ending) {
+    match interrupt(&house.store, &house.config.ingest, id, ending, now_ms()).await {
+        Ok(_) => tracing::info!(stream = %id, "publisher gone"),
+        Err(error) => tracing::warn!(stream = %id, %error, "the publisher's leaving is noted later"),
+    }
+}
+
+/// The publisher is gone: its stream waits for it to come back, for a time.
+pub async fn interrupt(
+    store: &Arc<dyn Store>,
+    limits: &Ingest,
+    id: &StreamId,
+    ending: Ending,
+    now_ms: u64,
+) -> store::Result<bool> {
     let (grace_s, reason) = match ending {
-        Ending::Goodbye => (house.config.ingest.goodbye_grace_s, None),
-        Ending::Lost(reason) => (house.config.ingest.lost_grace_s, reason),
+        Ending::Goodbye => (limits.goodbye_grace_s, None),
+        Ending::Lost(reason) => (limits.lost_grace_s, reason),
     };
     let step = Move {
         from: &[StreamState::Live],
@@ -132,9 +156,37 @@ async fn interrupt(house: &House, id: &StreamId, ending: Ending) {
         grace_ends_ms: now_ms + grace_s * 1_000,
         now_ms,
     };
-    match house.store.move_stream(id, &step).await {
-        Ok(_) => tracing::info!(stream = %id, grace_s, "publisher gone"),
-        // The next start finds the stream live without a publisher and interrupts it then.
-        Err(error) => tracing::warn!(stream = %id, %error, "the publisher's leaving could not be noted"),
+    store.move_stream(id, &step).await
+}
+
+/// Streams that are live and have no publisher are interrupted: the last run ended, or a publisher's leaving
+/// could not be noted.
+pub async fn recover(store: &Arc<dyn Store>, publishing: &Busy, limits: &Ingest, now_ms: u64) -> store::Result<()> {
+    for stream in store.streams_in(&[StreamState::Live]).await? {
+        if stream.source != Source::Live {
+            continue;
+        }
+        // Held meanwhile: a publisher that comes just now must not be found interrupted.
+        if let Some(_hold) = publishing.begin(&stream.id) {
+            interrupt(store, limits, &stream.id, Ending::Lost(None), now_ms).await?;
+        }
     }
+    Ok(())
+}
+
+/// Interrupted streams whose grace time is over are finished. Returns which.
+pub async fn end_overdue(store: &Arc<dyn Store>, publishing: &Busy, now_ms: u64) -> store::Result<Vec<StreamId>> {
+    let mut ended = Vec::new();
+    let from = &[StreamState::Interrupted];
+    for stream in store.streams_in(from).await? {
+        if stream.grace_ends_ms > now_ms {
+            continue;
+        }
+        let Some(_hold) = publishing.begin(&stream.id) else { continue };
+        let step = Move { from, to: StreamState::Finishing, reason: None, grace_ends_ms: 0, now_ms };
+        if store.move_stream(&stream.id, &step).await? {
+            ended.push(stream.id);
+        }
+    }
+    Ok(ended)
 }
