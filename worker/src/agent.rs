@@ -5,6 +5,8 @@
 //! [`Agent::handle`] an input, perform every [`Agent::poll_output`], sleep until [`Agent::wake_ms`] or the next
 //! input. Every input is safe in every state; time is what the driver says, and never runs back.
 
+mod attempt;
+mod hold;
 mod limits;
 mod message;
 mod outbox;

@@ -6,7 +6,7 @@
 mod fault;
 mod transfer;
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use millrace_proto::{
     LeaseId, PROTOCOL_VERSION,
@@ -52,6 +52,13 @@ pub fn parse_url(text: &str) -> Result<Url, InvalidUrl> {
         url.set_path(&format!("{}/", url.path()));
     }
     Ok(url)
+}
+
+/// Whether others on the way could read what is said.
+pub fn is_exposed(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    url.scheme() == "http" && !here
 }
 
 impl Client {
@@ -160,6 +167,16 @@ mod tests {
     fn addresses_are_checked_and_joined() {
         for bad in ["", "example.org", "ftp://example.org", "http://", "file:///etc", "http://a/?x=1"] {
             assert!(parse_url(bad).is_err(), "{bad}");
+        }
+        for (url, exposed) in [
+            ("http://a.test", true),
+            ("http://10.0.0.1:80", true),
+            ("https://a.test", false),
+            ("http://127.0.0.1:8080", false),
+            ("http://[::1]:8080", false),
+            ("http://localhost", false),
+        ] {
+            assert_eq!(is_exposed(&parse_url(url).unwrap()), exposed, "{url}");
         }
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::new(parse_url("http://a.test:8080/pool").unwrap()).unwrap();

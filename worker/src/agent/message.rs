@@ -182,6 +182,13 @@ pub enum Fault {
     Spoiled(String),
 }
 
+impl Fault {
+    /// How long the other side asks to be left alone.
+    pub(super) fn retry_after_ms(&self) -> Option<u64> {
+        if let Self::Away { retry_after_ms, .. } = self { *retry_after_ms } else { None }
+    }
+}
+
 /// How a lease left this worker's hands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ending {

@@ -122,8 +122,7 @@ impl Polling {
                 Heard::SessionLost(epoch)
             }
             Err(fault) => {
-                let retry_after_ms = if let Fault::Away { retry_after_ms, .. } = fault { retry_after_ms } else { None };
-                self.state = State::Idle { next_ms: self.backoff.next_at_ms(out, retry_after_ms) };
+                self.state = State::Idle { next_ms: self.backoff.next_at_ms(out, fault.retry_after_ms()) };
                 Heard::Failed
             }
         }
