@@ -53,6 +53,8 @@ pub fn router(house: Arc<House>) -> Router {
     let playback = Router::new()
         .route("/hls/{stream}/{playlist}", get(hls::multivariant))
         .route("/hls/{stream}/{rendition}/{file}", get(hls::file))
+        // Set before the layers, which would pass it by otherwise; a preflight is answered by one of them.
+        .method_not_allowed_fallback(wrong_method)
         .layer(CompressionLayer::new().compress_when(is_playlist))
         .layer(cors);
     let mut router = Router::new()

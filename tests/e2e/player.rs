@@ -26,7 +26,7 @@ pub(crate) fn ffplay_end(mut ffplay: Program) -> f64 {
     assert!(status.success(), "ffplay came to {status}:\n{log}");
     // A status line: the master clock, then the difference of the clocks: "  7.96 A-V: -0.012 fd= 0 aq= ...".
     // The clock is the stream's own: it starts where ffplay came in.
-    let clock = |line: &str| line.split_once("A-V:")?.0.trim().parse::<f64>().ok();
+    let clock = |line: &str| line.split_once("A-V:")?.0.trim().parse::<f64>().ok().filter(|clock| clock.is_finite());
     let clocks: Vec<f64> = log.split(['\r', '\n']).filter_map(clock).collect();
     let (Some(first), Some(last)) = (clocks.first(), clocks.last()) else {
         panic!("ffplay showed no picture with sound:\n{log}");

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use millrace_proto::{Address, StreamId, TaskId, api::StreamState, offer::Offer};
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{
-    Sqlite, SqlitePool, Transaction,
+    Connection, Sqlite, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -45,7 +45,13 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(10));
-        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+        // SQLite rolls back by itself when the disk is full. The driver does not see that and takes the connection
+        // to be inside a transaction from then on: such a one is replaced.
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
+            .connect_with(options.clone())
+            .await?;
         let store =
             Self { reader: SqlitePoolOptions::new().max_connections(READERS).connect_with(options).await?, writer };
         store.prepare().await?;
