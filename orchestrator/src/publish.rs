@@ -87,7 +87,7 @@ pub fn list(stream: &Stream, segments: &[Segment]) -> Listing {
             listing.failed += 1;
         }
         for media in published(stream, segment) {
-            count(&mut listing.variants, media);
+            count(&mut listing.variants, media, segment.duration_ns);
         }
     }
     listing
@@ -99,7 +99,8 @@ pub fn published<'a>(stream: &Stream, segment: &'a Segment) -> impl Iterator<Ite
     segment.renditions.iter().chain(source).chain(segment.audio.as_ref())
 }
 
-fn count(variants: &mut Vec<Variant>, media: &Media) {
+/// `listed_ns` is the segment's `EXTINF`, by which RFC 8216bis (4.4.6.2) defines bit rates.
+fn count(variants: &mut Vec<Variant>, media: &Media, listed_ns: u64) {
     let at = variants.iter().position(|variant| variant.name == media.name).unwrap_or_else(|| {
         variants.push(Variant { name: media.name.clone(), ..Variant::default() });
         variants.len() - 1
@@ -111,14 +112,15 @@ fn count(variants: &mut Vec<Variant>, media: &Media) {
     variant.bytes += media.segment.bytes;
     variant.duration_ns += media.duration_ns;
     // A last segment of a few frames says nothing of the bitrate: Apple's validator leaves such out, too.
-    if media.duration_ns >= 500_000_000 || variant.bitrate_bps_peak == 0 {
-        variant.bitrate_bps_peak = variant.bitrate_bps_peak.max(bps(media.segment.bytes, media.duration_ns));
+    if listed_ns >= 500_000_000 || variant.bitrate_bps_peak == 0 {
+        variant.bitrate_bps_peak = variant.bitrate_bps_peak.max(bps(media.segment.bytes, listed_ns));
     }
 }
 
+/// Rounded up: no segment may be above what is told.
 fn bps(bytes: u64, duration_ns: u64) -> u64 {
     let bits = u128::from(bytes) * 8 * 1_000_000_000;
-    u64::try_from(bits / u128::from(duration_ns.max(1))).unwrap_or(u64::MAX)
+    u64::try_from(bits.div_ceil(u128::from(duration_ns.max(1)))).unwrap_or(u64::MAX)
 }
 
 /// Nearest whole second, as RFC 8216bis 4.4.3.1 rounds `EXTINF` for `EXT-X-TARGETDURATION`.

@@ -77,7 +77,10 @@ fn playlists_and_segments_are_served_as_players_and_caches_want_them() {
     let preflight = send("OPTIONS", url, &asked);
     assert!(preflight.status / 100 == 2, "{preflight:?}");
     assert_eq!(preflight.header("access-control-allow-origin"), "*", "{preflight:?}");
-    assert!(matches!(preflight.header("access-control-allow-headers"), "*" | "range"), "{preflight:?}");
+    assert!(
+        ["*", "range"].iter().any(|one| preflight.header("access-control-allow-headers").contains(one)),
+        "{preflight:?}"
+    );
 
     // A recording never changes, so it may be kept.
     assert!(publisher.wait(s(60)).success(), "{}", publisher.log());
