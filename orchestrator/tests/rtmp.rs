@@ -63,6 +63,21 @@ async fn ffmpeg_arrives_whole() {
     desk.close().await;
 }
 
+#[tokio::test]
+async fn timestamps_beyond_24_bits_arrive_too() {
+    const OFFSET_S: i64 = 16_775;
+    let mut desk = Desk::open(Config::default()).await;
+    // 2^24 ms is in the middle of it.
+    let clip = Clip::encode("late").await.later(OFFSET_S * 1_000);
+    let offset = OFFSET_S.to_string();
+    let arguments = ["-copyts", "-i", clip.path(), "-c", "copy", "-output_ts_offset", &offset];
+    let mut ffmpeg = Publisher::ffmpeg(&arguments, &desk.url("late"));
+    let (_, events) = desk.admit(64).await;
+    assert_arrived(&clip, &collect(events).await);
+    assert!(ffmpeg.end().await.0.success());
+    desk.close().await;
+}
+
 /// `GStreamer` pushes what it also writes to a file.
 async fn gstreamer_arrives_whole(sink: &str) {
     let mut desk = Desk::open(Config::default()).await;

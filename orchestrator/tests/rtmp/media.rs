@@ -59,6 +59,14 @@ impl Clip {
         self.path.to_str().unwrap()
     }
 
+    /// The same, as if all of it were later.
+    pub(crate) fn later(mut self, ms: i64) -> Self {
+        for packet in self.video.iter_mut().chain(&mut self.audio) {
+            packet.pts += ms;
+        }
+        self
+    }
+
     /// Reads what is in the file.
     pub(crate) async fn probe(mut self) -> Self {
         #[derive(Deserialize)]

@@ -108,9 +108,23 @@ impl Peer {
         timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("no {code}"));
     }
 
+    /// The status codes that come until the server closes.
+    pub(crate) async fn statuses(&mut self) -> Vec<String> {
+        let mut statuses = Vec::new();
+        let wait = async {
+            while let Some(message) = self.next().await {
+                if let RtmpMessage::Command(command) = message {
+                    statuses
+                        .extend(command.arguments.iter().filter_map(|info| info.get_string("code")).map(str::to_owned));
+                }
+            }
+        };
+        timeout(PATIENCE, wait).await.expect("the server keeps the connection");
+        statuses
+    }
+
     /// Waits until the server closes.
     pub(crate) async fn expect_close(&mut self) {
-        let wait = async { while self.next().await.is_some() {} };
-        timeout(PATIENCE, wait).await.expect("the server keeps the connection");
+        self.statuses().await;
     }
 }

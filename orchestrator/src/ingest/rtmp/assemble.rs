@@ -20,7 +20,8 @@ use tracks::{AudioTrack, VideoTrack};
 
 /// Media time after which a discontinuity no longer waits for a key frame.
 const BOUNDARY_MS_MAX: i64 = 10_000;
-/// Media time after which media without any codec header is given up.
+/// Media time after which media without any codec header is given up, or without the picture that the metadata
+/// promised goes on.
 const NO_CONFIG_S_MAX: u32 = 10;
 
 /// How long and how much to wait for the second track.
@@ -193,10 +194,12 @@ impl Assembler {
         }
         if !self.running {
             let waited_ms = self.now_ms - *self.began_ms.get_or_insert(self.now_ms);
-            if waited_ms > self.limits.tracks_wait_ms_max {
+            let no_config_ms_max = i64::from(NO_CONFIG_S_MAX) * 1_000;
+            let promised = self.video.is_none() && self.expected[0] == Some(true);
+            if waited_ms > if promised { no_config_ms_max } else { self.limits.tracks_wait_ms_max } {
                 self.start();
             }
-            if !self.running && waited_ms > i64::from(NO_CONFIG_S_MAX) * 1_000 {
+            if !self.running && waited_ms > no_config_ms_max {
                 return Err(Unsupported::NoConfig(NO_CONFIG_S_MAX));
             }
         }

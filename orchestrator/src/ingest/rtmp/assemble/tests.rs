@@ -121,6 +121,23 @@ fn a_missing_track_is_awaited_for_so_long_and_so_much() {
 }
 
 #[test]
+fn a_picture_that_was_promised_is_awaited_longer() {
+    let awaiting = |end_ms: u32| {
+        let mut assembler = Assembler::new(limits());
+        assembler.metadata(&metadata(&["videocodecid", "audiocodecid"]));
+        assembler.audio(0, &audio_config(8_000)).unwrap();
+        for time_ms in (0..=end_ms).step_by(5_000) {
+            assembler.audio(time_ms, &frame()).unwrap();
+        }
+        assembler.video(end_ms, &video_config(0)).unwrap();
+        assembler.video(end_ms, &picture(&[IDR])).unwrap();
+        events(&mut assembler)
+    };
+    assert_eq!(awaiting(10_000), ["T 128 8000", "A0", "A40000", "A80000", "K10000"]);
+    assert_eq!(awaiting(15_000), ["T 8000", "A0", "A40000", "A80000", "A120000", "T 128 8000", "K15000"]);
+}
+
+#[test]
 fn media_without_headers_is_given_up() {
     let mut assembler = Assembler::new(limits());
     for time_ms in (0..=10_000).step_by(1_000) {

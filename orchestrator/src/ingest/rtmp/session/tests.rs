@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use rtmp_rs::amf::amf0;
 
 use super::*;
@@ -133,4 +134,27 @@ fn pings_are_answered_and_windows_obeyed() {
     session.acknowledge((1 << 32) + 5);
     let message = reader.next(&mut session.take_out()).unwrap().unwrap();
     assert_eq!((message.kind, &message.payload[..]), (rtmp::MSG_ACKNOWLEDGEMENT, &[0, 0, 0, 5][..]));
+}
+
+proptest! {
+    #[test]
+    fn no_messages_panic(
+        messages in proptest::collection::vec((any::<u8>(), 0..6_usize, proptest::collection::vec(any::<u8>(), 0..60)), 0..20)
+    ) {
+        let mut session = Session::new();
+        for (kind, which, bytes) in messages {
+            let raw = Message { kind: kind % 23, timestamp_ms: 0, stream: 0, payload: bytes.clone().into() };
+            let name = ["closeStream", "play", "createStream"][usize::from(kind) % 3];
+            let message = match which {
+                0 => connect("live"),
+                1 => publish("key"),
+                2 => Message { payload: [&amf0::encode_all(&[text(name)])[..], &bytes].concat().into(), ..publish("") },
+                _ => raw,
+            };
+            if let Ok(Some(Step::Publish(_))) = session.take(message) {
+                session.accept();
+            }
+            prop_assert!(session.take_out().len() < 2_000);
+        }
+    }
 }
