@@ -2,5 +2,6 @@
 
 mod common;
 mod demux;
+mod inspect;
 mod limits;
 mod transcode;
