@@ -2,10 +2,11 @@
 
 use std::{fs, path::PathBuf};
 
+use millrace_proto::api::StreamState;
 use serde_json::Value;
 
 use crate::{
-    clip::live_source,
+    clip::{clip, live_source},
     house::House,
     live::{small_ladder, until_playable},
     push::push,
@@ -18,7 +19,7 @@ const LOOK: &str = "
     const video = document.querySelector('video');
     const quality = video.getVideoPlaybackQuality();
     return {
-        at_s: video.currentTime, width: video.videoWidth, height: video.videoHeight, paused: video.paused,
+        at_s: video.currentTime, width: video.videoWidth, height: video.videoHeight, paused: video.paused, ended: video.ended,
         frames: quality.totalVideoFrames, dropped: quality.droppedVideoFrames,
         fatal: document.documentElement.dataset.fatal, playing: document.documentElement.dataset.playing,
         notice: document.getElementById('notice').hidden ? '' : document.getElementById('notice').innerText,
@@ -69,6 +70,26 @@ fn the_page_plays_a_live_push_in_chromium() {
     );
     until("the chosen quality to show", s(20), || (look()["width"] == 426).then_some(()));
     publisher.kill();
+}
+
+#[test]
+fn a_recording_plays_to_its_end_in_chromium() {
+    // The clip's sound ends three seconds before its pictures, which must not keep a player waiting.
+    let house = House::with_workers(2);
+    let stream = house.api.create("file", &small_ladder());
+    house.api.upload_all(&stream, &fs::read(clip("trailer.mp4")).expect("the clip can be read"));
+    house.api.until(&stream, StreamState::Ended, s(90));
+    let browser = Browser::start(house.scratch());
+    browser.open(&format!("http://{}/?stream={}", house.http, stream.id));
+    until("the page to play", s(30), || (browser.run(LOOK)["at_s"].as_f64()? > 1.0).then_some(()));
+    browser.run("document.querySelector('video').currentTime = 48;");
+    until("the end of the recording", s(40), || {
+        let now = browser.run(LOOK);
+        assert_eq!(now["fatal"], "0", "{now}");
+        (now["ended"] == true).then_some(())
+    });
+    let end_s = browser.run(LOOK)["at_s"].as_f64().expect("a time is a number");
+    assert!((54.5..56.5).contains(&end_s), "it ended at {end_s} s");
 }
 
 /// Decodes base64 (RFC 4648, section 4).

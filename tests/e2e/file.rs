@@ -13,9 +13,9 @@ use crate::{
     wait::s,
 };
 
-/// SSIM (all planes) below which a rung of this ladder would look wrong. Measured with the ffmpeg command line at the
-/// same settings: 720p 0.98, 480p 0.98, 360p 0.97; a shift of one frame costs more than 0.05.
-const SSIM_MIN: f64 = 0.94;
+/// SSIM (all planes) below which a rung of the standard ladder is wrong. Measured on this clip: 720p 0.990, 480p
+/// 0.984, 360p 0.981. The clip against itself, one frame late, has 0.964.
+const SSIM_MIN: f64 = 0.972;
 
 /// Frames and their times in the rung are those of the source, exactly, but for one constant shift.
 #[track_caller]
@@ -87,12 +87,14 @@ fn assert_told_rightly(house: &House, master: &Master) {
     }
 }
 
-/// Seconds by which the sound of `got` comes after that of `wanted`, found by laying one over the other.
-fn sound_lag_s(got: &str, wanted: &str) -> f64 {
+/// Seconds by which the sound of `got` comes after that of `wanted`, found by laying one over the other. Each is a
+/// medium, and when its pictures start: sound is timed by those.
+fn sound_lag_s(got: (&str, f64), wanted: (&str, f64)) -> f64 {
     const RATE_HZ: usize = 8_000;
-    let sound = |media: &str| -> Vec<f32> {
-        let args = ["-v", "error", "-nostdin", "-i", media, "-map", "a:0", "-t", "20", "-ac", "1", "-ar", "8000"];
-        let out = std::process::Command::new("ffmpeg").args(args).args(["-f", "f32le", "-"]).output();
+    let sound = |(media, start_s): (&str, f64)| -> Vec<f32> {
+        let filter = format!("asetpts=PTS-{start_s}/TB,aresample={RATE_HZ}:async=1:first_pts=0");
+        let args = ["-v", "error", "-nostdin", "-copyts", "-i", media, "-map", "a:0", "-t", "20", "-ac", "1"];
+        let out = std::process::Command::new("ffmpeg").args(args).args(["-af", &filter, "-f", "f32le", "-"]).output();
         let bytes = out.expect("ffmpeg is there").stdout;
         bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().expect("four bytes"))).collect()
     };
@@ -150,8 +152,9 @@ fn a_file_comes_out_with_every_frame_in_every_rung() {
     let longer_s = length_s(&got) - length_s(&wanted_audio);
     assert!(longer_s.abs() <= 2.0 * frame_s, "the sound is {longer_s} s longer");
     let url = crate::playlist::resolve(&format!("{}/", house.api.base), &stream.playback.hls);
-    let lag_s = sound_lag_s(&url, source);
-    assert!(lag_s.abs() <= frame_s, "what is heard comes {lag_s} s late");
+    let lag_s = sound_lag_s((&url, video_start_s), (source, wanted.start_s()));
+    println!("the sound starts {late_s} s late, is heard {lag_s} s late");
+    assert!(lag_s.abs() < 0.002, "what is heard comes {lag_s} s late");
 
     for rung in &master.rungs {
         let ssim = ssim(&rung.url, source, rung.width, rung.height);
