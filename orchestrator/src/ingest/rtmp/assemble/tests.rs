@@ -1,3 +1,5 @@
+//! Tracks, discontinuities and times, message by message.
+
 use std::collections::HashMap;
 
 use millrace_cmaf::{Codec, Track, Video, aac, h264};

@@ -1,3 +1,5 @@
+//! Chunks as the crate's writer makes them, by hand, and at random.
+
 use proptest::prelude::*;
 use rtmp_rs::protocol::{ChunkEncoder, chunk::RtmpChunk};
 

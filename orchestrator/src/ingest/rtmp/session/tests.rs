@@ -1,3 +1,5 @@
+//! Commands as publishers send them, in order, out of order, and at random.
+
 use proptest::prelude::*;
 use rtmp_rs::amf::amf0;
 
