@@ -35,7 +35,7 @@ pub(crate) fn run(job: &Demux, answers: &mut Answers) -> Result<(), Failure> {
         tracks.look_at(&packet);
         waiting.push(packet);
     }
-    tracks.give_up_waiting()?;
+    tracks.give_up_waiting(&input)?;
     tracks.tell(answers);
     for packet in waiting {
         tracks.pass(&packet, answers)?;
@@ -48,6 +48,8 @@ pub(crate) fn run(job: &Demux, answers: &mut Answers) -> Result<(), Failure> {
 
 /// The chosen streams.
 struct Tracks {
+    /// Samples passed on.
+    samples: u64,
     video: Option<video::Video>,
     audio: Option<audio::Audio>,
 }
@@ -61,7 +63,7 @@ impl Tracks {
         if video.is_none() && audio.is_none() {
             return Err(trouble::bad_input("the file has no video and no audio"));
         }
-        Ok(Self { video, audio })
+        Ok(Self { samples: 0, video, audio })
     }
 
     fn known(&self) -> bool {
@@ -74,15 +76,9 @@ impl Tracks {
         }
     }
 
-    /// An audio stream that never says what it is counts as none.
-    fn give_up_waiting(&mut self) -> Result<(), Failure> {
-        if !self.known() {
-            self.audio = None;
-        }
-        match self {
-            Self { video: None, audio: None } => Err(trouble::bad_input("the file has no video and no audio")),
-            _ => Ok(()),
-        }
+    fn give_up_waiting(&mut self, input: &Input) -> Result<(), Failure> {
+        let Some(audio) = &mut self.audio else { return Ok(()) };
+        input.stream(audio.stream).map_or(Ok(()), |stream| audio.give_up_waiting(&stream))
     }
 
     fn tell(&self, answers: &mut Answers) {
@@ -97,19 +93,24 @@ impl Tracks {
                 self.tell(answers);
             }
             if let Some(sample) = self.video.as_mut().and_then(|video| video.sample(packet)) {
+                self.samples += 1;
                 answers.video(sample);
             }
         } else if let Some(audio) = self.audio.as_mut().filter(|audio| audio.stream == packet.stream()) {
-            audio.samples(Some(packet), |sample| answers.audio(sample))?;
+            let samples = &mut self.samples;
+            audio.samples(Some(packet), |sample| {
+                *samples += 1;
+                answers.audio(sample);
+            })?;
         }
         Ok(())
     }
 
     fn end(&mut self, answers: &mut Answers) -> Result<(), Failure> {
-        match &mut self.audio {
-            Some(audio) => audio.samples(None, |sample| answers.audio(sample)),
-            None => Ok(()),
+        if let Some(audio) = &mut self.audio {
+            audio.samples(None, |sample| answers.audio(sample))?;
         }
+        if self.samples == 0 { Err(trouble::bad_input("not one frame of the file can be read")) } else { Ok(()) }
     }
 }
 

@@ -49,14 +49,15 @@ pub(crate) fn run(job: &Transcode) -> Result<Transcoded, Failure> {
     let segment = read_file(&job.segment)?;
     let header = read::header(&init).map_err(|error| trouble::cmaf(&error))?;
     let fragment = read::fragment(&segment).map_err(|error| trouble::cmaf(&error))?;
-    let mut source = Source::open([init, segment].concat())?;
-    let (encoded, frames_concealed) = encode_all(&mut source, header.timescale, job)?;
+    let end = fragment.end(header);
+    let mut source = Source::open([init, segment].concat(), fragment.samples)?;
+    let (encoded, frames_concealed) = encode_all(&mut source, header, end, job)?;
     let renditions = job
         .targets
         .iter()
         .zip(encoded)
         .map(|(target, Encoded { track, samples })| {
-            let media = millrace_cmaf::segment(&track, fragment.sequence, &samples, fragment.end(header))
+            let media = millrace_cmaf::segment(&track, fragment.sequence, &samples, end)
                 .map_err(|error| trouble::cmaf(&error))?;
             write_file(&job.out.join(output_name(&target.name, Part::Init)), &init_of(&track)?)?;
             write_file(&job.out.join(output_name(&target.name, Part::Segment)), &media)?;
@@ -92,7 +93,7 @@ struct Source {
 }
 
 impl Source {
-    fn open(bytes: Vec<u8>) -> Result<Self, Failure> {
+    fn open(bytes: Vec<u8>, frames: usize) -> Result<Self, Failure> {
         let mut input = av::input::open(Cursor::new(bytes), "mov", &[])?;
         let best = input.streams().best(media::Type::Video);
         let stream = best.ok_or_else(|| trouble::bad_input("the segment has no video track"))?.index();
@@ -102,6 +103,10 @@ impl Source {
                 packets.push(packet);
             }
         }
+        if packets.len() != frames {
+            let message = format!("{} of the {frames} frames of the segment can be read", packets.len());
+            return Err(trouble::bad_input(message));
+        }
         let times = packets.iter().map(Packet::pts).collect::<Option<Vec<_>>>();
         let times = times.ok_or_else(|| trouble::bad_input("a frame of the segment has no time"))?;
         Ok(Self { timeline: Timeline::new(times)?, input, stream, packets })
@@ -109,12 +114,17 @@ impl Source {
 }
 
 /// Decodes the source and encodes it into every target; also the number of frames that were concealed.
-fn encode_all(source: &mut Source, timescale: u32, job: &Transcode) -> Result<(Vec<Encoded>, u32), Failure> {
+fn encode_all(
+    source: &mut Source,
+    header: read::Header,
+    end: i64,
+    job: &Transcode,
+) -> Result<(Vec<Encoded>, u32), Failure> {
     let stream = source.input.stream(source.stream).ok_or_else(|| trouble::bad_input("the track is gone"))?;
     let mut decoder = av::decode::Decoder::open(&stream, job.threads)?;
     let mut common = Common {
-        timescale,
-        frames_per_s: source.timeline.frames_per_s(timescale),
+        timescale: header.timescale,
+        frames_per_s: source.timeline.frames_per_s(header.timescale, end),
         rotation_deg: av::input::rotation_deg(&stream),
         colour: colour::Colour::default(),
         threads: job.threads.max(1),

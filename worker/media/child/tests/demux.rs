@@ -76,8 +76,8 @@ async fn every_container_gives_every_frame_and_copied_aac() {
         let pairs = segments(dir.path(), track, &all.video);
         let mut parts = vec![pairs[0].init.clone()];
         parts.extend(pairs.into_iter().map(|pair| pair.segment));
-        let film = joined(dir.path(), "film.mp4", &parts);
-        assert_eq!(probe(&film, "v", "frame=pts").len(), 90, "{name}");
+        let whole = joined(dir.path(), "film.mp4", &parts);
+        assert_eq!(probe(&whole, "v", "frame=pts").len(), 90, "{name}");
     }
 }
 
@@ -127,8 +127,8 @@ async fn hevc_vp9_and_av1_keep_their_configuration() {
         assert!(track.codec_string().unwrap().starts_with(string), "{name}: {}", track.codec_string().unwrap());
         assert!(all.video.len() >= 90, "{name}");
         let pairs = segments(dir.path(), &track, &all.video);
-        let film = joined(dir.path(), "film.mp4", &[pairs[0].init.clone(), pairs[0].segment.clone()]);
-        assert_eq!(probe(&film, "v", "frame=key_frame").first().unwrap(), &["1"], "{name}");
+        let whole = joined(dir.path(), "film.mp4", &[pairs[0].init.clone(), pairs[0].segment.clone()]);
+        assert_eq!(probe(&whole, "v", "frame=key_frame").first().unwrap(), &["1"], "{name}");
     }
 }
 

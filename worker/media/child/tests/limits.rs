@@ -225,8 +225,8 @@ async fn what_is_no_media_child_is_not_started() {
         file
     };
     let frame = |text: &str| {
-        let length: String = (text.len() as u32 + 1).to_be_bytes().iter().map(|byte| format!("\\{byte:03o}")).collect();
-        format!("printf '{length}j%s' '{text}'; cat >/dev/null")
+        let [a, b, c, d] = (text.len() as u32 + 1).to_be_bytes();
+        format!("printf '\\{a:03o}\\{b:03o}\\{c:03o}\\{d:03o}j%s' '{text}'; cat >/dev/null")
     };
     let programs = [
         (dir.path().join("missing"), "can't be started"),

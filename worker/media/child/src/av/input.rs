@@ -8,7 +8,7 @@ use ffmpeg_next::{
     codec::packet::side_data,
     format::{self, context::Input, context::StreamIo},
 };
-use millrace_media::Failure;
+use millrace_media::{Failure, FailureKind};
 
 use crate::trouble;
 
@@ -35,7 +35,8 @@ pub(crate) fn open(
         .map_err(|error| trouble::input("open it as a video file", error))
 }
 
-/// The next packet; nothing at the end. Broken packets are skipped.
+/// The next packet; nothing at the end. Broken packets are skipped, and where nothing more can be read is the
+/// end: what came before it stands.
 pub(crate) fn next_packet(input: &mut Input) -> Result<Option<Packet>, Failure> {
     let mut broken = 0;
     loop {
@@ -44,7 +45,14 @@ pub(crate) fn next_packet(input: &mut Input) -> Result<Option<Packet>, Failure> 
             Ok(()) => return Ok(Some(packet)),
             Err(Error::Eof) => return Ok(None),
             Err(Error::InvalidData) if broken < BROKEN_PACKETS_MAX => broken += 1,
-            Err(error) => return Err(trouble::input("read it to its end", error)),
+            Err(error) => {
+                let failure = trouble::input("read it to its end", error);
+                if failure.kind == FailureKind::Limit {
+                    return Err(failure);
+                }
+                eprintln!("{failure}");
+                return Ok(None);
+            }
         }
     }
 }

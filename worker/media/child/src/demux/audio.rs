@@ -77,6 +77,14 @@ impl Audio {
         }
     }
 
+    /// Gives up waiting for a frame that tells what the track is: the decoder may know better.
+    pub(super) fn give_up_waiting(&mut self, stream: &Stream) -> Result<(), Failure> {
+        if let Way::Waiting = self.way {
+            self.way = Way::Convert(Box::new(Converter::open(stream)?));
+        }
+        Ok(())
+    }
+
     /// Takes a packet, or the end, and passes on what is ready.
     pub(super) fn samples(&mut self, packet: Option<&Packet>, mut each: impl FnMut(Sample)) -> Result<(), Failure> {
         let base = self.base;

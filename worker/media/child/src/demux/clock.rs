@@ -2,10 +2,10 @@
 //! set anew only where the source really has a gap.
 
 /// Differences up to this are rounding and jitter; more is a gap, or an overlap.
-const TOLERANCE_MS: i64 = 50;
+const TOLERANCE_MS: u64 = 50;
 
 /// Overlaps up to this are dropped, sound by sound; beyond it the source's clock was set back.
-const OVERLAP_MS_MAX: i64 = 1_000;
+const OVERLAP_MS_MAX: u64 = 1_000;
 
 /// What to do with sound that the source places somewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(super) enum Place {
 /// Counts samples. Times are in samples.
 #[derive(Debug)]
 pub(super) struct Clock {
-    rate: i64,
+    rate: u64,
     next: Option<i64>,
 }
 
@@ -35,16 +35,20 @@ impl Clock {
         let place = match (self.next, told) {
             (None, told) => Place::At(told.unwrap_or(0)),
             (Some(next), None) => Place::At(next),
-            (Some(next), Some(told)) => match told - next {
-                apart if apart.abs() * 1_000 <= TOLERANCE_MS * self.rate => Place::At(next),
-                apart if apart < 0 && -apart * 1_000 <= OVERLAP_MS_MAX * self.rate => Place::Overlap,
+            (Some(next), Some(told)) => match told.saturating_sub(next) {
+                apart if apart.unsigned_abs() <= self.ticks(TOLERANCE_MS) => Place::At(next),
+                apart if apart < 0 && apart.unsigned_abs() <= self.ticks(OVERLAP_MS_MAX) => Place::Overlap,
                 _ => Place::Jump(told),
             },
         };
         if let Place::At(at) | Place::Jump(at) = place {
-            self.next = Some(at + length);
+            self.next = Some(at.saturating_add(length));
         }
         place
+    }
+
+    fn ticks(&self, ms: u64) -> u64 {
+        ms * self.rate / 1_000
     }
 }
 

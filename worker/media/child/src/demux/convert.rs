@@ -114,12 +114,12 @@ impl Converter {
         let told = sound.timestamp().map(|ticks| ticks.rescale(self.base, (1, rate as i32)));
         let heard = self.resample(sound)?;
         let length = heard.first().map_or(0, Vec::len) as i64;
-        let ends = self.waiting_pts + self.waiting[0].len() as i64;
+        let ends = self.waiting_pts.saturating_add(self.waiting[0].len() as i64);
         match self.clock.place(told, length) {
             Place::Overlap => return Ok(()),
             Place::At(at) if self.waiting[0].is_empty() => self.waiting_pts = at,
             Place::At(_) => {}
-            Place::Jump(at) if (0..=SILENCE_S_MAX * i64::from(rate)).contains(&(at - ends)) => {
+            Place::Jump(at) if (0..=SILENCE_S_MAX * i64::from(rate)).contains(&at.saturating_sub(ends)) => {
                 for channel in &mut self.waiting {
                     channel.resize(channel.len() + (at - ends) as usize, 0.0);
                 }
@@ -164,7 +164,7 @@ impl Converter {
                 *to = from;
             }
         }
-        self.waiting_pts += length as i64;
+        self.waiting_pts = self.waiting_pts.saturating_add(length as i64);
         self.encoder.send_frame(&sound).map_err(failed)?;
         self.receive(each)
     }

@@ -101,7 +101,7 @@ impl Video {
         let pts = packet.pts().or(packet.dts()).map_or(self.next_pts, |ticks| ticks.saturating_mul(self.scale));
         let dts = packet.dts().map_or(pts, |ticks| ticks.saturating_mul(self.scale));
         let duration = u32::try_from(packet.duration().saturating_mul(self.scale)).unwrap_or(0);
-        self.next_pts = pts + i64::from(duration.max(1));
+        self.next_pts = pts.saturating_add(i64::from(duration.max(1)));
         Some(Sample { pts, dts, duration, key: packet.is_key(), data }).filter(|sample| !sample.data.is_empty())
     }
 }

@@ -52,11 +52,11 @@ impl Timeline {
         self.concealed
     }
 
-    /// Roughly how many frames a second has: 30, 60, 120 or 240. Coarse, so that all segments of a stream get
-    /// the same, and with it the same header.
-    pub(super) fn frames_per_s(&self, timescale: u32) -> u32 {
-        let (first, last) = (self.times[0], self.times[self.times.len() - 1]);
-        let rate = (self.times.len() - 1) as f64 * f64::from(timescale) / ((last - first).max(1) as f64);
+    /// Roughly how many frames a second has in a segment that lasts until `end`: 30, 60, 120 or 240. Coarse, so
+    /// that all segments of a stream get the same, and with it the same header.
+    pub(super) fn frames_per_s(&self, timescale: u32, end: i64) -> u32 {
+        let ticks = end.saturating_sub(self.times[0]).max(1);
+        let rate = self.times.len() as f64 * f64::from(timescale) / ticks as f64;
         // A tenth more than the nominal rate is jitter.
         [30, 60, 120].into_iter().find(|class| rate <= f64::from(*class) * 1.1).unwrap_or(240)
     }
@@ -88,12 +88,12 @@ mod tests {
     #[test]
     fn the_frame_rate_is_told_coarsely() {
         let rate = |step: i64, timescale| {
-            Timeline::new((0..50).map(|at| at * step).collect()).unwrap().frames_per_s(timescale)
+            Timeline::new((0..50).map(|at| at * step).collect()).unwrap().frames_per_s(timescale, 50 * step)
         };
         assert_eq!(rate(1, 24), 30);
         assert_eq!(rate(1_001, 30_000), 30);
         assert_eq!(rate(1, 50), 60);
         assert_eq!(rate(1_001, 60_000), 60);
-        assert_eq!(Timeline::new(vec![7]).unwrap().frames_per_s(90_000), 30);
+        assert_eq!(Timeline::new(vec![7]).unwrap().frames_per_s(90_000, 1_507), 60);
     }
 }
