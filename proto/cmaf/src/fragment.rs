@@ -46,7 +46,7 @@ pub fn segment(track: &Track, sequence: u32, samples: &[Sample], end: i64) -> Re
     let early = if track.video().is_some() { lead(track.timescale) } else { 0 };
     let shown = shown_times(samples)?;
     let times = decode_times(samples, &shown, early);
-    let end = shown.last().map_or(end, |last| last + last_duration(&shown, samples, end)) - early;
+    let end = shown.last().map_or(end, |last| last.saturating_add(last_duration(&shown, samples, end))) - early;
     let entries = samples
         .iter()
         .enumerate()

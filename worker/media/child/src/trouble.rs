@@ -19,23 +19,24 @@ pub(crate) fn unsupported(message: impl Into<String>) -> Failure {
     Failure::new(FailureKind::Unsupported, message)
 }
 
-/// FFmpeg could not `what` with the input.
+/// FFmpeg could not `what` with the input. Where memory ran out FFmpeg may say anything; whether it was that is
+/// told by how much the program took.
 pub(crate) fn input(what: &str, error: Error) -> Failure {
     let kind = match error {
         Error::Other { errno } if LIMITS.contains(&errno) => FailureKind::Limit,
         Error::DecoderNotFound => FailureKind::Unsupported,
+        _ if memory_is_short() => FailureKind::Limit,
         _ => FailureKind::BadInput,
     };
     Failure::new(kind, format!("can't {what}: {error}"))
 }
 
-/// FFmpeg could not `what` with pictures and settings of our own. An encoder that runs out of memory says no
-/// more than that something external failed; whether it was memory is told by how much the program took.
+/// FFmpeg could not `what` with pictures and settings of our own.
 pub(crate) fn machine(what: &str, error: Error) -> Failure {
     let kind = match error {
         Error::Other { errno } if LIMITS.contains(&errno) => FailureKind::Limit,
-        Error::External | Error::Unknown if memory_is_short() => FailureKind::Limit,
         Error::EncoderNotFound => FailureKind::Unsupported,
+        _ if memory_is_short() => FailureKind::Limit,
         _ => FailureKind::Crashed,
     };
     Failure::new(kind, format!("can't {what}: {error}"))

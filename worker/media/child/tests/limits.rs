@@ -54,7 +54,7 @@ async fn each_limit_that_is_passed_is_told_as_one() {
     let mut job = transcode(&dir, &pair);
     let limit = |failure: Failure| assert_eq!(failure.kind, FailureKind::Limit, "{failure}");
     // Enough to start and to read the segment, at several points of too little for the rest.
-    for memory_mib in [300, 400, 500] {
+    for memory_mib in [150, 250, 300, 400] {
         limit(fails(&job, Limits { memory_bytes_max: memory_mib << 20, ..Limits::default() }).await);
     }
     limit(fails(&job, Limits { file_bytes_max: 10_000, ..Limits::default() }).await);
