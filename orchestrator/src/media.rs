@@ -8,8 +8,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use millrace_proto::{Sha256, StreamId, task::Blob};
 use object_store::{
-    GetOptions, GetResult, ObjectStore, ObjectStoreExt, WriteMultipart, local::LocalFileSystem, memory::InMemory,
-    path::Path as Key,
+    GetOptions, GetResult, ObjectStore, ObjectStoreExt, WriteMultipart, local::LocalFileSystem, path::Path as Key,
 };
 use sha2::Digest;
 use tokio::io::AsyncWriteExt;
@@ -93,9 +92,9 @@ impl MediaStore {
         Ok(Self(Arc::new(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true))))
     }
 
-    /// Keeps media in memory, as long as this value lives; for the simulation.
-    pub fn in_memory() -> Self {
-        Self(Arc::new(InMemory::new()))
+    /// Keeps media behind any object store.
+    pub fn over(objects: Arc<dyn ObjectStore>) -> Self {
+        Self(objects)
     }
 
     fn key(stream: &StreamId, hash: Sha256) -> Key {

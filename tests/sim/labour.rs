@@ -79,11 +79,11 @@ impl Source {
         let mut at = i64::try_from(traf.tfdt.as_ref()?.base_media_decode_time).ok()?;
         let mut rest = &data[..];
         let mut frames = Vec::new();
-        for entry in &traf.trun.first()?.entries() {
-            let (own, behind) = rest.split_at_checked(entry.2)?;
+        for entry in &traf.trun.first()?.samples {
+            let (own, behind) = rest.split_at_checked(usize::try_from(entry.size?).ok()?)?;
             rest = behind;
-            frames.push((at + entry.1, Frame::read(own)?));
-            at += entry.0;
+            frames.push((at + entry.cts.unwrap_or(0), Frame::read(own)?));
+            at += i64::from(entry.duration?);
         }
         Some(Self { sha256: Sha256::of(segment), timescale: moov.trak.first()?.mdia.mdhd.timescale, frames })
     }
@@ -97,21 +97,6 @@ impl Source {
         let mut pts: Vec<i64> = self.frames.iter().map(|(pts, _)| *pts).collect();
         pts.sort_unstable();
         pts
-    }
-}
-
-/// Duration, composition offset and size of each sample.
-trait Entries {
-    fn entries(&self) -> Vec<(i64, i64, usize)>;
-}
-
-impl Entries for mp4_atom::Trun {
-    fn entries(&self) -> Vec<(i64, i64, usize)> {
-        let entry = |entry: &mp4_atom::TrunEntry| {
-            let size = usize::try_from(entry.size.unwrap_or(0)).unwrap_or(0);
-            (i64::from(entry.duration.unwrap_or(0)), i64::from(entry.cts.unwrap_or(0)), size)
-        };
-        self.entries.iter().map(entry).collect()
     }
 }
 

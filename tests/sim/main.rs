@@ -1,35 +1,152 @@
-//! bench
-use millrace_orchestrator::store::{Store, sqlite::SqliteStore};
-use millrace_proto::identity::{Secret, signer};
-use std::time::Instant;
+//! The seeded simulation: the real machines of orchestrator and worker in a world that does its worst.
+//!
+//! `MILLRACE_SIM_SEEDS` says how many seeds are run, `MILLRACE_SIM_SEED` runs one alone and shows its trace.
+
+mod check;
+mod desk;
+mod eyes;
+mod faults;
+mod finale;
+mod house;
+mod labour;
+mod lies;
+mod playlist;
+mod publishers;
+mod sabotage;
+mod scenario;
+mod step;
+mod trace;
+mod wire;
+mod workers;
+mod world;
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use sabotage::Sabotage;
+use scenario::Scenario;
+use trace::Trace;
+use world::World;
+
+/// Seeds of a run that is not told otherwise.
+const SEEDS: u64 = 2_000;
+
+/// Lets one world happen. The objection, if there is one.
+fn live(seed: u64, trace: &Trace, sabotage: Option<Sabotage>) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime starts");
+    let run = || {
+        runtime.block_on(async {
+            let mut world = World::new(Scenario::draw(seed), trace.clone(), sabotage).await;
+            world.run().await;
+        });
+    };
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(()) => trace.objection().map_or(Ok(()), Err),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            Err(format!("it panicked: {}", text.unwrap_or("without a word")))
+        }
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}: give a number")))
+}
+
+/// Writes the whole trace where a person finds it, and says what to do.
+fn report(seed: u64, trace: &Trace, objection: &str) -> String {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("sim-{seed}.trace"));
+    let written = std::fs::write(&path, trace.lines().join("\n"));
+    let at = if written.is_ok() { path.display().to_string() } else { "nowhere".into() };
+    format!(
+        "seed {seed}: {objection}\n{}\nThe whole trace is at {at}. Run it alone with\n  \
+         MILLRACE_SIM_SEED={seed} cargo test -p millrace-tests --test sim -- seeds\n",
+        trace.tail()
+    )
+}
 
 #[test]
-fn bench() {
-    let rt = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    rt.block_on(async {
-        let t = Instant::now();
-        let mut v = vec![];
-        for _ in 0..100 {
-            v.push(SqliteStore::in_memory().await.unwrap());
+fn nothing_is_lost_under_any_seed() {
+    if let Some(seed) = number("MILLRACE_SIM_SEED") {
+        let trace = Trace::default();
+        let lived = live(seed, &trace, None);
+        println!("{}", trace.lines().join("\n"));
+        return lived.unwrap_or_else(|objection| panic!("{}", report(seed, &trace, &objection)));
+    }
+    let seeds = number("MILLRACE_SIM_SEEDS").unwrap_or(SEEDS);
+    let (next, failed) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+    let threads = thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds {
+                        return;
+                    }
+                    let trace = Trace::default();
+                    if let Err(objection) = live(seed, &trace, None) {
+                        let mut failed = failed.lock().expect("no panic while held");
+                        if failed.is_empty() {
+                            eprintln!("{}", report(seed, &trace, &objection));
+                        }
+                        failed.push((seed, objection));
+                    }
+                }
+            });
         }
-        println!("open {:?}", t.elapsed() / 100);
-        let s = &v[0];
-        let t = Instant::now();
-        for _ in 0..2000 {
-            s.tasks_ready(5, 256).await.unwrap();
-        }
-        println!("tasks_ready {:?}", t.elapsed() / 2000);
-        let t = Instant::now();
-        for _ in 0..2000 {
-            s.ready().await.unwrap();
-        }
-        println!("write {:?}", t.elapsed() / 2000);
-        let k = Secret::from_hex(&"11".repeat(32)).unwrap();
-        let t = Instant::now();
-        for _ in 0..50 {
-            let s = k.sign("abc");
-            signer("abc", &s).unwrap();
-        }
-        println!("sign+verify {:?}", t.elapsed() / 50);
     });
+    let failed = failed.into_inner().expect("no panic while held");
+    let lines: Vec<String> = failed.iter().map(|(seed, objection)| format!("seed {seed}: {objection}")).collect();
+    assert!(failed.is_empty(), "{} of {seeds} seeds failed\n{}", failed.len(), lines.join("\n"));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in [1, 7, 42, 99] {
+        let traces = [Trace::default(), Trace::default()];
+        for trace in &traces {
+            live(seed, trace, None).unwrap_or_else(|objection| panic!("{}", report(seed, trace, &objection)));
+        }
+        let [one, two] = traces.map(|trace| trace.lines());
+        assert!(one.len() > 50, "seed {seed}: only {} lines", one.len());
+        if let Some((a, b)) = one.iter().zip(&two).find(|(a, b)| a != b) {
+            panic!("seed {seed}: {a}\nthe second time: {b}");
+        }
+        assert_eq!(one.len(), two.len(), "seed {seed}");
+    }
+}
+
+/// A check that never objects checks nothing: each way of breaking the house is found within a few seeds.
+fn is_found(sabotage: Sabotage) {
+    let objects = |seed: u64| live(seed, &Trace::default(), Some(sabotage)).is_err();
+    assert!((0..20).any(objects), "{sabotage:?} passed 20 seeds");
+}
+
+#[test]
+fn a_lost_commit_is_found() {
+    is_found(Sabotage::LoseCommits);
+}
+
+#[test]
+fn a_playlist_that_goes_back_is_found() {
+    is_found(Sabotage::ForgetListings);
+}
+
+#[test]
+fn a_task_that_is_written_over_is_found() {
+    is_found(Sabotage::OverwriteTasks);
+}
+
+#[test]
+fn a_house_that_believes_its_workers_is_found() {
+    is_found(Sabotage::BelieveWorkers);
 }

@@ -1,0 +1,311 @@
+//! What must hold, checked at every write: the watch keeps its own book of streams, segments and tasks.
+//!
+//! The store tells it of each write that was done; whatever does not follow from the one before is an objection.
+//! `finale.rs` compares book and store at the end.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use millrace_orchestrator::{
+    media::MediaStore,
+    publish::hls::AUDIO,
+    store::{
+        Move, Settlement,
+        record::{Media, Segment, SegmentState, Stream},
+    },
+    task::{State, Task},
+};
+use millrace_proto::{
+    Address, LeaseId, StreamId, TaskId,
+    api::StreamState,
+    task::{Blob, Work},
+};
+use object_store::GetOptions;
+
+use crate::{
+    labour::{Made, Source, Taint},
+    trace::Trace,
+};
+
+/// With an honest worker here for so long, no sound segment may be given up.
+const ANCHORED_MS: u64 = 60_000;
+
+/// A segment that was committed.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept {
+    pub(crate) video: Blob,
+    pub(crate) source: Arc<Source>,
+    end_ns: u64,
+    discontinuity: u32,
+    pub(crate) state: SegmentState,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    pub(crate) segments: Vec<Kept>,
+    pub(crate) listed: u64,
+    state: Option<StreamState>,
+}
+
+#[derive(Debug)]
+struct TaskKept {
+    version: u64,
+    settled: bool,
+    leases: Vec<(Address, String, LeaseId)>,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    now_ms: u64,
+    streams: BTreeMap<StreamId, Book>,
+    tasks: BTreeMap<TaskId, TaskKept>,
+    /// Workers by their keys, with the slots that they offer.
+    workers: HashMap<Address, (String, u32)>,
+    /// Since when an honest worker that never fails can reach the orchestrator.
+    anchored_since_ms: Option<u64>,
+}
+
+/// The watch, shared by the world and the stores.
+#[derive(Debug, Clone)]
+pub(crate) struct Watch {
+    books: Arc<Mutex<Books>>,
+    media: MediaStore,
+    trace: Trace,
+}
+
+impl Watch {
+    pub(crate) fn new(media: MediaStore, trace: Trace) -> Self {
+        Self { books: Arc::default(), media, trace }
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap()
+    }
+
+    pub(crate) fn set_now_ms(&self, now_ms: u64) {
+        self.books().now_ms = now_ms;
+    }
+
+    pub(crate) fn know(&self, worker: Address, name: String, slots: u32) {
+        self.books().workers.insert(worker, (name, slots));
+    }
+
+    /// The name of a worker in the trace.
+    pub(crate) fn name(&self, worker: Address) -> String {
+        self.books().workers.get(&worker).map_or_else(|| "?".into(), |(name, _)| name.clone())
+    }
+
+    pub(crate) fn anchor(&self, since_ms: Option<u64>) {
+        self.books().anchored_since_ms = since_ms;
+    }
+
+    pub(crate) fn open_stream(&self, id: &StreamId) {
+        self.books().streams.insert(id.clone(), Book::default());
+    }
+
+    /// Looks into one stream's book.
+    pub(crate) fn book<T>(&self, id: &StreamId, look: impl FnOnce(&Book) -> T) -> T {
+        look(&self.books().streams[id])
+    }
+
+    /// Whether nothing is left to do on any segment.
+    pub(crate) fn all_settled(&self) -> bool {
+        self.books().tasks.values().all(|task| task.settled)
+    }
+
+    /// Whether every stream has come to its end.
+    pub(crate) fn all_ended(&self) -> bool {
+        let ended = |book: &Book| matches!(book.state, Some(StreamState::Ended | StreamState::Failed));
+        self.books().streams.values().all(ended)
+    }
+
+    /// A stream was read: it says what was written.
+    pub(crate) fn read(&self, stream: Option<&Stream>) {
+        let Some(stream) = stream else { return };
+        let books = self.books();
+        let book = &books.streams[&stream.id];
+        let (next, listed) = (book.segments.len() as u64, book.listed);
+        if (stream.next_seq, stream.listed_seq) != (next, listed) {
+            let (is, id) = ((stream.next_seq, stream.listed_seq), &stream.id);
+            self.trace.object(format_args!("{id}: next and listed are {is:?}, written were {:?}", (next, listed)));
+        }
+    }
+
+    pub(crate) fn moved(&self, id: &StreamId, step: &Move<'_>) {
+        let mut books = self.books();
+        let book = books.streams.get_mut(id).unwrap();
+        self.trace.say(format_args!("{id}: is {:?}", step.to));
+        if matches!(book.state, Some(StreamState::Ended | StreamState::Failed)) {
+            self.trace.object(format_args!("{id}: moved to {:?} after its end", step.to));
+        }
+        if step.to == StreamState::Ended && book.listed != book.segments.len() as u64 {
+            self.trace.object(format_args!("{id}: ends with segments that are not listed"));
+        }
+        book.state = Some(step.to);
+    }
+
+    pub(crate) async fn committed(&self, segment: &Segment, tasks: &[Task]) {
+        let (id, seq) = (&segment.stream, segment.seq);
+        let Some(video) = &segment.video else {
+            return self.trace.object(format_args!("{id} {seq}: committed without video"));
+        };
+        let Some(source) = self.source(id, video).await else {
+            return self.trace.object(format_args!("{id} {seq}: committed, and its bytes are not there"));
+        };
+        if let Some(audio) = &segment.audio
+            && (audio.name != AUDIO || self.bytes(id, audio.segment).await.is_none())
+        {
+            self.trace.object(format_args!("{id} {seq}: committed, and its audio is not there"));
+        }
+        let first = source.frames.first().map(|(_, frame)| *frame);
+        self.trace.say(format_args!("{id} {seq}: committed, {} frames from {first:?}", source.frames.len()));
+        let mut books = self.books();
+        let book = books.streams.get_mut(id).unwrap();
+        if seq != book.segments.len() as u64 {
+            self.trace.object(format_args!("{id} {seq}: committed where {} is next", book.segments.len()));
+        }
+        if matches!(book.state, Some(StreamState::Ended | StreamState::Failed)) {
+            self.trace.object(format_args!("{id} {seq}: committed after the stream's end"));
+        }
+        let last = book.segments.last().map(|last| (last.end_ns, last.discontinuity));
+        let joins = match last {
+            None => segment.start_ns == 0 && segment.discontinuity == 0,
+            Some((end_ns, number)) => {
+                segment.start_ns == end_ns && (number..=number + 1).contains(&segment.discontinuity)
+            }
+        };
+        if !joins {
+            let at = (segment.start_ns, segment.discontinuity);
+            self.trace.object(format_args!("{id} {seq}: starts at {at:?}, the one before ended at {last:?}"));
+        }
+        book.segments.push(Kept {
+            video: video.segment,
+            source: Arc::new(source),
+            end_ns: segment.start_ns + segment.duration_ns,
+            discontinuity: segment.discontinuity,
+            state: segment.state.clone(),
+        });
+        for task in tasks {
+            books.tasks.insert(task.id.clone(), TaskKept { version: task.version, settled: false, leases: vec![] });
+        }
+    }
+
+    pub(crate) fn listed(&self, id: &StreamId, from: u64, to: u64) {
+        let mut books = self.books();
+        let book = books.streams.get_mut(id).unwrap();
+        self.trace.say(format_args!("{id}: {from} to {to} are listed"));
+        let settled = book.segments.iter().take_while(|kept| kept.state != SegmentState::Pending).count() as u64;
+        if from != book.listed || to < from || to > settled {
+            let listed = book.listed;
+            self.trace.object(format_args!("{id}: {from} to {to} are listed, but {listed} to {settled} are ready"));
+        }
+        book.listed = to;
+    }
+
+    pub(crate) async fn swapped(&self, task: &Task, settlement: &Settlement) {
+        self.trace.say(format_args!("{}: {}", task.id, self.told(task)));
+        if matches!(task.state, State::Accepted { .. }) {
+            self.accepted(task, settlement).await;
+        }
+        let mut books = self.books();
+        let Books { now_ms, streams, tasks, workers, anchored_since_ms } = &mut *books;
+        let kept = tasks.get_mut(&task.id).unwrap();
+        if kept.settled {
+            self.trace.object(format_args!("{}: changed after it was settled", task.id));
+        }
+        if task.version != kept.version + 1 {
+            self.trace.object(format_args!("{}: version {} over {}", task.id, task.version, kept.version));
+        }
+        kept.version = task.version;
+        kept.settled = matches!(task.state, State::Accepted { .. } | State::Failed { .. });
+        let lease = |held: &millrace_orchestrator::task::Held| (held.worker, held.instance.clone(), held.id.clone());
+        kept.leases = task.leases().iter().map(lease).collect();
+        if let State::Failed { reason } = &task.state {
+            let segment = &streams[&task.stream].segments[task.seq as usize];
+            let anchored = anchored_since_ms.is_some_and(|since_ms| *now_ms - since_ms >= ANCHORED_MS);
+            let sound = segment.source.taint() == Taint::Sound;
+            if reason.is_empty() || sound && (anchored || reason.starts_with("bad input")) {
+                self.trace.object(format_args!("{}: sound, and failed: {reason}", task.id));
+            }
+        }
+        if let Some((state, _)) = &settlement.segment {
+            let book = streams.get_mut(&task.stream).unwrap();
+            if task.seq < book.listed {
+                self.trace.object(format_args!("{}: settled after it was listed", task.id));
+            }
+            book.segments[task.seq as usize].state = state.clone();
+        }
+        for (worker, instance, _) in &tasks[&task.id].leases {
+            let (name, slots) = &workers[worker];
+            let of = |kept: &TaskKept| kept.leases.iter().filter(|(w, i, _)| w == worker && i == instance).count();
+            let held: usize = tasks.values().map(of).sum();
+            if held > *slots as usize {
+                self.trace.object(format_args!("{name} has {held} leases for {slots} slots"));
+            }
+        }
+    }
+
+    fn told(&self, task: &Task) -> String {
+        match &task.state {
+            State::Waiting { not_before_ms } => match task.attempts.last() {
+                Some(last) => {
+                    let (who, fault) = (self.name(last.worker), last.fault);
+                    format!("waits from {not_before_ms} after {} tries; {who} {fault:?}", task.attempts.len())
+                }
+                None => "waits".into(),
+            },
+            State::Leased { leases } => {
+                let held = |held: &millrace_orchestrator::task::Held| {
+                    format!("{} until {}", self.name(held.worker), held.expires_ms)
+                };
+                format!("leased to {}", leases.iter().map(held).collect::<Vec<_>>().join(", "))
+            }
+            State::Checking { lease, .. } => format!("checked, from {}", self.name(lease.worker)),
+            State::Accepted { worker, .. } => format!("accepted from {}", self.name(*worker)),
+            // The lease's name may stand in a message; the kind is enough.
+            State::Failed { reason } => format!("failed: {}", reason.split(':').next().unwrap_or_default()),
+        }
+    }
+
+    /// What is accepted is what honest hands would have made of this very segment.
+    async fn accepted(&self, task: &Task, settlement: &Settlement) {
+        let Work::Transcode(work) = &task.work;
+        let Some((SegmentState::Ready, renditions)) = &settlement.segment else {
+            return self.trace.object(format_args!("{}: accepted, and its segment is not ready", task.id));
+        };
+        let source = self.book(&task.stream, |book| book.segments[task.seq as usize].source.clone());
+        if renditions.len() != work.renditions.len() {
+            self.trace.object(format_args!("{}: accepted with {} renditions", task.id, renditions.len()));
+        }
+        for (target, media) in work.renditions.iter().zip(renditions) {
+            let bytes = self.bytes(&task.stream, media.segment).await;
+            let made = bytes.and_then(|bytes| Made::read(&bytes));
+            if media.name != target.name || made != Some(Made::honest(&source, target)) {
+                self.trace.object(format_args!("{}: accepted as {} was {made:?}", task.id, target.name));
+            }
+            if self.bytes(&task.stream, media.init).await.is_none() {
+                self.trace.object(format_args!("{}: accepted, and a header is not there", task.id));
+            }
+        }
+    }
+
+    async fn source(&self, id: &StreamId, video: &Media) -> Option<Source> {
+        Source::read(&self.bytes(id, video.init).await?, &self.bytes(id, video.segment).await?)
+    }
+
+    /// Bytes from the media store itself, where nothing fails.
+    async fn bytes(&self, id: &StreamId, blob: Blob) -> Option<bytes::Bytes> {
+        let found = self.media.get(id, blob.sha256, GetOptions::default()).await.ok()?;
+        found.bytes().await.ok().filter(|bytes| bytes.len() as u64 == blob.bytes)
+    }
+}
+
+impl Book {
+    /// How many frames of a connection are committed.
+    pub(crate) fn frames_of(&self, connection: u16) -> u32 {
+        let frames = self.segments.iter().flat_map(|kept| &kept.source.frames);
+        frames.filter(|(_, frame)| frame.connection == connection).count() as u32
+    }
+}

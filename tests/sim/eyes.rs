@@ -1,0 +1,55 @@
+//! The checker's eyes: what the media child would say of bytes that lie in the media store.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use millrace_media::job::Inspection;
+use millrace_orchestrator::{
+    media::MediaStore,
+    verify::{Error, Look},
+};
+use millrace_proto::{Sha256, StreamId, task::Blob};
+use object_store::GetOptions;
+
+use crate::{faults::Luck, labour, step::Gate};
+
+#[derive(Debug)]
+pub(crate) struct Eyes {
+    pub(crate) media: MediaStore,
+    pub(crate) luck: Luck,
+    pub(crate) gate: Gate,
+}
+
+impl Eyes {
+    async fn bytes(&self, stream: &StreamId, sha256: Sha256) -> Result<Bytes, Error> {
+        let found = self.media.get(stream, sha256, GetOptions::default()).await?;
+        found.bytes().await.map_err(|error| Error::Media(error.into()))
+    }
+}
+
+#[async_trait]
+impl Look for Eyes {
+    async fn has(&self, stream: &StreamId, blob: Blob) -> Result<bool, Error> {
+        Ok(self.media.has(stream, blob).await?)
+    }
+
+    async fn inspect(
+        &self,
+        stream: &StreamId,
+        pairs: &[(Blob, Blob)],
+        decode_all: bool,
+    ) -> Result<Vec<Inspection>, Error> {
+        self.gate.sleep(20).await;
+        if self.luck.fails_before() {
+            return Err(Error::NoChild("the simulation says so".into()));
+        }
+        let mut all = Vec::new();
+        for (init, segment) in pairs {
+            let (init, segment) = (self.bytes(stream, init.sha256).await?, self.bytes(stream, segment.sha256).await?);
+            let Some(seen) = labour::inspect(&init, &segment, decode_all) else {
+                return Err(Error::Broke("the media child died".into()));
+            };
+            all.push(seen);
+        }
+        Ok(all)
+    }
+}

@@ -1,0 +1,265 @@
+//! Faults of the stores: calls that fail before or after they did their work, by the world's seed.
+//!
+//! [`Faulty`] stands before the real store: it parks every call at the gate, lets some fail, and tells the
+//! [`Watch`] what was written. [`FaultyObjects`] does the same for media.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use millrace_orchestrator::{
+    store::{
+        Commit, Error, Kind, Listing, Move, Result, Settlement, Store,
+        record::{Segment, Stream, Worker},
+    },
+    task::Task,
+};
+use millrace_proto::{Address, StreamId, TaskId, api::StreamState, offer::Offer};
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult, memory::InMemory, path::Path,
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+use crate::{check::Watch, step::Gate};
+
+/// How often what fails.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Odds {
+    /// Part of the calls that do nothing and fail.
+    pub(crate) before: f64,
+    /// Part of the writes that are done and fail all the same.
+    pub(crate) after: f64,
+    /// Between these times every call fails.
+    pub(crate) outage_ms: (u64, u64),
+    /// Nothing fails from this time on.
+    pub(crate) calm_ms: u64,
+}
+
+/// Decides which calls fail.
+#[derive(Debug, Clone)]
+pub(crate) struct Luck {
+    odds: Odds,
+    gate: Gate,
+    randomness: Arc<Mutex<StdRng>>,
+}
+
+impl Luck {
+    pub(crate) fn new(odds: Odds, gate: Gate, seed: u64) -> Self {
+        Self { odds, gate, randomness: Arc::new(Mutex::new(StdRng::seed_from_u64(seed))) }
+    }
+
+    /// Whether a call that is still to do its work fails now.
+    pub(crate) fn fails_before(&self) -> bool {
+        let (from_ms, to_ms) = self.odds.outage_ms;
+        (from_ms..to_ms).contains(&self.gate.now_ms()) || self.draw(self.odds.before)
+    }
+
+    fn fails_after(&self) -> bool {
+        self.draw(self.odds.after)
+    }
+
+    fn draw(&self, part: f64) -> bool {
+        self.gate.now_ms() < self.odds.calm_ms && part > 0.0 && self.randomness.lock().unwrap().random_bool(part)
+    }
+}
+
+/// A store that parks and sometimes fails.
+#[derive(Debug)]
+pub(crate) struct Faulty<S> {
+    pub(crate) inner: S,
+    pub(crate) luck: Luck,
+    pub(crate) watch: Watch,
+}
+
+fn unavailable() -> Error {
+    Error::new(Kind::Unavailable, "the simulation says so")
+}
+
+impl<S: Store> Faulty<S> {
+    async fn before(&self) -> Result<()> {
+        self.luck.gate.turn().await;
+        if self.luck.fails_before() { Err(unavailable()) } else { Ok(()) }
+    }
+
+    async fn after<T>(&self, value: T) -> Result<T> {
+        self.luck.gate.turn().await;
+        if self.luck.fails_after() { Err(unavailable()) } else { Ok(value) }
+    }
+}
+
+#[async_trait]
+impl<S: Store> Store for Faulty<S> {
+    async fn create_stream(&self, stream: &Stream) -> Result<bool> {
+        self.inner.create_stream(stream).await
+    }
+    async fn stream(&self, id: &StreamId) -> Result<Option<Stream>> {
+        self.before().await?;
+        let stream = self.inner.stream(id).await?;
+        self.watch.read(stream.as_ref());
+        Ok(stream)
+    }
+    async fn streams(&self, after: Option<&StreamId>, limit: u32) -> Result<Vec<Stream>> {
+        self.before().await?;
+        self.inner.streams(after, limit).await
+    }
+    async fn streams_in(&self, states: &[StreamState]) -> Result<Vec<Stream>> {
+        self.before().await?;
+        self.inner.streams_in(states).await
+    }
+    async fn move_stream(&self, id: &StreamId, step: &Move<'_>) -> Result<bool> {
+        self.before().await?;
+        let moved = self.inner.move_stream(id, step).await?;
+        if moved {
+            self.watch.moved(id, step);
+        }
+        self.after(moved).await
+    }
+    async fn note_upload(&self, id: &StreamId, bytes: u64, total: Option<u64>) -> Result<bool> {
+        self.before().await?;
+        let noted = self.inner.note_upload(id, bytes, total).await?;
+        self.after(noted).await
+    }
+    async fn fix_rungs(&self, id: &StreamId, rungs: &[String]) -> Result<()> {
+        self.before().await?;
+        self.inner.fix_rungs(id, rungs).await?;
+        self.after(()).await
+    }
+    async fn delete_stream(&self, id: &StreamId) -> Result<bool> {
+        self.before().await?;
+        self.inner.delete_stream(id).await
+    }
+    async fn commit_segment(&self, segment: &Segment, tasks: &[Task]) -> Result<Commit> {
+        self.before().await?;
+        let commit = self.inner.commit_segment(segment, tasks).await?;
+        if commit == Commit::Done {
+            self.watch.committed(segment, tasks).await;
+        }
+        self.after(commit).await
+    }
+    async fn segments(&self, stream: &StreamId, from: u64, limit: u32) -> Result<Vec<Segment>> {
+        self.before().await?;
+        self.inner.segments(stream, from, limit).await
+    }
+    async fn segment(&self, stream: &StreamId, seq: u64) -> Result<Option<Segment>> {
+        self.before().await?;
+        self.inner.segment(stream, seq).await
+    }
+    async fn list_segments(&self, stream: &StreamId, from: u64, to: u64, listing: &Listing) -> Result<bool> {
+        self.before().await?;
+        let listed = self.inner.list_segments(stream, from, to, listing).await?;
+        if listed {
+            self.watch.listed(stream, from, to);
+        }
+        self.after(listed).await
+    }
+    async fn task(&self, id: &TaskId) -> Result<Option<Task>> {
+        self.before().await?;
+        self.inner.task(id).await
+    }
+    async fn tasks_ready(&self, now_ms: u64, limit: u32) -> Result<Vec<Task>> {
+        self.before().await?;
+        self.inner.tasks_ready(now_ms, limit).await
+    }
+    async fn tasks_due(&self, now_ms: u64, limit: u32) -> Result<Vec<Task>> {
+        self.before().await?;
+        self.inner.tasks_due(now_ms, limit).await
+    }
+    async fn tasks_checking(&self, limit: u32) -> Result<Vec<Task>> {
+        self.before().await?;
+        self.inner.tasks_checking(limit).await
+    }
+    async fn tasks_held(&self, worker: Address) -> Result<Vec<Task>> {
+        self.before().await?;
+        self.inner.tasks_held(worker).await
+    }
+    async fn tasks_open(&self, stream: &StreamId) -> Result<u64> {
+        self.before().await?;
+        self.inner.tasks_open(stream).await
+    }
+    async fn swap_task(&self, task: &Task, settlement: &Settlement) -> Result<bool> {
+        self.before().await?;
+        let swapped = self.inner.swap_task(task, settlement).await?;
+        if swapped {
+            self.watch.swapped(task, settlement).await;
+        }
+        self.after(swapped).await
+    }
+    async fn greet_worker(&self, address: Address, offer: &Offer, now_ms: u64) -> Result<()> {
+        self.before().await?;
+        self.inner.greet_worker(address, offer, now_ms).await?;
+        self.after(()).await
+    }
+    async fn hear_workers(&self, heard: &[(Address, u64)]) -> Result<()> {
+        self.before().await?;
+        self.inner.hear_workers(heard).await
+    }
+    async fn workers(&self, limit: u32) -> Result<Vec<Worker>> {
+        self.before().await?;
+        self.inner.workers(limit).await
+    }
+    async fn ready(&self) -> Result<()> {
+        self.before().await?;
+        self.inner.ready().await
+    }
+}
+
+/// An object store in memory that parks and sometimes fails. What it has taken it keeps: a killed orchestrator's
+/// disk is still there.
+#[derive(Debug)]
+pub(crate) struct FaultyObjects {
+    pub(crate) inner: Arc<InMemory>,
+    pub(crate) luck: Luck,
+}
+
+impl std::fmt::Display for FaultyObjects {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FaultyObjects")
+    }
+}
+
+impl FaultyObjects {
+    async fn before(&self) -> object_store::Result<()> {
+        self.luck.gate.turn().await;
+        if !self.luck.fails_before() {
+            return Ok(());
+        }
+        let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        Err(object_store::Error::Generic { store: "simulation", source: source.into() })
+    }
+}
+
+#[async_trait]
+impl ObjectStore for FaultyObjects {
+    async fn put_opts(&self, at: &Path, bytes: PutPayload, options: PutOptions) -> object_store::Result<PutResult> {
+        self.before().await?;
+        self.inner.put_opts(at, bytes, options).await
+    }
+    async fn put_multipart_opts(
+        &self,
+        at: &Path,
+        options: PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn MultipartUpload>> {
+        self.before().await?;
+        self.inner.put_multipart_opts(at, options).await
+    }
+    async fn get_opts(&self, at: &Path, options: GetOptions) -> object_store::Result<GetResult> {
+        self.before().await?;
+        self.inner.get_opts(at, options).await
+    }
+    fn delete_stream(
+        &self,
+        at: BoxStream<'static, object_store::Result<Path>>,
+    ) -> BoxStream<'static, object_store::Result<Path>> {
+        self.inner.delete_stream(at)
+    }
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> object_store::Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}

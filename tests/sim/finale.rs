@@ -1,0 +1,114 @@
+//! The end of a world: book, store, publishers and players must tell one story.
+
+use millrace_orchestrator::{
+    store::record::SegmentState,
+    task::{State, Task},
+};
+use millrace_proto::{StreamId, api::StreamState};
+
+use crate::{
+    house::{Effect, playlists},
+    labour::{Frame, Taint},
+    world::World,
+};
+
+impl World {
+    /// Compares everything with everything, once all is quiet.
+    pub(crate) async fn finale(&mut self) {
+        for at in 0..self.publishers.len() {
+            let id = self.publishers[at].id.clone();
+            self.compare_store(&id).await;
+            self.compare_publisher(at);
+            self.compare_player(&id).await;
+        }
+    }
+
+    async fn compare_store(&self, id: &StreamId) {
+        let stream = self.truth.stream(id).await.ok().flatten().expect("the store works");
+        if stream.state != StreamState::Ended || stream.listed_seq != stream.next_seq {
+            self.trace.object(format_args!("{id}: is {:?} at the end", stream.state));
+        }
+        let segments = self.truth.segments(id, 0, 100_000).await.expect("the store works");
+        let kept = self.watch.book(id, |book| book.segments.clone());
+        if segments.len() != kept.len() || stream.next_seq != kept.len() as u64 {
+            let counts = (segments.len(), kept.len(), stream.next_seq);
+            self.trace.object(format_args!("{id}: (stored, committed, counted) are {counts:?}"));
+        }
+        let failed = segments.iter().filter(|segment| segment.state != SegmentState::Ready).count();
+        if failed as u64 != stream.failed_segments {
+            self.trace.object(format_args!("{id}: {failed} gaps, {} are counted", stream.failed_segments));
+        }
+        for (segment, kept) in segments.iter().zip(kept) {
+            let seq = segment.seq;
+            let is_ours = segment.video.as_ref().is_some_and(|video| video.segment == kept.video);
+            if !is_ours || segment.state != kept.state {
+                self.trace.object(format_args!("{id} {seq}: is not what was committed"));
+            }
+            let sound = kept.source.taint() == Taint::Sound;
+            match &segment.state {
+                SegmentState::Ready if sound => {}
+                SegmentState::Failed { reason } if !reason.is_empty() => {}
+                state => self.trace.object(format_args!("{id} {seq}: sound {sound}, ended as {state:?}")),
+            }
+            let task: Option<Task> = match format!("{id}-{seq}-transcode").parse() {
+                Ok(task) => self.truth.task(&task).await.expect("the store works"),
+                Err(_) => None,
+            };
+            let fits = match task.as_ref().map(|task| &task.state) {
+                Some(State::Accepted { .. }) => segment.state == SegmentState::Ready,
+                Some(State::Failed { .. }) => segment.state != SegmentState::Ready,
+                _ => false,
+            };
+            if !fits {
+                self.trace.object(format_args!("{id} {seq}: {:?} with task {task:?}", segment.state));
+            }
+        }
+    }
+
+    /// Every frame that was acknowledged is there, once, in order, and none that was not sent.
+    fn compare_publisher(&self, at: usize) {
+        let publisher = &self.publishers[at];
+        let id = &publisher.id;
+        let frames: Vec<Frame> = self.watch.book(id, |book| {
+            book.segments.iter().flat_map(|kept| kept.source.frames.iter().map(|(_, frame)| *frame)).collect()
+        });
+        let mut next = (0, 0);
+        for frame in &frames {
+            if frame.connection > next.0 {
+                next = (frame.connection, 0);
+            }
+            if (frame.connection, frame.number) != next {
+                let is = (frame.connection, frame.number);
+                return self.trace.object(format_args!("{id}: frame {is:?} stands where {next:?} was to come"));
+            }
+            next.1 += 1;
+        }
+        let count = |connection| frames.iter().filter(|frame| frame.connection == connection).count() as u32;
+        for (&connection, &acknowledged) in &publisher.acknowledged {
+            if count(connection) < acknowledged {
+                let stored = count(connection);
+                self.trace.object(format_args!("{id}: {acknowledged} frames acknowledged, {stored} stored"));
+            }
+        }
+        if !publisher.plan.live && count(0) != publisher.plan.connections[0].frames {
+            let (is, was) = (count(0), publisher.plan.connections[0].frames);
+            self.trace.object(format_args!("{id}: {is} of the recording's {was} frames are stored"));
+        }
+    }
+
+    async fn compare_player(&mut self, id: &StreamId) {
+        if let Some(Effect::Shown(id, texts)) = playlists(&self.truth, id).await {
+            self.player.fetched(&id, &texts, &self.trace);
+        }
+        let stream = self.truth.stream(id).await.ok().flatten().expect("the store works");
+        for variant in &stream.variants {
+            let Some((first, count, _, ended)) = self.player.seen(id, &variant.name) else {
+                self.trace.object(format_args!("{id}: {} has no playlist", variant.name));
+                continue;
+            };
+            if first + count as u64 != stream.next_seq || !ended {
+                self.trace.object(format_args!("{id}: {} ends at {}", variant.name, first + count as u64));
+            }
+        }
+    }
+}

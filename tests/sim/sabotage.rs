@@ -1,0 +1,166 @@
+//! Broken on purpose: variants of the house that the checks must object to.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use async_trait::async_trait;
+use millrace_orchestrator::{
+    store::{
+        Commit, Listing, Move, Result, Settlement, Store,
+        record::{Media, Segment, Stream, Worker},
+    },
+    task::{
+        State, Task,
+        machine::{self, Policy, Verdict},
+    },
+    verify::settle,
+};
+use millrace_proto::{
+    Address, StreamId, TaskId,
+    api::StreamState,
+    offer::Offer,
+    outcome::{Outcome, Rendition, Result as Handed},
+};
+
+/// What is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sabotage {
+    /// Now and then a commit is not written.
+    LoseCommits,
+    /// Now and then a stream's last listed segment is forgotten by those who read.
+    ForgetListings,
+    /// Changes of tasks are written over whatever version is there.
+    OverwriteTasks,
+    /// Every outcome that says so is taken for done.
+    BelieveWorkers,
+}
+
+/// Takes an outcome for what its worker says it is.
+pub(crate) async fn believe(store: &Arc<dyn Store>, task: Task, now_ms: u64) {
+    let State::Checking { lease, outcome: Outcome { result: Handed::Done(done), .. }, .. } = &task.state else { return };
+    let (lease, tries) = (lease.id.clone(), task.attempts.len());
+    let media = |rendition: &Rendition| Media {
+        name: rendition.name.clone(),
+        init: rendition.init,
+        segment: rendition.segment,
+        codec: rendition.codec.clone(),
+        frames: rendition.frames,
+        width: 2,
+        height: 2,
+        channels: 0,
+        duration_ns: 1,
+    };
+    let renditions = done.renditions.iter().map(media).collect();
+    if let Some(task) = machine::decide(task, &lease, Verdict::Accept, &Policy::default(), now_ms) {
+        // The checks find what follows; a store that fails is tried again.
+        let _ = store.swap_task(&task, &settle(&task, tries, renditions)).await;
+    }
+}
+
+/// A store that may be broken.
+#[derive(Debug)]
+pub(crate) struct Sabotaged<S> {
+    inner: S,
+    how: Option<Sabotage>,
+    calls: AtomicU64,
+}
+
+impl<S> Sabotaged<S> {
+    pub(crate) fn new(inner: S, how: Option<Sabotage>) -> Self {
+        Self { inner, how, calls: AtomicU64::new(0) }
+    }
+
+    /// True at every `every`-th call, if it is broken this way.
+    fn strikes(&self, how: Sabotage, every: u64) -> bool {
+        self.how == Some(how) && self.calls.fetch_add(1, Ordering::Relaxed) % every == every - 1
+    }
+}
+
+#[async_trait]
+impl<S: Store> Store for Sabotaged<S> {
+    async fn create_stream(&self, stream: &Stream) -> Result<bool> {
+        self.inner.create_stream(stream).await
+    }
+    async fn stream(&self, id: &StreamId) -> Result<Option<Stream>> {
+        let mut stream = self.inner.stream(id).await?;
+        if self.strikes(Sabotage::ForgetListings, 5)
+            && let Some(stream) = &mut stream
+        {
+            stream.listed_seq = stream.listed_seq.saturating_sub(1);
+        }
+        Ok(stream)
+    }
+    async fn streams(&self, after: Option<&StreamId>, limit: u32) -> Result<Vec<Stream>> {
+        self.inner.streams(after, limit).await
+    }
+    async fn streams_in(&self, states: &[StreamState]) -> Result<Vec<Stream>> {
+        self.inner.streams_in(states).await
+    }
+    async fn move_stream(&self, id: &StreamId, step: &Move<'_>) -> Result<bool> {
+        self.inner.move_stream(id, step).await
+    }
+    async fn note_upload(&self, id: &StreamId, bytes: u64, total: Option<u64>) -> Result<bool> {
+        self.inner.note_upload(id, bytes, total).await
+    }
+    async fn fix_rungs(&self, id: &StreamId, rungs: &[String]) -> Result<()> {
+        self.inner.fix_rungs(id, rungs).await
+    }
+    async fn delete_stream(&self, id: &StreamId) -> Result<bool> {
+        self.inner.delete_stream(id).await
+    }
+    async fn commit_segment(&self, segment: &Segment, tasks: &[Task]) -> Result<Commit> {
+        if self.strikes(Sabotage::LoseCommits, 4) {
+            return Ok(Commit::Done);
+        }
+        self.inner.commit_segment(segment, tasks).await
+    }
+    async fn segments(&self, stream: &StreamId, from: u64, limit: u32) -> Result<Vec<Segment>> {
+        self.inner.segments(stream, from, limit).await
+    }
+    async fn segment(&self, stream: &StreamId, seq: u64) -> Result<Option<Segment>> {
+        self.inner.segment(stream, seq).await
+    }
+    async fn list_segments(&self, stream: &StreamId, from: u64, to: u64, listing: &Listing) -> Result<bool> {
+        self.inner.list_segments(stream, from, to, listing).await
+    }
+    async fn task(&self, id: &TaskId) -> Result<Option<Task>> {
+        self.inner.task(id).await
+    }
+    async fn tasks_ready(&self, now_ms: u64, limit: u32) -> Result<Vec<Task>> {
+        self.inner.tasks_ready(now_ms, limit).await
+    }
+    async fn tasks_due(&self, now_ms: u64, limit: u32) -> Result<Vec<Task>> {
+        self.inner.tasks_due(now_ms, limit).await
+    }
+    async fn tasks_checking(&self, limit: u32) -> Result<Vec<Task>> {
+        self.inner.tasks_checking(limit).await
+    }
+    async fn tasks_held(&self, worker: Address) -> Result<Vec<Task>> {
+        self.inner.tasks_held(worker).await
+    }
+    async fn tasks_open(&self, stream: &StreamId) -> Result<u64> {
+        self.inner.tasks_open(stream).await
+    }
+    async fn swap_task(&self, task: &Task, settlement: &Settlement) -> Result<bool> {
+        if self.how == Some(Sabotage::OverwriteTasks)
+            && let Some(stored) = self.inner.task(&task.id).await?
+        {
+            return self.inner.swap_task(&Task { version: stored.version + 1, ..task.clone() }, settlement).await;
+        }
+        self.inner.swap_task(task, settlement).await
+    }
+    async fn greet_worker(&self, address: Address, offer: &Offer, now_ms: u64) -> Result<()> {
+        self.inner.greet_worker(address, offer, now_ms).await
+    }
+    async fn hear_workers(&self, heard: &[(Address, u64)]) -> Result<()> {
+        self.inner.hear_workers(heard).await
+    }
+    async fn workers(&self, limit: u32) -> Result<Vec<Worker>> {
+        self.inner.workers(limit).await
+    }
+    async fn ready(&self) -> Result<()> {
+        self.inner.ready().await
+    }
+}
