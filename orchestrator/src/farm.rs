@@ -9,11 +9,12 @@ mod waiting;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use millrace_proto::{
     Address, LeaseId, Sha256, TaskId,
+    offer::Offer,
     outcome::Outcome,
     task::{Input, Lease, Target, Work},
     worker::Poll,
@@ -43,7 +44,9 @@ pub struct Farm {
     store: Arc<dyn Store>,
     policy: Policy,
     waiting: Mutex<Waiting>,
-    online: Mutex<HashMap<Address, (millrace_proto::offer::Offer, u64)>>,
+    online: Mutex<HashMap<Address, (Offer, u64)>>,
+    /// When this run first looked for work to give.
+    begun_ms: OnceLock<u64>,
     /// Woken when a task may be ready or a worker waits.
     pub assign: Notify,
     /// Woken when an outcome came in.
@@ -58,6 +61,15 @@ pub struct Ticket {
     /// What the worker holds and should drop.
     pub revoked: Vec<LeaseId>,
     number: u64,
+}
+
+/// What became of a look at the ready tasks.
+#[derive(Debug, Default)]
+pub struct Assigned {
+    /// Leases given.
+    pub leases: usize,
+    /// Tasks that were given up.
+    pub given_up: Vec<Task>,
 }
 
 /// Why a call on a lease was turned away.
@@ -85,6 +97,7 @@ impl Farm {
             policy,
             waiting: Mutex::default(),
             online: Mutex::default(),
+            begun_ms: OnceLock::new(),
             assign: Notify::new(),
             check: Notify::new(),
         }
@@ -149,16 +162,24 @@ impl Farm {
         Ok(())
     }
 
-    /// Gives ready tasks to waiting workers. Returns how many.
-    pub async fn assign_once(&self, now_ms: u64) -> store::Result<usize> {
+    /// Gives ready tasks to waiting workers, and gives up those that nobody could do.
+    pub async fn assign_once(&self, now_ms: u64) -> store::Result<Assigned> {
+        let mut done = Assigned::default();
         let seats = self.waiting.lock().expect("no panic while held").seats();
         if seats.is_empty() {
-            return Ok(0);
+            return Ok(done);
         }
-        let tasks = self.store.tasks_ready(now_ms, STEP_TASKS).await?;
+        let mut tasks = self.store.tasks_ready(now_ms, STEP_TASKS).await?;
+        let online = Online::new(self, now_ms);
+        for task in tasks.extract_if(.., |task| online.is_hopeless(task)) {
+            let tries = task.attempts.len();
+            let Some(failed) = machine::give_up(task) else { continue };
+            if self.store.swap_task(&failed, &settle(&failed, tries, Vec::new())).await? {
+                done.given_up.push(failed);
+            }
+        }
         let plain: Vec<assign::Seat> = seats.iter().map(|(_, seat)| seat.clone()).collect();
-        let online = self.online.lock().expect("no panic while held").clone();
-        let pairs = assign::pairs(&plain, &tasks, |task| others_online(&online, task));
+        let pairs = assign::pairs(&plain, &tasks, |task| online.least(task, Task::rank_of), now_ms);
         let mut grants: BTreeMap<u64, Vec<Lease>> = BTreeMap::new();
         for (seat, task) in pairs {
             let number = seats[seat].0;
@@ -166,7 +187,7 @@ impl Farm {
                 grants.entry(number).or_default().push(lease);
             }
         }
-        let count = grants.values().map(Vec::len).sum();
+        done.leases = grants.values().map(Vec::len).sum();
         for (number, leases) in grants {
             let waiter = self.waiting.lock().expect("no panic while held").remove(number);
             let unsent = match waiter {
@@ -177,13 +198,19 @@ impl Farm {
                 self.undeliver(&leases, now_ms).await?;
             }
         }
-        Ok(count)
+        Ok(done)
     }
 
     async fn lease(&self, number: u64, task: &Task, now_ms: u64) -> store::Result<Option<Lease>> {
-        let Some((worker, instance)) = self.waiting.lock().expect("no panic while held").who(number) else {
+        let Some((worker, instance, slots)) = self.waiting.lock().expect("no panic while held").who(number) else {
             return Ok(None);
         };
+        // What a poll says is free may be old: the answer to an earlier one can still be on its way.
+        let held = self.store.tasks_held(worker).await?;
+        let open = held.iter().flat_map(Task::leases).filter(|held| held.worker == worker && held.instance == instance);
+        if open.count() >= slots as usize {
+            return Ok(None);
+        }
         let Some(segment) = self.store.segment(&task.stream, task.seq).await? else { return Ok(None) };
         let token = hex::encode(rand::random::<[u8; 16]>());
         let id = lease_id(&task.id);
@@ -285,14 +312,33 @@ impl Farm {
     }
 }
 
-/// Whether a worker that can do `task` and has not failed on it was heard lately.
-fn others_online(online: &HashMap<Address, (millrace_proto::offer::Offer, u64)>, task: &Task) -> bool {
-    let Work::Transcode(work) = &task.work;
-    let able = |offer: &millrace_proto::offer::Offer| {
-        work.renditions.iter().all(|target: &Target| offer.encodes(target.codec))
-    };
-    let struck = |worker: &Address| task.attempts.iter().any(|try_| try_.worker == *worker && try_.fault.is_strike());
-    online.iter().any(|(worker, (offer, _))| able(offer) && !struck(worker))
+/// Who is online, as far as this run of the program knows.
+struct Online<'a> {
+    workers: HashMap<Address, (Offer, u64)>,
+    policy: &'a Policy,
+    /// Whether everyone who is here has had the time to say so.
+    is_complete: bool,
+    now_ms: u64,
+}
+
+impl<'a> Online<'a> {
+    fn new(farm: &'a Farm, now_ms: u64) -> Self {
+        let workers = farm.online.lock().expect("no panic while held").clone();
+        let begun_ms = *farm.begun_ms.get_or_init(|| now_ms);
+        Self { workers, policy: &farm.policy, is_complete: now_ms.saturating_sub(begun_ms) >= ONLINE_MS, now_ms }
+    }
+
+    /// The least of a number over all workers that can do `task`.
+    fn least(&self, task: &Task, of: impl Fn(&Task, Address) -> u32) -> Option<u32> {
+        let Work::Transcode(work) = &task.work;
+        let able = |offer: &Offer| work.renditions.iter().all(|target: &Target| offer.encodes(target.codec));
+        self.workers.iter().filter(|(_, (offer, _))| able(offer)).map(|(&worker, _)| of(task, worker)).min()
+    }
+
+    fn is_hopeless(&self, task: &Task) -> bool {
+        let strikes = |task: &Task, worker| task.strikes(Some(worker));
+        self.is_complete && machine::is_hopeless(task, self.least(task, strikes), self.policy, self.now_ms)
+    }
 }
 
 fn inputs(lease: &LeaseId, segment: &Segment) -> Vec<Input> {

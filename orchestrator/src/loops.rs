@@ -35,7 +35,13 @@ pub async fn assign(house: Arc<House>) {
     loop {
         nudge(&house.farm.assign, Duration::from_millis(250)).await;
         match house.farm.assign_once(now_ms()).await {
-            Ok(count) => house.metrics.leases_given.inc_by(count as u64),
+            Ok(assigned) => {
+                house.metrics.leases_given.inc_by(assigned.leases as u64);
+                for task in assigned.given_up {
+                    tracing::warn!(task = %task.id, "given up");
+                    house.committed(&task.stream);
+                }
+            }
             Err(error) => tell("giving out tasks", Err(error)),
         }
     }

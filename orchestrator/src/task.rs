@@ -120,7 +120,28 @@ impl Fault {
     }
 }
 
+/// So many tries that failed by the network's fault weigh as much as one that speaks against the worker.
+const TRIES_A_STRIKE: u32 = 3;
+
 impl Task {
+    /// How many tries of this worker failed, by anyone's fault.
+    pub fn tries_of(&self, worker: Address) -> u32 {
+        let count = self.attempts.iter().filter(|attempt| attempt.worker == worker).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// How many tries speak against the worker or the input; of one worker, or of all.
+    pub fn strikes(&self, worker: Option<Address>) -> u32 {
+        let counts = |attempt: &&Attempt| attempt.fault.is_strike() && worker.is_none_or(|who| who == attempt.worker);
+        u32::try_from(self.attempts.iter().filter(counts).count()).unwrap_or(u32::MAX)
+    }
+
+    /// How little this worker is to be trusted with this task: 0 for one that has not failed on it.
+    pub fn rank_of(&self, worker: Address) -> u32 {
+        let strikes = self.strikes(Some(worker));
+        strikes + (self.tries_of(worker) - strikes) / TRIES_A_STRIKE
+    }
+
     /// The open leases.
     pub fn leases(&self) -> &[Held] {
         match &self.state {

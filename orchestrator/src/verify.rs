@@ -1,7 +1,7 @@
 //! Checking: looks at every outcome with our own media child before anything of it is published.
 //!
 //! A worker's word is not taken: not for what it made, and not for an input being bad. What can't be looked at
-//! now (no space, no child) stays open and is looked at again.
+//! now (no space, no child) stays open and is looked at again. Only our own look at an input condemns it.
 
 pub mod child;
 pub mod verdict;
@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use millrace_media::job::Inspection;
 use millrace_proto::{
     StreamId,
-    outcome::{Done, FailureKind, Result as Handed},
+    outcome::{Done, Failure, FailureKind, Result as Handed},
     task::{Blob, Work},
 };
 
@@ -27,6 +27,9 @@ use crate::{
         machine::{self, Policy, Verdict},
     },
 };
+
+/// An input that our own media child fails on for so long is bad, in milliseconds.
+const BROKEN_MS: u64 = 30_000;
 
 /// Why an outcome could not be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -82,9 +85,9 @@ impl Verifier {
         let lease = lease.id.clone();
         let Some(segment) = self.store.segment(&task.stream, task.seq).await? else { return Ok(None) };
         let (verdict, renditions) = match &outcome.result {
-            Handed::Done(done) => self.judge(&task, &segment, done).await?,
-            Handed::Failed(failure) if failure.kind == FailureKind::BadInput => {
-                (self.blame(&segment, &failure.message).await?, Vec::new())
+            Handed::Done(done) => self.judge(&task, &segment, done, now_ms).await?,
+            Handed::Failed(failure) if machine::is_doubtful(&task, failure.kind, &self.policy) => {
+                (self.blame(&task, &segment, failure, now_ms).await?, Vec::new())
             }
             Handed::Failed(failure) => (Verdict::Retry(failure.kind, failure.message.clone()), Vec::new()),
         };
@@ -94,8 +97,18 @@ impl Verifier {
         Ok(self.store.swap_task(&decided, &settlement).await?.then_some(decided))
     }
 
-    async fn judge(&self, task: &Task, segment: &Segment, done: &Done) -> Result<(Verdict, Vec<Media>), Error> {
+    async fn judge(
+        &self,
+        task: &Task,
+        segment: &Segment,
+        done: &Done,
+        now_ms: u64,
+    ) -> Result<(Verdict, Vec<Media>), Error> {
         let Work::Transcode(work) = &task.work;
+        if done.renditions.len() != work.renditions.len() {
+            let text = format!("{} renditions instead of {}", done.renditions.len(), work.renditions.len());
+            return Ok((Verdict::Refuse(text), Vec::new()));
+        }
         let mut pairs = source(segment);
         for rendition in &done.renditions {
             for blob in [rendition.init, rendition.segment] {
@@ -106,7 +119,12 @@ impl Verifier {
             }
             pairs.push((rendition.init, rendition.segment));
         }
-        let mut seen = self.eyes.inspect(&task.stream, &pairs, false).await?.into_iter();
+        let seen = match self.eyes.inspect(&task.stream, &pairs, false).await {
+            // Of the input, or of what came back?
+            Err(Error::Broke(why)) => return Ok((self.who_broke(task, segment, why, now_ms).await?, Vec::new())),
+            other => other?,
+        };
+        let mut seen = seen.into_iter();
         let source = match seen.next() {
             Some(Inspection::Readable(seen)) => seen,
             Some(Inspection::Unreadable { message }) => return Ok((Verdict::BadInput(message), Vec::new())),
@@ -136,17 +154,46 @@ impl Verifier {
         Ok((Verdict::Accept, renditions.collect()))
     }
 
-    /// A worker says that the input is bad: is it?
-    async fn blame(&self, segment: &Segment, claim: &str) -> Result<Verdict, Error> {
-        Ok(match self.eyes.inspect(&segment.stream, &source(segment), true).await?.into_iter().next() {
+    /// Our media child failed on a source and what was made of it: which of them was it?
+    async fn who_broke(&self, task: &Task, segment: &Segment, why: String, now_ms: u64) -> Result<Verdict, Error> {
+        match self.eyes.inspect(&segment.stream, &source(segment), false).await {
+            Err(Error::Broke(why)) => broken_input(task, why, now_ms),
+            Err(error) => Err(error),
+            Ok(_) => Ok(Verdict::Refuse(format!("what it made can't be looked at: {why}"))),
+        }
+    }
+
+    /// A worker says that it failed, and perhaps that the input is bad: is it?
+    async fn blame(&self, task: &Task, segment: &Segment, said: &Failure, now_ms: u64) -> Result<Verdict, Error> {
+        let seen = match self.eyes.inspect(&segment.stream, &source(segment), true).await {
+            Err(Error::Broke(why)) => return broken_input(task, why, now_ms),
+            other => other?.into_iter().next(),
+        };
+        Ok(match seen {
             Some(Inspection::Unreadable { message }) => Verdict::BadInput(message),
             // The same bound as the child's own: with more than half of the frames lost it does not go on.
             Some(Inspection::Readable(seen)) if (seen.frames_decoded as usize) * 2 < seen.pts.len() => {
                 Verdict::BadInput(format!("only {} of {} frames can be decoded", seen.frames_decoded, seen.pts.len()))
             }
-            _ => Verdict::Refuse(format!("says that the input is bad ({claim}), which decodes")),
+            _ if said.kind == FailureKind::BadInput => {
+                Verdict::Refuse(format!("says that the input is bad ({}), which decodes", said.message))
+            }
+            _ => Verdict::Retry(said.kind, said.message.clone()),
         })
     }
+}
+
+/// Our media child fails on the source alone. That may be this machine's fault, so it is tried for a while; then
+/// the input is taken for bad.
+fn broken_input(task: &Task, why: String, now_ms: u64) -> Result<Verdict, Error> {
+    let since_ms = match &task.state {
+        State::Checking { since_ms, .. } => *since_ms,
+        _ => now_ms,
+    };
+    if now_ms.saturating_sub(since_ms) < BROKEN_MS {
+        return Err(Error::Broke(why));
+    }
+    Ok(Verdict::BadInput(format!("our own media child fails on it: {why}")))
 }
 
 /// The source's video: its header and its media segment.

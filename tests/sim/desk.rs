@@ -112,11 +112,7 @@ pub(crate) async fn serve(rooms: Arc<Rooms>, request: Request) -> (Who, millrace
     (who, call, Said::Now(input.into()))
 }
 
-async fn open(
-    rooms: &Rooms,
-    request: millrace_proto::worker::SessionRequest,
-    now_ms: u64,
-) -> Result<Session, Fault> {
+async fn open(rooms: &Rooms, request: millrace_proto::worker::SessionRequest, now_ms: u64) -> Result<Session, Fault> {
     let (address, offer) = (request.address, request.offer.clone());
     let token = rooms.sessions.open(request, now_ms).map_err(session_fault)?;
     rooms.store.greet_worker(address, &offer, now_ms).await.map_err(store_fault)?;
@@ -156,11 +152,7 @@ async fn fetch(rooms: &Rooms, held: &Claim, inputs: &[task::Input]) -> Result<Ve
     Ok(all)
 }
 
-async fn upload(
-    rooms: &Rooms,
-    held: &Claim,
-    files: Vec<(String, millrace_proto::Sha256, Bytes)>,
-) -> Result<(), Fault> {
+async fn upload(rooms: &Rooms, held: &Claim, files: Vec<(String, millrace_proto::Sha256, Bytes)>) -> Result<(), Fault> {
     let worker = caller(rooms, &held.session)?.address;
     for (_, sha256, bytes) in files {
         let task = rooms.farm.open(worker, &held.lease, &held.token).await.map_err(farm_fault)?;
@@ -169,4 +161,3 @@ async fn upload(
     }
     Ok(())
 }
-

@@ -44,11 +44,12 @@ impl World {
             if !is_ours || segment.state != kept.state {
                 self.trace.object(format_args!("{id} {seq}: is not what was committed"));
             }
-            let sound = kept.source.taint() == Taint::Sound;
+            let taint = kept.source.taint();
             match &segment.state {
-                SegmentState::Ready if sound => {}
+                // What can be read, someone may have made something right of.
+                SegmentState::Ready if taint < Taint::Rubbish => {}
                 SegmentState::Failed { reason } if !reason.is_empty() => {}
-                state => self.trace.object(format_args!("{id} {seq}: sound {sound}, ended as {state:?}")),
+                state => self.trace.object(format_args!("{id} {seq}: {taint:?}, ended as {state:?}")),
             }
             let task: Option<Task> = match format!("{id}-{seq}-transcode").parse() {
                 Ok(task) => self.truth.task(&task).await.expect("the store works"),

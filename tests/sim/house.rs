@@ -139,11 +139,8 @@ impl World {
         });
         self.lives += 1;
         let kills = &mut self.kills_turns;
-        let dies_at_turn = if self.now_ms < self.scenario.calm_ms && !kills.is_empty() {
-            Some(kills.remove(0))
-        } else {
-            None
-        };
+        let dies_at_turn =
+            if self.now_ms < self.scenario.calm_ms && !kills.is_empty() { Some(kills.remove(0)) } else { None };
         self.trace.say(format_args!("the orchestrator is up"));
         self.house = Some(House {
             rooms,
@@ -403,9 +400,9 @@ impl World {
                 ended.unwrap_or_default().iter().for_each(|stream| rooms.committed(stream));
                 Effect::Turned(which)
             }),
-            Loop::Files => self.spawn("files", None, async move {
-                Effect::ToRead(publishers::complete_files(&rooms).await)
-            }),
+            Loop::Files => {
+                self.spawn("files", None, async move { Effect::ToRead(publishers::complete_files(&rooms).await) })
+            }
         }
     }
 

@@ -79,7 +79,9 @@ pub(crate) enum Taken {
     Admitted(Result<(Stream, Hold), Refusal>),
     /// A batch was taken: so many segments became durable.
     Batch(Intake, Result<usize, String>),
-    Left { clean: bool },
+    Left {
+        clean: bool,
+    },
 }
 
 impl Publisher {

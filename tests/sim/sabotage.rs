@@ -39,7 +39,9 @@ pub(crate) enum Sabotage {
 
 /// Takes an outcome for what its worker says it is.
 pub(crate) async fn believe(store: &Arc<dyn Store>, task: Task, now_ms: u64) {
-    let State::Checking { lease, outcome: Outcome { result: Handed::Done(done), .. }, .. } = &task.state else { return };
+    let State::Checking { lease, outcome: Outcome { result: Handed::Done(done), .. }, .. } = &task.state else {
+        return;
+    };
     let (lease, tries) = (lease.id.clone(), task.attempts.len());
     let media = |rendition: &Rendition| Media {
         name: rendition.name.clone(),

@@ -6,11 +6,7 @@
 use millrace_proto::outcome::FailureKind;
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
-use crate::{
-    faults::Odds,
-    labour::Taint,
-    lies::Lie,
-};
+use crate::{faults::Odds, labour::Taint, lies::Lie};
 
 /// What a seed stands for.
 #[derive(Debug, Clone)]

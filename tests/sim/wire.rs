@@ -81,11 +81,15 @@ impl From<Input> for Answer {
 /// What becomes of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
-    Arrives { after_ms: u64 },
+    Arrives {
+        after_ms: u64,
+    },
     /// Nobody hears of it.
     Lost,
     /// The sender's connection breaks.
-    Breaks { after_ms: u64 },
+    Breaks {
+        after_ms: u64,
+    },
 }
 
 /// What becomes of a message that is sent at `now_ms`.

@@ -257,7 +257,8 @@ impl World {
             Output::Work { call, job, lease, time_ms_max } => self.work(who, call, job, &lease, time_ms_max),
             Output::Upload { call, job, session, lease, .. } => {
                 let Some(bench) = self.body(who).and_then(|body| body.jobs.get(&job)) else { return };
-                let files: Vec<_> = bench.files.iter().map(|(n, blob, b)| (n.clone(), blob.sha256, b.clone())).collect();
+                let files: Vec<_> =
+                    bench.files.iter().map(|(n, blob, b)| (n.clone(), blob.sha256, b.clone())).collect();
                 if files.is_empty() {
                     self.later(1, who, Input::Uploaded(call, Ok(())));
                 } else {
@@ -291,13 +292,7 @@ impl World {
     }
 
     /// Also hands in under another worker's lease, which it has heard of.
-    fn hand_in_for_others(
-        &mut self,
-        who: Who,
-        session: &str,
-        own: &Lease,
-        result: &millrace_proto::outcome::Result,
-    ) {
+    fn hand_in_for_others(&mut self, who: Who, session: &str, own: &Lease, result: &millrace_proto::outcome::Result) {
         let secret = self.workers[who.worker].secret();
         for lease in self.heard_of.clone().into_iter().filter(|lease| *lease != own.id) {
             let outcome = sign::outcome(secret, &lease, result.clone());

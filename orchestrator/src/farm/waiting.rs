@@ -38,8 +38,9 @@ impl Waiting {
         self.waiters.remove(&number)
     }
 
-    pub(super) fn who(&self, number: u64) -> Option<(Address, String)> {
-        self.waiters.get(&number).map(|waiter| (waiter.worker, waiter.instance.clone()))
+    /// Who has this place, and how many leases it may hold.
+    pub(super) fn who(&self, number: u64) -> Option<(Address, String, u32)> {
+        self.waiters.get(&number).map(|waiter| (waiter.worker, waiter.instance.clone(), waiter.offer.slots))
     }
 
     /// Those that want work and still listen, in the order they came.

@@ -25,36 +25,48 @@ impl Seat {
     }
 }
 
+/// A task waits at most so long after its last failure for a worker that has done it less harm, in milliseconds:
+/// that one may never come.
+const OTHERS_WAIT_MS: u64 = 10_000;
+
 /// Pairs of indexes into `seats` and `tasks`.
 ///
-/// Tasks that viewers wait for go first, then the oldest; a task goes to the able worker with the fewest leases
-/// for its slots, and to one that has failed on it only if no other able worker is known (`others_online`).
-pub fn pairs(seats: &[Seat], tasks: &[Task], others_online: impl Fn(&Task) -> bool) -> Vec<(usize, usize)> {
+/// Tasks that viewers wait for go first, then the oldest; a task goes to the able worker that has failed on it
+/// least, and among those to the one with the fewest leases for its slots. While an able worker is online that has
+/// a lower rank (`least_online`, see [`Task::rank_of`]) than all who wait, the task waits for it, for a time.
+pub fn pairs(
+    seats: &[Seat],
+    tasks: &[Task],
+    least_online: impl Fn(&Task) -> Option<u32>,
+    now_ms: u64,
+) -> Vec<(usize, usize)> {
     let mut order: Vec<usize> = (0..tasks.len()).collect();
     order.sort_by_key(|&at| (!tasks[at].live, tasks[at].created_ms, tasks[at].seq));
     let mut taken = vec![0; seats.len()];
     let mut pairs = Vec::new();
     for at in order {
         let task = &tasks[at];
-        let failed =
-            |seat: &Seat| task.attempts.iter().any(|try_| try_.worker == seat.worker && try_.fault.is_strike());
-        let open: Vec<usize> =
-            (0..seats.len()).filter(|&s| taken[s] < seats[s].slots_free && seats[s].can(&task.work)).collect();
-        let load = |&s: &usize| {
+        let load = |s: usize| {
             let (busy, slots) = (seats[s].held + taken[s], seats[s].held + seats[s].slots_free);
             // Compares busy/slots without rounding to zero: 1,000 steps are finer than any slot count.
-            (u64::from(busy) * 1_000 / u64::from(slots.max(1)), s)
+            u64::from(busy) * 1_000 / u64::from(slots.max(1))
         };
-        let fresh = open.iter().copied().filter(|&s| !failed(&seats[s])).min_by_key(load);
-        let choice = match fresh {
-            Some(seat) => Some(seat),
-            None if others_online(task) => None,
-            None => open.iter().copied().min_by_key(load),
+        let key = |&s: &usize| {
+            let worker = seats[s].worker;
+            (task.rank_of(worker), task.tries_of(worker), load(s), s)
         };
-        if let Some(seat) = choice {
-            taken[seat] += 1;
-            pairs.push((seat, at));
+        let open = (0..seats.len()).filter(|&s| taken[s] < seats[s].slots_free && seats[s].can(&task.work));
+        let Some(seat) = open.min_by_key(key) else { continue };
+        let is_fresh = task.attempts.last().is_some_and(|last| now_ms < last.at_ms + OTHERS_WAIT_MS);
+        let rank = task.rank_of(seats[seat].worker);
+        if is_fresh && rank > 0 && least_online(task).is_some_and(|least| least < rank) {
+            continue;
         }
+        taken[seat] += 1;
+        pairs.push((seat, at));
     }
     pairs
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,13 +17,18 @@ pub struct Policy {
     pub work_ms_min: u64,
     /// ... this many times the segment's playing time, whichever is longer.
     pub work_durations_max: u64,
-    /// Tries that speak against worker or input before the segment is given up ...
+    /// After so many failures that workers report our own media child looks at the input, and again after as many
+    /// more: what it can't decode is bad, what it can is not the workers' to condemn.
+    pub doubts: u32,
+    /// A sound input is given up after so many tries that speak against worker or input ...
     pub strikes_max: u32,
-    /// ... if at least so many different workers made them, or ...
-    pub strike_workers_max: u32,
-    /// ... so many tries of any kind.
+    /// ... if every able worker that is online made at least so many of them ...
+    pub worker_strikes_max: u32,
+    /// ... and the first is so long ago, ...
+    pub patience_ms: u64,
+    /// ... or after so many tries of any kind.
     pub attempts_max: u32,
-    /// The pause after the first try of a row that failed; doubles with each.
+    /// The pause after a worker's first try that failed; doubles with each of its.
     pub retry_ms: u64,
     /// The longest pause.
     pub retry_ms_max: u64,
@@ -35,8 +40,10 @@ impl Default for Policy {
             lease_ms: 5_000,
             work_ms_min: 60_000,
             work_durations_max: 20,
+            doubts: 3,
             strikes_max: 6,
-            strike_workers_max: 3,
+            worker_strikes_max: 2,
+            patience_ms: 60_000,
             attempts_max: 100,
             retry_ms: 250,
             retry_ms_max: 8_000,
@@ -135,17 +142,21 @@ pub fn finish(mut task: Task, lease: &LeaseId, outcome: Outcome, now_ms: u64) ->
 /// none is picked.
 pub fn take_back(mut task: Task, policy: &Policy, now_ms: u64, lost: impl Fn(&Held) -> bool) -> Option<Task> {
     let State::Leased { leases } = &mut task.state else { return None };
-    let (gone, kept): (Vec<_>, Vec<_>) = leases.drain(..).partition(|held| lost(held));
+    let (gone, kept): (Vec<_>, Vec<_>) = leases.drain(..).partition(lost);
     if gone.is_empty() {
         return None;
     }
+    let mut pause_ms = 0;
     for held in gone {
         let message = format!("not heard of for {} ms", now_ms.saturating_sub(held.given_ms));
-        task.attempts.push(Attempt { worker: held.worker, fault: Fault::Expired, message, at_ms: now_ms });
+        let attempt = Attempt { worker: held.worker, fault: Fault::Expired, message, at_ms: now_ms };
+        pause_ms = pause_ms.max(failed(&mut task, attempt, policy));
     }
-    task.state =
-        if kept.is_empty() { State::Waiting { not_before_ms: now_ms } } else { State::Leased { leases: kept } };
-    give_up_if_hopeless(&mut task, policy);
+    if kept.is_empty() {
+        wait_or_fail(&mut task, policy, now_ms + pause_ms);
+    } else {
+        task.state = State::Leased { leases: kept };
+    }
     Some(changed(task))
 }
 
@@ -182,15 +193,8 @@ pub fn decide(mut task: Task, lease: &LeaseId, verdict: Verdict, policy: &Policy
         Verdict::Refuse(message) => (Fault::Refused, message),
         Verdict::Retry(kind, message) => (Fault::Reported(kind), message),
     };
-    let row = task.attempts.iter().rev().take_while(|attempt| attempt.fault.is_strike()).count();
-    let pause_ms = if fault == Fault::Reported(FailureKind::Released) {
-        0
-    } else {
-        (policy.retry_ms << row.min(16)).min(policy.retry_ms_max)
-    };
-    task.attempts.push(Attempt { worker, fault, message, at_ms: now_ms });
-    task.state = State::Waiting { not_before_ms: now_ms + pause_ms };
-    give_up_if_hopeless(&mut task, policy);
+    let pause_ms = failed(&mut task, Attempt { worker, fault, message, at_ms: now_ms }, policy);
+    wait_or_fail(&mut task, policy, now_ms + pause_ms);
     Some(changed(task))
 }
 
@@ -202,22 +206,56 @@ pub fn reported(outcome: &Outcome) -> Option<(FailureKind, &str)> {
     }
 }
 
-fn give_up_if_hopeless(task: &mut Task, policy: &Policy) {
-    if !matches!(task.state, State::Waiting { .. }) {
-        return;
+/// Whether a failure of this kind that a worker reports now makes us look at the input ourselves.
+pub fn is_doubtful(task: &Task, kind: FailureKind, policy: &Policy) -> bool {
+    let reported = |attempt: &&Attempt| attempt.fault.is_strike() && attempt.fault != Fault::Refused;
+    let count = task.attempts.iter().filter(reported).count() + 1;
+    kind == FailureKind::BadInput
+        || Fault::Reported(kind).is_strike() && count.is_multiple_of(policy.doubts.max(1) as usize)
+}
+
+/// Whether a waiting task is worth no further try. `least_online` is how many strikes the able worker that is
+/// online has that has the fewest; absent if none is.
+///
+/// Strikes alone say little: whoever wants to harm a stream can make them. It takes everyone's, and time.
+pub fn is_hopeless(task: &Task, least_online: Option<u32>, policy: &Policy, now_ms: u64) -> bool {
+    let first_ms = task.attempts.iter().find(|attempt| attempt.fault.is_strike()).map(|attempt| attempt.at_ms);
+    task.strikes(None) >= policy.strikes_max
+        && least_online.is_some_and(|strikes| strikes >= policy.worker_strikes_max)
+        && first_ms.is_some_and(|first_ms| now_ms.saturating_sub(first_ms) >= policy.patience_ms)
+}
+
+/// Waiting -> Failed. `None` if the task is not waiting.
+pub fn give_up(mut task: Task) -> Option<Task> {
+    let State::Waiting { .. } = task.state else { return None };
+    fail(&mut task);
+    Some(changed(task))
+}
+
+/// Notes a try that failed; returns the pause that it calls for. A worker's first loss costs none: another one,
+/// or the same, may take the task at once.
+fn failed(task: &mut Task, attempt: Attempt, policy: &Policy) -> u64 {
+    let before = task.tries_of(attempt.worker);
+    let is_free = before == 0 && !attempt.fault.is_strike();
+    task.attempts.push(attempt);
+    if is_free { 0 } else { (policy.retry_ms << before.min(16)).min(policy.retry_ms_max) }
+}
+
+fn wait_or_fail(task: &mut Task, policy: &Policy, not_before_ms: u64) {
+    if task.attempts.len() >= policy.attempts_max as usize {
+        fail(task);
+    } else {
+        task.state = State::Waiting { not_before_ms };
     }
-    let strikes: Vec<_> = task.attempts.iter().filter(|attempt| attempt.fault.is_strike()).collect();
-    let mut workers: Vec<Address> = strikes.iter().map(|attempt| attempt.worker).collect();
+}
+
+fn fail(task: &mut Task) {
+    let mut workers: Vec<Address> = task.attempts.iter().map(|attempt| attempt.worker).collect();
     workers.sort_unstable();
     workers.dedup();
-    let hopeless = strikes.len() >= policy.strikes_max as usize
-        || workers.len() >= policy.strike_workers_max as usize
-        || task.attempts.len() >= policy.attempts_max as usize;
-    if let (true, Some(last)) = (hopeless, task.attempts.last()) {
-        let reason =
-            format!("given up after {} tries of {} workers: {}", task.attempts.len(), workers.len(), last.message);
-        task.state = State::Failed { reason };
-    }
+    let last = task.attempts.last().map_or("", |attempt| &attempt.message);
+    let reason = format!("given up after {} tries of {} workers: {last}", task.attempts.len(), workers.len());
+    task.state = State::Failed { reason };
 }
 
 fn changed(mut task: Task) -> Task {

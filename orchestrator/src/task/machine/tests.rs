@@ -55,8 +55,10 @@ const POLICY: Policy = Policy {
     lease_ms: 1_000,
     work_ms_min: 5_000,
     work_durations_max: 1,
-    strikes_max: 6,
-    strike_workers_max: 3,
+    doubts: 3,
+    strikes_max: 4,
+    worker_strikes_max: 2,
+    patience_ms: 1_000,
     attempts_max: 20,
     retry_ms: 100,
     retry_ms_max: 400,
@@ -118,16 +120,69 @@ fn failed(mut task: Task, by: u8, verdict: Verdict, now_ms: u64) -> Task {
 }
 
 #[test]
-fn pauses_grow_and_releases_cost_nothing() {
+fn pauses_grow_with_the_failures_of_one_worker() {
     let crash = || Verdict::Retry(FailureKind::Crashed, "crash".into());
     let first = failed(task(), 1, crash(), 0);
     assert_eq!(first.state, State::Waiting { not_before_ms: 100 });
-    let second = failed(first, 1, crash(), 0);
+    let second = failed(first.clone(), 1, crash(), 0);
     assert_eq!(second.state, State::Waiting { not_before_ms: 200 });
     let fourth = failed(failed(second, 1, crash(), 0), 1, crash(), 0);
     assert_eq!(fourth.state, State::Waiting { not_before_ms: 400 }, "up to the limit");
-    let released = failed(task(), 1, Verdict::Retry(FailureKind::Released, "bye".into()), 7);
+    let other = failed(first, 2, crash(), 0);
+    assert_eq!(other.state, State::Waiting { not_before_ms: 100 }, "another worker's is its own first");
+    let release = || Verdict::Retry(FailureKind::Released, "bye".into());
+    let released = failed(task(), 1, release(), 7);
     assert_eq!(released.state, State::Waiting { not_before_ms: 7 });
+    assert_eq!(failed(released, 1, release(), 7).state, State::Waiting { not_before_ms: 207 });
+}
+
+#[test]
+fn a_worker_that_loses_leases_again_and_again_is_paused_too() {
+    let lose = |task: Task, now_ms| {
+        let task = lease(Task { state: State::Waiting { not_before_ms: 0 }, ..task }, grant("l", 1), &POLICY, now_ms);
+        take_back(task.unwrap(), &POLICY, now_ms, |_| true).unwrap()
+    };
+    assert_eq!(lose(lose(task(), 5), 5).state, State::Waiting { not_before_ms: 205 });
+}
+
+#[test]
+fn strikes_alone_do_not_fail_a_segment() {
+    let mut open = task();
+    for now_ms in 0..4 {
+        open = failed(open, 1 + (now_ms % 2) as u8, Verdict::Refuse("no".into()), now_ms);
+    }
+    assert!(matches!(open.state, State::Waiting { .. }));
+    assert!(!is_hopeless(&open, Some(2), &POLICY, 999), "too soon");
+    assert!(!is_hopeless(&open, Some(1), &POLICY, 2_000), "someone may still do it");
+    assert!(!is_hopeless(&open, None, &POLICY, 2_000), "nobody is here");
+    assert!(is_hopeless(&open, Some(2), &POLICY, 2_000));
+    let State::Failed { reason } = give_up(open.clone()).unwrap().state else { panic!("it is given up") };
+    assert_eq!(reason, "given up after 4 tries of 2 workers: no");
+    assert_eq!(give_up(lease(open, grant("l", 1), &POLICY, 9_999).unwrap()), None);
+}
+
+#[test]
+fn tries_of_any_kind_end_some_day() {
+    let mut open = task();
+    let release = || Verdict::Retry(FailureKind::Released, "bye".into());
+    for _ in 0..19 {
+        open = failed(open, 1, release(), 0);
+        assert!(matches!(open.state, State::Waiting { .. }));
+    }
+    assert!(matches!(failed(open, 1, release(), 0).state, State::Failed { .. }));
+}
+
+#[test]
+fn reported_failures_raise_doubts_of_the_input() {
+    let doubtful = |task: &Task, kind| is_doubtful(task, kind, &POLICY);
+    assert!(doubtful(&task(), FailureKind::BadInput), "that is said of the input at once");
+    let crash = || Verdict::Retry(FailureKind::Crashed, "crash".into());
+    let twice = failed(failed(task(), 1, crash(), 0), 2, crash(), 0);
+    assert!(!doubtful(&failed(task(), 1, crash(), 0), FailureKind::Crashed));
+    assert!(doubtful(&twice, FailureKind::TimedOut));
+    assert!(!doubtful(&twice, FailureKind::Transfer), "the network's failures say nothing of it");
+    let refused = failed(failed(task(), 1, Verdict::Refuse("no".into()), 0), 2, crash(), 0);
+    assert!(!doubtful(&refused, FailureKind::Crashed), "neither do lies");
 }
 
 #[test]

@@ -1,0 +1,86 @@
+//! Checks of assignment: load, order, and who is trusted with what has failed.
+
+use millrace_proto::{
+    identity::Secret,
+    offer::{Encoder, Offer},
+    outcome::FailureKind,
+    profile::{Preset, VideoCodec},
+    task::{Target, Transcode},
+};
+
+use super::*;
+use crate::task::{Attempt, Fault, State};
+
+fn worker(byte: u8) -> Address {
+    Secret::from_hex(&format!("{byte:064x}")).unwrap().address()
+}
+
+fn seat(by: u8, slots_free: u32, held: u32) -> Seat {
+    let encoder = Encoder { codec: VideoCodec::H264, name: "libx264".into(), pixels_per_s: 1.0 };
+    let offer =
+        Offer { version: String::new(), slots: slots_free + held, cores: 1, encoders: vec![encoder], absent: vec![] };
+    Seat { worker: worker(by), slots_free, held, offer }
+}
+
+fn task(seq: u64, live: bool, tries: &[(u8, Fault)]) -> Task {
+    let target = Target {
+        name: "720p".into(),
+        width: 1_280,
+        height: 720,
+        codec: VideoCodec::H264,
+        crf: 23,
+        bitrate_bps_max: 1,
+        preset: Preset::Veryfast,
+    };
+    let attempt =
+        |&(by, fault): &(u8, Fault)| Attempt { worker: worker(by), fault, message: String::new(), at_ms: 1_000 };
+    Task {
+        id: format!("s-{seq}-transcode").parse().unwrap(),
+        stream: "s".parse().unwrap(),
+        seq,
+        live,
+        duration_ms: 2_000,
+        version: 0,
+        work: Work::Transcode(Transcode { renditions: vec![target] }),
+        created_ms: seq,
+        state: State::Waiting { not_before_ms: 0 },
+        attempts: tries.iter().map(attempt).collect(),
+    }
+}
+
+const CRASHED: Fault = Fault::Reported(FailureKind::Crashed);
+
+#[test]
+fn viewers_go_first_and_load_is_spread() {
+    let seats = [seat(1, 1, 1), seat(2, 2, 0)];
+    let tasks = [task(0, false, &[]), task(2, true, &[]), task(1, true, &[])];
+    // The idle worker first; then both are half busy, and the one that waits longer is taken.
+    assert_eq!(pairs(&seats, &tasks, |_| Some(0), 0), [(1, 2), (0, 1), (1, 0)]);
+    assert_eq!(pairs(&[], &tasks, |_| None, 0), []);
+    let mut other = seat(3, 1, 0);
+    other.offer.encoders.clear();
+    assert_eq!(pairs(&[other], &tasks, |_| None, 0), [], "it can't do them");
+}
+
+#[test]
+fn a_task_goes_to_whoever_has_failed_on_it_least() {
+    let seats = [seat(1, 4, 0), seat(2, 1, 3)];
+    let to = |tries: &[(u8, Fault)]| pairs(&seats, &[task(0, true, tries)], |_| Some(0), 99_000);
+    assert_eq!(to(&[]), [(0, 0)]);
+    assert_eq!(to(&[(1, CRASHED)]), [(1, 0)]);
+    assert_eq!(to(&[(1, Fault::Expired)]), [(1, 0)], "a lost lease, too, is a reason to ask another");
+    assert_eq!(to(&[(2, CRASHED), (1, CRASHED), (1, CRASHED)]), [(1, 0)]);
+    assert_eq!(to(&[(2, CRASHED), (1, Fault::Expired), (1, Fault::Expired)]), [(0, 0)]);
+    assert_eq!(to(&[(2, Fault::Refused), (1, Fault::Expired), (1, Fault::Expired), (1, Fault::Expired)]), [(1, 0)]);
+}
+
+#[test]
+fn a_task_waits_for_a_better_worker_but_not_for_ever() {
+    let struck = [task(0, true, &[(1, CRASHED)])];
+    let given = |least, now_ms| pairs(&[seat(1, 1, 0)], &struck, |_| least, now_ms).len();
+    assert_eq!(given(Some(0), 2_000), 0);
+    assert_eq!(given(Some(0), 11_000), 1, "it may never come");
+    assert_eq!(given(Some(1), 2_000), 1, "none is better");
+    let lost = [task(0, true, &[(1, Fault::Expired)])];
+    assert_eq!(pairs(&[seat(1, 1, 0)], &lost, |_| Some(0), 1_000).len(), 1, "losing a lease once is nobody's fault");
+}
