@@ -9,10 +9,11 @@ api() {
     --header @<(printf 'Authorization: Bearer %s\n' "$(<"$data/admin.key")") "$@" "http://$http$path"
 }
 
-# Makes a listed live stream named $1 and keeps the answer, which alone tells the key, in file $2.
+# Makes a listed live stream named $1 with profile $3 (JSON), and keeps the answer, which alone tells the key, in
+# file $2.
 create_stream() {
   api /v1/streams --header 'Content-Type: application/json' \
-    --data "$(jq -nc --arg name "$1" '{$name, source: "live", listed: true}')" >"$2.new"
+    --data "$(jq -nc --arg name "$1" --argjson profile "$3" '{$name, source: "live", listed: true, $profile}')" >"$2.new"
   mv "$2.new" "$2"
 }
 

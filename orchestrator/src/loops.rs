@@ -206,6 +206,28 @@ pub async fn heard(house: Arc<House>) {
     }
 }
 
+/// What has expired is freed.
+pub async fn sweep(house: Arc<House>) {
+    let open = [StreamState::Live, StreamState::Interrupted, StreamState::Finishing, StreamState::Ended];
+    loop {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let streams = match house.store.streams_in(&open).await {
+            Ok(streams) => streams,
+            Err(error) => {
+                tell("looking for what has expired", Err(error));
+                continue;
+            }
+        };
+        for stream in streams.iter().filter(|stream| stream.profile.retention_s.is_some()) {
+            match publish::retention::sweep(&house.store, &house.media, stream, now_ms()).await {
+                Ok(0) => {}
+                Ok(count) => tracing::debug!(stream = %stream.id, count, "segments freed"),
+                Err(error) => tracing::warn!(stream = %stream.id, %error, "freeing segments is tried again"),
+            }
+        }
+    }
+}
+
 /// The RTMP server's counts stand in the metrics.
 pub async fn rtmp_counters(house: Arc<House>, counters: Arc<rtmp::Counters>) {
     loop {

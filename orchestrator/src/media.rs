@@ -179,6 +179,14 @@ impl MediaStore {
         Ok(())
     }
 
+    /// Removes one blob; it may be gone already.
+    pub async fn delete(&self, stream: &StreamId, hash: Sha256) -> Result<()> {
+        match self.0.delete(&Self::key(stream, hash)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Removes all media of a stream.
     pub async fn delete_stream(&self, stream: &StreamId) -> Result<()> {
         let keys = self.0.list(Some(&Key::from(stream.as_str()))).map_ok(|meta| meta.location).boxed();

@@ -4,6 +4,7 @@
 //! The decisions here are pure; [`advance`] writes them. Playlists are made on request from what is listed.
 
 pub mod hls;
+pub mod retention;
 
 use std::sync::Arc;
 
@@ -56,19 +57,22 @@ pub async fn advance(store: &Arc<dyn Store>, id: &StreamId, now_ms: u64) -> stor
     }
 }
 
+/// The first segment of a live stream's window.
+fn window_from(stream: &Stream) -> u64 {
+    // At least six segments, whatever their length.
+    let length_ms = u64::from(stream.profile.segment_ms.max(1));
+    let count = (u64::from(stream.profile.window_s) * 1_000).div_ceil(length_ms).max(6);
+    stream.listed_seq.saturating_sub(count).max(stream.first_seq)
+}
+
 /// Segments of one playlist at most: a day of two-second segments.
 const SEGMENTS_MAX: u32 = 50_000;
 
 /// The listed segments that a playlist of this span covers.
 pub async fn covered(store: &Arc<dyn Store>, stream: &Stream, span: Span) -> store::Result<Vec<Segment>> {
     let from = match span {
-        Span::Event | Span::Vod => 0,
-        Span::Window => {
-            // At least six segments, whatever their length.
-            let length_ms = u64::from(stream.profile.segment_ms.max(1));
-            let count = (u64::from(stream.profile.window_s) * 1_000).div_ceil(length_ms).max(6);
-            stream.listed_seq.saturating_sub(count)
-        }
+        Span::Event | Span::Vod => stream.first_seq,
+        Span::Window => window_from(stream),
     };
     let count = u32::try_from(stream.listed_seq - from).unwrap_or(u32::MAX).min(SEGMENTS_MAX);
     store.segments(&stream.id, from, count).await

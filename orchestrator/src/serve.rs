@@ -85,6 +85,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
         tokio::spawn(loops::grace(house.clone())),
         tokio::spawn(loops::files(house.clone())),
         tokio::spawn(loops::heard(house.clone())),
+        tokio::spawn(loops::sweep(house.clone())),
         tokio::spawn(loops::rtmp_counters(house.clone(), counters.clone())),
         tokio::spawn(live::desk(house.clone(), requests)),
     ];

@@ -111,6 +111,11 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     /// Lists a stream's segments from `from` to below `to`. False if its `listed_seq` is not `from`.
     async fn list_segments(&self, stream: &StreamId, from: u64, to: u64, listing: &Listing) -> Result<bool>;
 
+    /// Says that segments below `to`, which are listed, are no longer kept. Never goes back.
+    async fn expire_segments(&self, stream: &StreamId, to: u64) -> Result<()>;
+    /// Removes what is known of segments below `below` that have expired, and their tasks.
+    async fn forget_segments(&self, stream: &StreamId, below: u64) -> Result<()>;
+
     /// One task.
     async fn task(&self, id: &TaskId) -> Result<Option<Task>>;
     /// Tasks that may be leased at `now_ms`: those that viewers wait for first, then the oldest.

@@ -12,6 +12,10 @@ pub struct Profile {
     /// How much of a live stream its playlists list, counted from the newest segment.
     #[serde(default = "window_s")]
     pub window_s: u32,
+    /// A live stream's segments are freed when they are this old and no longer in the playlists' window; absent:
+    /// kept for ever, for `vod.m3u8`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_s: Option<u32>,
     /// Publish the source's own video as a further rung, untouched.
     #[serde(default)]
     pub passthrough: bool,
@@ -135,7 +139,13 @@ fn preset(name: &str) -> Option<Profile> {
         bitrate_bps_max,
         preset: Preset::default(),
     };
-    let profile = |ladder, passthrough| Profile { segment_ms: segment_ms(), window_s: window_s(), passthrough, ladder };
+    let profile = |ladder, passthrough| Profile {
+        segment_ms: segment_ms(),
+        window_s: window_s(),
+        retention_s: None,
+        passthrough,
+        ladder,
+    };
     Some(match name {
         "standard" => profile(vec![rung(720, 3_000_000), rung(480, 1_600_000), rung(360, 730_000)], false),
         "mobile" => profile(vec![rung(480, 1_600_000), rung(240, 365_000)], false),
@@ -159,6 +169,9 @@ impl Profile {
         };
         within("segment_ms", self.segment_ms.into(), 500, 10_000)?;
         within("window_s", self.window_s.into(), 6, 86_400)?;
+        if let Some(retention_s) = self.retention_s {
+            within("retention_s", retention_s.into(), 60, 31_536_000)?;
+        }
         within("the number of rungs", self.ladder.len() as u64, u64::from(!self.passthrough), 8)?;
         for (at, rung) in self.ladder.iter().enumerate() {
             let name = &rung.name;

@@ -153,6 +153,16 @@ impl<S: Store> Store for Faulty<S> {
         }
         self.after(listed).await
     }
+    async fn expire_segments(&self, stream: &StreamId, to: u64) -> Result<()> {
+        self.before().await?;
+        self.inner.expire_segments(stream, to).await?;
+        self.after(()).await
+    }
+    async fn forget_segments(&self, stream: &StreamId, below: u64) -> Result<()> {
+        self.before().await?;
+        self.inner.forget_segments(stream, below).await?;
+        self.after(()).await
+    }
     async fn task(&self, id: &TaskId) -> Result<Option<Task>> {
         self.before().await?;
         self.inner.task(id).await

@@ -127,6 +127,12 @@ impl<S: Store> Store for Sabotaged<S> {
     async fn list_segments(&self, stream: &StreamId, from: u64, to: u64, listing: &Listing) -> Result<bool> {
         self.inner.list_segments(stream, from, to, listing).await
     }
+    async fn expire_segments(&self, stream: &StreamId, to: u64) -> Result<()> {
+        self.inner.expire_segments(stream, to).await
+    }
+    async fn forget_segments(&self, stream: &StreamId, below: u64) -> Result<()> {
+        self.inner.forget_segments(stream, below).await
+    }
     async fn task(&self, id: &TaskId) -> Result<Option<Task>> {
         self.inner.task(id).await
     }

@@ -200,7 +200,7 @@ impl World {
             }
             Event::Fetch => {
                 self.fetch_playlists();
-                let pause_ms = self.r.random_range(500..3_000);
+                let pause_ms = self.r.random_range(500..6_000);
                 self.after(pause_ms, Event::Fetch);
             }
         }
@@ -241,6 +241,7 @@ fn stream(at: usize, plan: &StreamPlan) -> Stream {
         profile: Profile {
             segment_ms: plan.segment_ms,
             window_s: plan.window_s,
+            retention_s: None,
             passthrough: plan.passthrough,
             ladder: vec![rung("240p", 240), rung("120p", 120)],
         },
@@ -252,6 +253,7 @@ fn stream(at: usize, plan: &StreamPlan) -> Stream {
         reason: None,
         grace_ends_ms: 0,
         next_seq: 0,
+        first_seq: 0,
         listed_seq: 0,
         failed_segments: 0,
         tail: None,

@@ -71,6 +71,7 @@ pub(super) async fn create(
         reason: None,
         grace_ends_ms: 0,
         next_seq: 0,
+        first_seq: 0,
         listed_seq: 0,
         failed_segments: 0,
         tail: None,

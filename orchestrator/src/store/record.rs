@@ -36,6 +36,8 @@ pub struct Stream {
     pub grace_ends_ms: u64,
     /// Segments committed: the next one's sequence number.
     pub next_seq: u64,
+    /// Segments below are freed or about to be: no playlist names them.
+    pub first_seq: u64,
     /// Segments settled from the first one on: all below are in the playlists, as media or as a gap.
     pub listed_seq: u64,
     /// Of these: gaps.

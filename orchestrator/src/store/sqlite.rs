@@ -172,6 +172,12 @@ impl Store for SqliteStore {
     async fn list_segments(&self, stream: &StreamId, from: u64, to: u64, listing: &Listing) -> Result<bool> {
         segments::list(self, stream, from, to, listing).await
     }
+    async fn expire_segments(&self, stream: &StreamId, to: u64) -> Result<()> {
+        segments::expire(self, stream, to).await
+    }
+    async fn forget_segments(&self, stream: &StreamId, below: u64) -> Result<()> {
+        segments::forget(self, stream, below).await
+    }
     async fn task(&self, id: &TaskId) -> Result<Option<Task>> {
         tasks::one(self, id).await
     }

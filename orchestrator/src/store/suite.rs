@@ -32,6 +32,7 @@ fn stream(id: &str, created_ms: u64) -> Stream {
         reason: None,
         grace_ends_ms: 0,
         next_seq: 0,
+        first_seq: 0,
         listed_seq: 0,
         failed_segments: 0,
         tail: None,

@@ -54,6 +54,7 @@ fn stream(state: StreamState) -> Stream {
         reason: None,
         grace_ends_ms: 0,
         next_seq: 0,
+        first_seq: 0,
         listed_seq: 0,
         failed_segments: 0,
         tail: None,

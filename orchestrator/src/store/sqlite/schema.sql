@@ -13,6 +13,7 @@ CREATE TABLE streams (
     reason             TEXT,
     grace_ends_ms      INTEGER NOT NULL,
     next_seq           INTEGER NOT NULL,
+    first_seq          INTEGER NOT NULL DEFAULT 0,
     listed_seq         INTEGER NOT NULL,
     failed_segments    INTEGER NOT NULL,
     tail               TEXT,

@@ -90,6 +90,27 @@ pub(super) async fn list(
     Ok(done.rows_affected() == 1)
 }
 
+pub(super) async fn expire(store: &SqliteStore, stream: &StreamId, to: u64) -> Result<()> {
+    let mut tx = store.write().await?;
+    sqlx::query("UPDATE streams SET first_seq = max(first_seq, min(?, listed_seq)) WHERE id = ?")
+        .bind(int(to))
+        .bind(stream.as_str())
+        .execute(&mut *tx)
+        .await?;
+    Ok(tx.commit().await?)
+}
+
+pub(super) async fn forget(store: &SqliteStore, stream: &StreamId, below: u64) -> Result<()> {
+    let mut tx = store.write().await?;
+    for sql in [
+        "DELETE FROM tasks WHERE stream = ?1 AND seq < ?2 AND seq < (SELECT first_seq FROM streams WHERE id = ?1)",
+        "DELETE FROM segments WHERE stream = ?1 AND seq < ?2 AND seq < (SELECT first_seq FROM streams WHERE id = ?1)",
+    ] {
+        sqlx::query(sql).bind(stream.as_str()).bind(int(below)).execute(&mut *tx).await?;
+    }
+    Ok(tx.commit().await?)
+}
+
 fn read(row: &SqliteRow) -> Result<Segment> {
     let text = |column| row.try_get::<String, _>(column);
     let number = |column| row.try_get::<i64, _>(column).map(uint);

@@ -136,6 +136,7 @@ fn read(row: &SqliteRow) -> Result<Stream> {
         reason: row.try_get("reason")?,
         grace_ends_ms: number("grace_ends_ms")?,
         next_seq: number("next_seq")?,
+        first_seq: number("first_seq")?,
         listed_seq: number("listed_seq")?,
         failed_segments: number("failed_segments")?,
         tail: row.try_get::<Option<String>, _>("tail")?.map(|text| from_json(&text)).transpose()?,

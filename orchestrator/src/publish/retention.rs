@@ -1,0 +1,64 @@
+//! Retention: what a live stream's profile no longer wants kept is freed, and never what its window lists.
+//!
+//! First the store says that segments have expired, so that no playlist names them any more; then their media goes,
+//! then what is known of them. A crash in between is made good by the next sweep.
+
+use std::sync::Arc;
+
+use millrace_proto::api::Source;
+
+use super::window_from;
+use crate::{
+    media::{self, MediaStore},
+    store::{
+        self, Store,
+        record::{Segment, Stream},
+    },
+};
+
+/// Segments freed in one step.
+const STEP_SEGMENTS: u32 = 128;
+
+/// Why a sweep stopped; the next one goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The media store failed.
+    #[error(transparent)]
+    Media(#[from] media::Error),
+}
+
+/// The first segment that is to be kept. `oldest` are the stream's segments from `first_seq` on.
+pub fn keep_from(stream: &Stream, oldest: &[Segment], now_ms: u64) -> u64 {
+    let (Some(retention_s), Source::Live) = (stream.profile.retention_s, stream.source) else {
+        return stream.first_seq;
+    };
+    let old = |segment: &&Segment| segment.arrived_ms + u64::from(retention_s) * 1_000 <= now_ms;
+    let expired = oldest.iter().take_while(old).map(|segment| segment.seq + 1).last().unwrap_or(stream.first_seq);
+    expired.min(window_from(stream)).max(stream.first_seq)
+}
+
+/// Frees what has expired of `stream`. Returns how many segments were freed.
+pub async fn sweep(store: &Arc<dyn Store>, media: &MediaStore, stream: &Stream, now_ms: u64) -> Result<usize, Error> {
+    let oldest = store.segments(&stream.id, stream.first_seq, STEP_SEGMENTS).await?;
+    let keep = keep_from(stream, &oldest, now_ms);
+    if keep > stream.first_seq {
+        store.expire_segments(&stream.id, keep).await?;
+    }
+    let mut expired = store.segments(&stream.id, 0, STEP_SEGMENTS).await?;
+    expired.retain(|segment| segment.seq < keep);
+    let Some(last) = expired.last() else { return Ok(0) };
+    for segment in &expired {
+        // Headers are shared by all segments and stay.
+        for track in segment.renditions.iter().chain(&segment.video).chain(&segment.audio) {
+            media.delete(&stream.id, track.segment.sha256).await?;
+        }
+    }
+    store.forget_segments(&stream.id, last.seq + 1).await?;
+    Ok(expired.len())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! Checks of retention: what is old goes, what is listed stays, and a half-done sweep is finished.
+
+use bytes::Bytes;
+use millrace_proto::{api::StreamState, profile::Choice};
+
+use super::*;
+use crate::{
+    publish,
+    store::{
+        record::{Media, SegmentState},
+        sqlite::SqliteStore,
+    },
+};
+
+/// A live stream of `count` listed segments of two seconds, one arriving every two seconds from 0 on.
+async fn stream(media: &MediaStore, count: u64, retention_s: Option<u32>) -> (Arc<dyn Store>, Stream) {
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::in_memory().await.unwrap());
+    let mut profile = Choice::Preset("passthrough".into()).resolve().unwrap();
+    (profile.window_s, profile.retention_s) = (20, retention_s);
+    let stream = Stream {
+        id: "s".parse().unwrap(),
+        name: "n".into(),
+        source: Source::Live,
+        profile,
+        listed: false,
+        created_ms: 0,
+        key_sha256: None,
+        state: StreamState::Live,
+        state_since_ms: 0,
+        reason: None,
+        grace_ends_ms: 0,
+        next_seq: 0,
+        first_seq: 0,
+        listed_seq: 0,
+        failed_segments: 0,
+        tail: None,
+        rungs: vec![],
+        target_duration_s: 0,
+        variants: vec![],
+        source_bytes: 0,
+        source_bytes_total: None,
+    };
+    assert!(store.create_stream(&stream).await.unwrap());
+    for seq in 0..count {
+        let video = Media {
+            name: "source".into(),
+            init: media.put(&stream.id, Bytes::from_static(b"init")).await.unwrap(),
+            segment: media.put(&stream.id, Bytes::from(format!("segment {seq}"))).await.unwrap(),
+            codec: "avc1.64001f".into(),
+            frames: 50,
+            width: 640,
+            height: 360,
+            channels: 0,
+            duration_ns: 2_000_000_000,
+        };
+        let segment = Segment {
+            stream: stream.id.clone(),
+            seq,
+            discontinuity: 0,
+            start_ns: seq * 2_000_000_000,
+            duration_ns: 2_000_000_000,
+            wall_ms: Some(seq * 2_000),
+            arrived_ms: seq * 2_000,
+            video: Some(video),
+            audio: None,
+            state: SegmentState::Ready,
+            renditions: vec![],
+        };
+        store.commit_segment(&segment, &[]).await.unwrap();
+    }
+    publish::advance(&store, &stream.id, 0).await.unwrap();
+    let stream = store.stream(&stream.id).await.unwrap().unwrap();
+    (store, stream)
+}
+
+async fn kept(store: &Arc<dyn Store>, media: &MediaStore, stream: &Stream) -> Vec<u64> {
+    let segments = store.segments(&stream.id, 0, 1_000).await.unwrap();
+    for segment in &segments {
+        for blob in segment.video.iter().flat_map(|video| [video.init, video.segment]) {
+            assert!(media.has(&stream.id, blob).await.unwrap(), "what is known is there");
+        }
+    }
+    segments.iter().map(|segment| segment.seq).collect()
+}
+
+#[tokio::test]
+async fn what_is_old_goes_and_the_window_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let media = MediaStore::local(folder.path()).unwrap();
+    let (store, stream) = stream(&media, 100, Some(60)).await;
+    // At 150 s, segments up to number 45 arrived a minute ago or earlier.
+    assert_eq!(sweep(&store, &media, &stream, 150_000).await.unwrap(), 46);
+    assert_eq!(kept(&store, &media, &stream).await, (46..100).collect::<Vec<_>>());
+    // Long after its end, the ten segments of the window are still listed, and so still there.
+    for _ in 0..2 {
+        let stream = store.stream(&stream.id).await.unwrap().unwrap();
+        sweep(&store, &media, &stream, 99_999_000).await.unwrap();
+        assert_eq!(kept(&store, &media, &stream).await, (90..100).collect::<Vec<_>>());
+    }
+    let stream = store.stream(&stream.id).await.unwrap().unwrap();
+    let vod = publish::covered(&store, &stream, publish::hls::Span::Vod).await.unwrap();
+    assert_eq!((vod.len(), vod[0].seq), (10, 90), "no playlist names what was freed");
+    let files = std::fs::read_dir(folder.path().join("s")).unwrap().count();
+    assert_eq!(files, 11, "ten segments and their header");
+}
+
+#[tokio::test]
+async fn without_retention_all_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let media = MediaStore::local(folder.path()).unwrap();
+    let (store, stream) = stream(&media, 30, None).await;
+    assert_eq!(sweep(&store, &media, &stream, u64::MAX / 2).await.unwrap(), 0);
+    assert_eq!(kept(&store, &media, &stream).await.len(), 30);
+}
+
+#[tokio::test]
+async fn a_sweep_that_was_cut_off_is_finished() {
+    let folder = tempfile::tempdir().unwrap();
+    let media = MediaStore::local(folder.path()).unwrap();
+    let (store, stream) = stream(&media, 40, Some(60)).await;
+    store.expire_segments(&stream.id, 7).await.unwrap();
+    let stream = store.stream(&stream.id).await.unwrap().unwrap();
+    // Nothing more has expired; the seven are freed all the same.
+    assert_eq!(sweep(&store, &media, &stream, 60_000).await.unwrap(), 7);
+    assert_eq!(kept(&store, &media, &stream).await[0], 7);
+}
