@@ -2,7 +2,7 @@
 
 use std::{io::IsTerminal, net::SocketAddr, path::PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use millrace_orchestrator::{config::Config, serve};
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,9 +14,18 @@ use tokio_util::sync::CancellationToken;
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// How log lines look on standard error. RUST_LOG says which.
-    #[arg(long, global = true, env = "MILLRACE_LOG", value_enum, default_value = "text")]
+    /// How log lines look on standard error.
+    #[arg(long, global = true, env = "MILLRACE_LOG_FORMAT", value_enum, default_value = "text", value_name = "FORMAT")]
     log: LogForm,
+    /// What is logged: error, warn, info, debug, or filters like `millrace_orchestrator=debug`.
+    #[arg(
+        long,
+        global = true,
+        env = "MILLRACE_LOG",
+        default_value = "info,sqlx=warn,tower_http=warn",
+        value_name = "FILTER"
+    )]
+    log_filter: String,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -74,7 +83,7 @@ impl Serve {
 #[tokio::main]
 async fn main() -> Result<()> {
     let cli = Cli::parse();
-    start_log(cli.log);
+    start_log(cli.log, &cli.log_filter)?;
     match cli.command {
         Command::Config(flags) => {
             print!("{}", toml::to_string(&flags.config()?)?);
@@ -97,9 +106,9 @@ async fn main() -> Result<()> {
     }
 }
 
-fn start_log(form: LogForm) {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,sqlx=warn,tower_http=warn"));
+fn start_log(form: LogForm, filter: &str) -> Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .with_context(|| format!("{filter:?} is no log filter: use info, or NAME=debug"))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A log file is read by people and programs that make nothing of colours.
     let log = log.with_ansi(std::io::stderr().is_terminal());
@@ -107,4 +116,5 @@ fn start_log(form: LogForm) {
         LogForm::Text => log.init(),
         LogForm::Json => log.json().init(),
     }
+    Ok(())
 }
