@@ -9,7 +9,11 @@ build_page() {
       say "fetching what the page uses (npm ci)"
       npm ci
     fi
-    npm run --silent build
+    # The last file that the build writes tells when it was done; nothing is touched that may be served just now.
+    local done=dist/hls.LICENSE.txt
+    if [[ ! -f $done || -n $(find . -path ./dist -prune -o -type f -newer "$done" -print -quit) ]]; then
+      npm run --silent build
+    fi
   )
 }
 

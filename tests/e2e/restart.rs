@@ -1,6 +1,6 @@
 //! The orchestrator is killed in the middle of its work, and goes on where it was.
 
-use std::fs;
+use std::{fs, thread, time::Duration};
 
 use millrace_proto::api::StreamState;
 use serde_json::json;
@@ -85,6 +85,33 @@ fn a_file_is_whole_after_kill_9_of_the_orchestrator() {
         assert!(got.offsets_s().iter().zip(wanted.offsets_s()).all(|(a, b)| (a - b).abs() < 1e-9), "{}", rung.url);
         let list = Media::fetch(&house.api, &rung.url).expect("the playlist is there");
         assert!(list.segments.iter().skip(1).all(|segment| !segment.discontinuity), "{}", list.text);
+    }
+}
+
+#[test]
+fn a_file_is_whole_after_kill_9_at_any_moment() {
+    let mut house = House::with_workers(2);
+    let path = clip("bikes.mp4");
+    let file = fs::read(&path).expect("the clip can be read");
+    let stream = house.api.create("file", &small_ladder());
+    house.api.upload_all(&stream, &file);
+    let mut state = stream.state;
+    for round in 1..=8 {
+        // Another moment each time; told, so that a failure can be looked into.
+        let moment = Duration::from_millis(rand::random_range(0..600));
+        println!("round {round}: {state:?}, killed after {moment:?}");
+        thread::sleep(moment);
+        house.kill_orchestrator();
+        house.start_orchestrator();
+        state = house.api.stream(&stream.id).state;
+    }
+    house.api.until(&stream, StreamState::Ended, s(90));
+    let master = recording(&house, &stream);
+    let wanted = times(text(&path), "v:0");
+    for rung in &master.rungs {
+        let got = times(&rung.url, "v:0");
+        assert_eq!(got.pts.len(), wanted.pts.len(), "frames of {}", rung.url);
+        assert!(got.offsets_s().iter().zip(wanted.offsets_s()).all(|(a, b)| (a - b).abs() < 1e-9), "{}", rung.url);
     }
 }
 
