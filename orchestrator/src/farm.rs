@@ -179,7 +179,7 @@ impl Farm {
             }
         }
         let plain: Vec<assign::Seat> = seats.iter().map(|(_, seat)| seat.clone()).collect();
-        let pairs = assign::pairs(&plain, &tasks, |task| online.least(task, Task::rank_of), now_ms);
+        let pairs = assign::pairs(&plain, &tasks, |task| online.least_rank(task), now_ms);
         let mut grants: BTreeMap<u64, Vec<Lease>> = BTreeMap::new();
         for (seat, task) in pairs {
             let number = seats[seat].0;
@@ -328,16 +328,16 @@ impl<'a> Online<'a> {
         Self { workers, policy: &farm.policy, is_complete: now_ms.saturating_sub(begun_ms) >= ONLINE_MS, now_ms }
     }
 
-    /// The least of a number over all workers that can do `task`.
-    fn least(&self, task: &Task, of: impl Fn(&Task, Address) -> u32) -> Option<u32> {
+    /// The lowest rank that a worker that can do `task` has with it.
+    fn least_rank(&self, task: &Task) -> Option<u32> {
         let Work::Transcode(work) = &task.work;
         let able = |offer: &Offer| work.renditions.iter().all(|target: &Target| offer.encodes(target.codec));
-        self.workers.iter().filter(|(_, (offer, _))| able(offer)).map(|(&worker, _)| of(task, worker)).min()
+        let ranks = self.workers.iter().filter(|(_, (offer, _))| able(offer)).map(|(&worker, _)| task.rank_of(worker));
+        ranks.min()
     }
 
     fn is_hopeless(&self, task: &Task) -> bool {
-        let strikes = |task: &Task, worker| task.strikes(Some(worker));
-        self.is_complete && machine::is_hopeless(task, self.least(task, strikes), self.policy, self.now_ms)
+        self.is_complete && machine::is_hopeless(task, self.least_rank(task), self.policy, self.now_ms)
     }
 }
 

@@ -352,7 +352,7 @@ impl World {
         }
         self.tick(which);
         let period_ms = match which {
-            Loop::Sweep => 2_000,
+            Loop::Sweep | Loop::Grace | Loop::Files => 2_000,
             _ => self.scenario.loop_ms,
         };
         self.after(period_ms, Event::Tick(life, which));

@@ -142,7 +142,7 @@ impl Scenario {
             kills_turns: (0..kills).map(|_| r.random_range(1..900)).collect(),
             down_ms: (50, *[500, 3_000, 10_000].choose(&mut r).unwrap()),
             turn_ms_max: *[0, 1, 5, 40].choose(&mut r).unwrap(),
-            loop_ms: *[250, 500, 1_000].choose(&mut r).unwrap(),
+            loop_ms: *[250, 1_000, 1_000].choose(&mut r).unwrap(),
             streams,
             calm_ms,
             end_ms: calm_ms + 900_000,

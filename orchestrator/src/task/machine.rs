@@ -22,7 +22,8 @@ pub struct Policy {
     pub doubts: u32,
     /// A sound input is given up after so many tries that speak against worker or input ...
     pub strikes_max: u32,
-    /// ... if every able worker that is online made at least so many of them ...
+    /// ... if every able worker that is online made so many of them (or three times as many that failed by the
+    /// network) ...
     pub worker_strikes_max: u32,
     /// ... and the first is so long ago, ...
     pub patience_ms: u64,
@@ -214,14 +215,14 @@ pub fn is_doubtful(task: &Task, kind: FailureKind, policy: &Policy) -> bool {
         || Fault::Reported(kind).is_strike() && count.is_multiple_of(policy.doubts.max(1) as usize)
 }
 
-/// Whether a waiting task is worth no further try. `least_online` is how many strikes the able worker that is
-/// online has that has the fewest; absent if none is.
+/// Whether a waiting task is worth no further try. `least_online` is the lowest rank with it ([`Task::rank_of`])
+/// of the able workers that are online; absent if none is.
 ///
 /// Strikes alone say little: whoever wants to harm a stream can make them. It takes everyone's, and time.
 pub fn is_hopeless(task: &Task, least_online: Option<u32>, policy: &Policy, now_ms: u64) -> bool {
     let first_ms = task.attempts.iter().find(|attempt| attempt.fault.is_strike()).map(|attempt| attempt.at_ms);
     task.strikes(None) >= policy.strikes_max
-        && least_online.is_some_and(|strikes| strikes >= policy.worker_strikes_max)
+        && least_online.is_some_and(|rank| rank >= policy.worker_strikes_max)
         && first_ms.is_some_and(|first_ms| now_ms.saturating_sub(first_ms) >= policy.patience_ms)
 }
 
