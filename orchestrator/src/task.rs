@@ -109,6 +109,8 @@ pub enum Fault {
     Reported(FailureKind),
     /// The worker was not heard in time.
     Expired,
+    /// The worker was heard until the time for the work was over, and handed nothing in.
+    Overdue,
     /// The outcome did not pass the check.
     Refused,
 }

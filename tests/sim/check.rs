@@ -46,6 +46,12 @@ pub(crate) struct Kept {
 pub(crate) struct Book {
     pub(crate) segments: Vec<Kept>,
     pub(crate) listed: u64,
+    /// Segments below have expired.
+    pub(crate) first: u64,
+    /// Segments below are forgotten.
+    pub(crate) forgotten: u64,
+    /// The most segments that a playlist may show.
+    window: u64,
     state: Option<StreamState>,
 }
 
@@ -101,8 +107,9 @@ impl Watch {
         self.books().anchored_since_ms = since_ms;
     }
 
-    pub(crate) fn open_stream(&self, id: &StreamId) {
-        self.books().streams.insert(id.clone(), Book::default());
+    /// A stream is there, whose playlists show so many segments.
+    pub(crate) fn open_stream(&self, id: &StreamId, window: u64) {
+        self.books().streams.insert(id.clone(), Book { window, ..Book::default() });
     }
 
     /// Looks into one stream's book.
@@ -126,10 +133,10 @@ impl Watch {
         let Some(stream) = stream else { return };
         let books = self.books();
         let book = &books.streams[&stream.id];
-        let (next, listed) = (book.segments.len() as u64, book.listed);
-        if (stream.next_seq, stream.listed_seq) != (next, listed) {
-            let (is, id) = ((stream.next_seq, stream.listed_seq), &stream.id);
-            self.trace.object(format_args!("{id}: next and listed are {is:?}, written were {:?}", (next, listed)));
+        let written = (book.first, book.listed, book.segments.len() as u64);
+        let (read, id) = ((stream.first_seq, stream.listed_seq, stream.next_seq), &stream.id);
+        if read != written {
+            self.trace.object(format_args!("{id}: (first, listed, next) are {read:?}, written were {written:?}"));
         }
     }
 
@@ -202,6 +209,25 @@ impl Watch {
             self.trace.object(format_args!("{id}: {from} to {to} are listed, but {listed} to {settled} are ready"));
         }
         book.listed = to;
+    }
+
+    pub(crate) fn expired(&self, id: &StreamId, to: u64) {
+        let mut books = self.books();
+        let book = books.streams.get_mut(id).unwrap();
+        self.trace.say(format_args!("{id}: below {to} all has expired"));
+        if to > book.listed.saturating_sub(book.window) {
+            self.trace.object(format_args!("{id}: below {to} all has expired, and players still see it"));
+        }
+        book.first = book.first.max(to);
+    }
+
+    pub(crate) fn forgotten(&self, id: &StreamId, below: u64) {
+        let mut books = self.books();
+        let book = books.streams.get_mut(id).unwrap();
+        if below > book.first {
+            self.trace.object(format_args!("{id}: below {below} all is forgotten, and has not expired"));
+        }
+        book.forgotten = book.forgotten.max(below);
     }
 
     pub(crate) async fn swapped(&self, task: &Task, settlement: &Settlement) {
@@ -296,7 +322,7 @@ impl Watch {
     }
 
     /// Bytes from the media store itself, where nothing fails.
-    async fn bytes(&self, id: &StreamId, blob: Blob) -> Option<bytes::Bytes> {
+    pub(crate) async fn bytes(&self, id: &StreamId, blob: Blob) -> Option<bytes::Bytes> {
         let found = self.media.get(id, blob.sha256, GetOptions::default()).await.ok()?;
         found.bytes().await.ok().filter(|bytes| bytes.len() as u64 == blob.bytes)
     }

@@ -49,8 +49,8 @@ fn store_fault(_: store::Error) -> Fault {
     away("the store does not answer")
 }
 
-fn media_fault(error_: media::Error) -> Fault {
-    match error_.kind {
+fn media_fault(failed: &media::Error) -> Fault {
+    match failed.kind {
         media::Kind::Full | media::Kind::Failed | media::Kind::BrokenOff => away("the media store does not answer"),
         media::Kind::Missing | media::Kind::Mismatch | media::Kind::TooLarge(_) => Fault::Refused(error("media")),
     }
@@ -142,8 +142,12 @@ async fn fetch(rooms: &Rooms, held: &Claim, inputs: &[task::Input]) -> Result<Ve
         let segment = rooms.store.segment(&task.stream, task.seq).await.map_err(store_fault)?;
         let video = segment.and_then(|segment| segment.video).ok_or_else(|| Fault::Gone(error("lease_gone")))?;
         let blob = if input.name == "init" { video.init } else { video.segment };
-        let found = rooms.media.get(&task.stream, blob.sha256, GetOptions::default()).await.map_err(media_fault)?;
-        let bytes = found.bytes().await.map_err(|error| media_fault(error.into()))?;
+        let found = rooms
+            .media
+            .get(&task.stream, blob.sha256, GetOptions::default())
+            .await
+            .map_err(|failed| media_fault(&failed))?;
+        let bytes = found.bytes().await.map_err(|failed| media_fault(&failed.into()))?;
         if task::Blob::of(&bytes) != input.blob {
             return Err(Fault::Spoiled("other bytes than the lease says".into()));
         }
@@ -157,7 +161,11 @@ async fn upload(rooms: &Rooms, held: &Claim, files: Vec<(String, millrace_proto:
     for (_, sha256, bytes) in files {
         let task = rooms.farm.open(worker, &held.lease, &held.token).await.map_err(farm_fault)?;
         let body = stream::iter([Ok::<_, std::io::Error>(bytes)]);
-        rooms.media.receive(&task.stream, sha256, OUTPUT_BYTES_MAX, body).await.map_err(media_fault)?;
+        rooms
+            .media
+            .receive(&task.stream, sha256, OUTPUT_BYTES_MAX, body)
+            .await
+            .map_err(|failed| media_fault(&failed))?;
     }
     Ok(())
 }

@@ -6,11 +6,11 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, stream::BoxStream};
 use millrace_orchestrator::{
     store::{
-        Commit, Error, Kind, Listing, Move, Result, Settlement, Store,
-        record::{Segment, Stream, Worker},
+        Commit, Error, Kind, Listing, Move, Noted, Result, Settlement, Store,
+        record::{Pushed, Segment, Stream, Tail, Worker},
     },
     task::Task,
 };
@@ -156,12 +156,38 @@ impl<S: Store> Store for Faulty<S> {
     async fn expire_segments(&self, stream: &StreamId, to: u64) -> Result<()> {
         self.before().await?;
         self.inner.expire_segments(stream, to).await?;
+        self.watch.expired(stream, to);
         self.after(()).await
     }
     async fn forget_segments(&self, stream: &StreamId, below: u64) -> Result<()> {
         self.before().await?;
         self.inner.forget_segments(stream, below).await?;
+        self.watch.forgotten(stream, below);
         self.after(()).await
+    }
+    async fn note_push(&self, push: &Pushed, open_max: u64) -> Result<Noted> {
+        self.before().await?;
+        self.inner.note_push(push, open_max).await
+    }
+    async fn pushed(&self, stream: &StreamId, number: u64) -> Result<Option<Pushed>> {
+        self.before().await?;
+        self.inner.pushed(stream, number).await
+    }
+    async fn pushes_open(&self, stream: &StreamId) -> Result<(u64, Vec<Pushed>)> {
+        self.before().await?;
+        self.inner.pushes_open(stream).await
+    }
+    async fn streams_pushed(&self) -> Result<Vec<StreamId>> {
+        self.before().await?;
+        self.inner.streams_pushed().await
+    }
+    async fn begin_push(&self, stream: &StreamId, number: u64, first_seq: u64, tail: Option<Tail>) -> Result<bool> {
+        self.before().await?;
+        self.inner.begin_push(stream, number, first_seq, tail).await
+    }
+    async fn settle_push(&self, stream: &StreamId, number: u64, end_seq: u64, reason: Option<&str>) -> Result<()> {
+        self.before().await?;
+        self.inner.settle_push(stream, number, end_seq, reason).await
     }
     async fn task(&self, id: &TaskId) -> Result<Option<Task>> {
         self.before().await?;
@@ -234,9 +260,13 @@ impl FaultyObjects {
         if !self.luck.fails_before() {
             return Ok(());
         }
-        let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
-        Err(object_store::Error::Generic { store: "simulation", source: source.into() })
+        Err(full())
     }
+}
+
+fn full() -> object_store::Error {
+    let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
+    object_store::Error::Generic { store: "simulation", source: source.into() }
 }
 
 #[async_trait]
@@ -261,7 +291,10 @@ impl ObjectStore for FaultyObjects {
         &self,
         at: BoxStream<'static, object_store::Result<Path>>,
     ) -> BoxStream<'static, object_store::Result<Path>> {
-        self.inner.delete_stream(at)
+        let fails = self.luck.fails_before();
+        let inner = self.inner.clone();
+        let some = at.map(move |at| if fails { Err(full()) } else { at });
+        inner.delete_stream(some.boxed())
     }
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
         self.inner.list(prefix)

@@ -1,7 +1,7 @@
 //! The end of a world: book, store, publishers and players must tell one story.
 
 use millrace_orchestrator::{
-    store::record::SegmentState,
+    store::record::{Segment, SegmentState},
     task::{State, Task},
 };
 use millrace_proto::{StreamId, api::StreamState};
@@ -29,16 +29,20 @@ impl World {
             self.trace.object(format_args!("{id}: is {:?} at the end", stream.state));
         }
         let segments = self.truth.segments(id, 0, 100_000).await.expect("the store works");
-        let kept = self.watch.book(id, |book| book.segments.clone());
-        if segments.len() != kept.len() || stream.next_seq != kept.len() as u64 {
-            let counts = (segments.len(), kept.len(), stream.next_seq);
-            self.trace.object(format_args!("{id}: (stored, committed, counted) are {counts:?}"));
+        let (kept, forgotten, first) =
+            self.watch.book(id, |book| (book.segments.clone(), book.forgotten as usize, book.first));
+        if segments.len() != kept.len() - forgotten || stream.next_seq != kept.len() as u64 {
+            let counts = (segments.len(), kept.len(), forgotten, stream.next_seq);
+            self.trace.object(format_args!("{id}: (stored, committed, forgotten, counted) are {counts:?}"));
         }
-        let failed = segments.iter().filter(|segment| segment.state != SegmentState::Ready).count();
+        let failed = kept.iter().filter(|kept| kept.state != SegmentState::Ready).count();
         if failed as u64 != stream.failed_segments {
             self.trace.object(format_args!("{id}: {failed} gaps, {} are counted", stream.failed_segments));
         }
-        for (segment, kept) in segments.iter().zip(kept) {
+        for (segment, kept) in segments.iter().zip(&kept[forgotten..]) {
+            if segment.seq >= first {
+                self.compare_media(segment).await;
+            }
             let seq = segment.seq;
             let is_ours = segment.video.as_ref().is_some_and(|video| video.segment == kept.video);
             if !is_ours || segment.state != kept.state {
@@ -62,6 +66,18 @@ impl World {
             };
             if !fits {
                 self.trace.object(format_args!("{id} {seq}: {:?} with task {task:?}", segment.state));
+            }
+        }
+    }
+
+    /// All that players may ask for is there.
+    async fn compare_media(&self, segment: &Segment) {
+        for track in segment.renditions.iter().chain(&segment.video).chain(&segment.audio) {
+            for blob in [track.init, track.segment] {
+                if self.watch.bytes(&segment.stream, blob).await.is_none() {
+                    let (id, seq) = (&segment.stream, segment.seq);
+                    self.trace.object(format_args!("{id} {seq}: bytes of {} are gone", track.name));
+                }
             }
         }
     }

@@ -74,9 +74,10 @@ pub(crate) enum Loop {
     Sweep,
     Grace,
     Files,
+    Retain,
 }
 
-const LOOPS: [Loop; 6] = [Loop::Assign, Loop::Expire, Loop::Check, Loop::Sweep, Loop::Grace, Loop::Files];
+const LOOPS: [Loop; 7] = [Loop::Assign, Loop::Expire, Loop::Check, Loop::Sweep, Loop::Grace, Loop::Files, Loop::Retain];
 
 /// What a step leaves behind.
 pub(crate) enum Effect {
@@ -86,7 +87,7 @@ pub(crate) enum Effect {
     ToSweep(Vec<StreamId>),
     ToRead(Vec<(Stream, Hold)>),
     Judged(TaskId),
-    Publisher(usize, Taken),
+    Publisher(usize, Box<Taken>),
     Shown(StreamId, Vec<(String, String)>),
     Nothing,
 }
@@ -246,7 +247,7 @@ impl World {
                 }
             }
             Effect::Judged(task) => drop(house.checking.remove(&task)),
-            Effect::Publisher(publisher, taken) => self.publisher_taken(publisher, taken),
+            Effect::Publisher(publisher, taken) => self.publisher_taken(publisher, *taken),
             Effect::Shown(stream, texts) => self.player.fetched(&stream, &texts, &self.trace),
         }
     }
@@ -353,6 +354,7 @@ impl World {
         self.tick(which);
         let period_ms = match which {
             Loop::Sweep | Loop::Grace | Loop::Files => 2_000,
+            Loop::Retain => 5_000,
             _ => self.scenario.loop_ms,
         };
         self.after(period_ms, Event::Tick(life, which));
@@ -400,9 +402,21 @@ impl World {
                 ended.unwrap_or_default().iter().for_each(|stream| rooms.committed(stream));
                 Effect::Turned(which)
             }),
-            Loop::Files => {
-                self.spawn("files", None, async move { Effect::ToRead(publishers::complete_files(&rooms).await) })
-            }
+            Loop::Retain => self.spawn("retain", None, async move {
+                let open = [StreamState::Live, StreamState::Interrupted, StreamState::Finishing, StreamState::Ended];
+                for stream in rooms.store.streams_in(&open).await.unwrap_or_default() {
+                    if stream.profile.retention_s.is_some() {
+                        // What it does not come to, the next one does.
+                        let now_ms = rooms.gate.now_ms();
+                        let _ = publish::retention::sweep(&rooms.store, &rooms.media, &stream, now_ms).await;
+                    }
+                }
+                Effect::Turned(which)
+            }),
+            Loop::Files => self.spawn("files", None, async move {
+                let files = publishers::complete_files(&rooms).await;
+                Effect::ToRead(files)
+            }),
         }
     }
 

@@ -30,6 +30,10 @@ use std::{
     thread,
 };
 
+use nix::{
+    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
+    unistd::Pid,
+};
 use sabotage::Sabotage;
 use scenario::Scenario;
 use trace::Trace;
@@ -54,6 +58,16 @@ fn live(seed: u64, trace: &Trace, sabotage: Option<Sabotage>) -> Result<(), Stri
             Err(format!("it panicked: {}", text.unwrap_or("without a word")))
         }
     }
+}
+
+/// Keeps a world and its store's thread on one core: they take turns, thousands of times, and waking a thread on
+/// another core takes longer than what it then does.
+fn stay_on_core(number: usize) {
+    let all = sched_getaffinity(Pid::from_raw(0)).expect("a thread may ask where it runs");
+    let cores: Vec<usize> = (0..CpuSet::count()).filter(|&core| all.is_set(core).unwrap_or(false)).collect();
+    let mut own = CpuSet::new();
+    own.set(cores[number % cores.len()]).expect("it was in a set");
+    sched_setaffinity(Pid::from_raw(0), &own).expect("a thread may stay on a core that it may use");
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -85,8 +99,10 @@ fn nothing_is_lost_under_any_seed() {
     let (next, failed) = (AtomicU64::new(0), Mutex::new(Vec::new()));
     let threads = thread::available_parallelism().map_or(2, std::num::NonZero::get);
     thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
+        for thread in 0..threads {
+            let (next, failed) = (&next, &failed);
+            scope.spawn(move || {
+                stay_on_core(thread);
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= seeds {

@@ -65,7 +65,7 @@ enum Phase {
 #[derive(Debug)]
 struct Line {
     /// With its intake, when no step has it.
-    intake: Option<Intake>,
+    intake: Option<Box<Intake>>,
     hold: Option<Hold>,
     since_ms: u64,
     /// What is still to be sent, with the time since the connection's start.
@@ -78,7 +78,7 @@ struct Line {
 pub(crate) enum Taken {
     Admitted(Result<(Stream, Hold), Refusal>),
     /// A batch was taken: so many segments became durable.
-    Batch(Intake, Result<usize, String>),
+    Batch(Box<Intake>, Result<usize, String>),
     Left {
         clean: bool,
     },
@@ -144,7 +144,7 @@ impl World {
                 let (rooms, key) = (house.rooms.clone(), publisher.key.clone());
                 self.spawn("admit", None, async move {
                     let admitted = live::admit(&rooms.store, &rooms.publishing, &key, rooms.gate.now_ms()).await;
-                    Effect::Publisher(at, Taken::Admitted(admitted))
+                    Effect::Publisher(at, Box::new(Taken::Admitted(admitted)))
                 });
             }
             Phase::Live(line) => {
@@ -179,7 +179,8 @@ impl World {
                 let limits = house.rooms.ingest.limits(&stream.profile);
                 let intake = Intake::live(house.rooms.store.clone(), house.rooms.media.clone(), stream, limits, 300);
                 let ahead = samples(&publisher.plan, publisher.connection).into();
-                let line = Line { intake: Some(intake), hold: Some(hold), since_ms: now_ms, ahead, frames: 0 };
+                let line =
+                    Line { intake: Some(Box::new(intake)), hold: Some(hold), since_ms: now_ms, ahead, frames: 0 };
                 publisher.phase = Phase::Live(Box::new(line));
                 self.after(0, Event::Publish(at));
             }
@@ -298,7 +299,7 @@ async fn settle(rooms: &Rooms, intake: &mut Intake) -> Result<usize, Error> {
     }
 }
 
-async fn take(rooms: Arc<Rooms>, at: usize, mut intake: Intake, batch: Vec<Sent>) -> Effect {
+async fn take(rooms: Arc<Rooms>, at: usize, mut intake: Box<Intake>, batch: Vec<Sent>) -> Effect {
     let mut done = 0;
     for sent in batch {
         let taken = match intake.push(sent, rooms.gate.now_ms()) {
@@ -307,19 +308,19 @@ async fn take(rooms: Arc<Rooms>, at: usize, mut intake: Intake, batch: Vec<Sent>
         };
         match taken {
             Ok(count) => done += count,
-            Err(error) => return Effect::Publisher(at, Taken::Batch(intake, Err(error.to_string()))),
+            Err(error) => return Effect::Publisher(at, Box::new(Taken::Batch(intake, Err(error.to_string())))),
         }
     }
-    Effect::Publisher(at, Taken::Batch(intake, Ok(done)))
+    Effect::Publisher(at, Box::new(Taken::Batch(intake, Ok(done))))
 }
 
-async fn leave(rooms: Arc<Rooms>, at: usize, mut intake: Intake, hold: Option<Hold>, ending: Ending) -> Effect {
+async fn leave(rooms: Arc<Rooms>, at: usize, mut intake: Box<Intake>, hold: Option<Hold>, ending: Ending) -> Effect {
     intake.close(rooms.gate.now_ms());
     let clean = settle(&rooms, &mut intake).await.is_ok();
     // Where this fails, the grace loop finds it.
     let _ = live::interrupt(&rooms.store, &rooms.ingest, intake.id(), ending, rooms.gate.now_ms()).await;
     drop(hold);
-    Effect::Publisher(at, Taken::Left { clean })
+    Effect::Publisher(at, Box::new(Taken::Left { clean }))
 }
 
 /// Recordings that are complete and not being read.

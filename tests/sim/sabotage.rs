@@ -8,8 +8,8 @@ use std::sync::{
 use async_trait::async_trait;
 use millrace_orchestrator::{
     store::{
-        Commit, Listing, Move, Result, Settlement, Store,
-        record::{Media, Segment, Stream, Worker},
+        Commit, Listing, Move, Noted, Result, Settlement, Store,
+        record::{Media, Pushed, Segment, Stream, Tail, Worker},
     },
     task::{
         State, Task,
@@ -132,6 +132,24 @@ impl<S: Store> Store for Sabotaged<S> {
     }
     async fn forget_segments(&self, stream: &StreamId, below: u64) -> Result<()> {
         self.inner.forget_segments(stream, below).await
+    }
+    async fn note_push(&self, push: &Pushed, open_max: u64) -> Result<Noted> {
+        self.inner.note_push(push, open_max).await
+    }
+    async fn pushed(&self, stream: &StreamId, number: u64) -> Result<Option<Pushed>> {
+        self.inner.pushed(stream, number).await
+    }
+    async fn pushes_open(&self, stream: &StreamId) -> Result<(u64, Vec<Pushed>)> {
+        self.inner.pushes_open(stream).await
+    }
+    async fn streams_pushed(&self) -> Result<Vec<StreamId>> {
+        self.inner.streams_pushed().await
+    }
+    async fn begin_push(&self, stream: &StreamId, number: u64, first_seq: u64, tail: Option<Tail>) -> Result<bool> {
+        self.inner.begin_push(stream, number, first_seq, tail).await
+    }
+    async fn settle_push(&self, stream: &StreamId, number: u64, end_seq: u64, reason: Option<&str>) -> Result<()> {
+        self.inner.settle_push(stream, number, end_seq, reason).await
     }
     async fn task(&self, id: &TaskId) -> Result<Option<Task>> {
         self.inner.task(id).await

@@ -39,6 +39,7 @@ pub(crate) struct StreamPlan {
     pub(crate) passthrough: bool,
     pub(crate) segment_ms: u32,
     pub(crate) window_s: u32,
+    pub(crate) retention_s: Option<u32>,
     pub(crate) frame_ms: u32,
     /// Frames between two keyframes.
     pub(crate) gop_frames: u32,
@@ -142,10 +143,10 @@ impl Scenario {
             kills_turns: (0..kills).map(|_| r.random_range(1..900)).collect(),
             down_ms: (50, *[500, 3_000, 10_000].choose(&mut r).unwrap()),
             turn_ms_max: *[0, 1, 5, 40].choose(&mut r).unwrap(),
-            loop_ms: *[250, 1_000, 1_000].choose(&mut r).unwrap(),
+            loop_ms: *[500, 1_000, 1_000].choose(&mut r).unwrap(),
             streams,
             calm_ms,
-            end_ms: calm_ms + 900_000,
+            end_ms: calm_ms + 1_500_000,
         }
     }
 }
@@ -161,8 +162,12 @@ fn stream(r: &mut StdRng) -> StreamPlan {
         let groups: u32 = frames / gop_frames + 1;
         let odds = if bad { 0.08 } else { 0.0 };
         let kinds = [Taint::Rubbish, Taint::Rubbish, Taint::Torn, Taint::Poison, Taint::Deadly];
-        let taints = (0..groups).filter_map(|group| r.random_bool(odds).then(|| (group, *kinds.choose(r).unwrap())));
-        let taints = taints.collect();
+        let mut taints = Vec::new();
+        for group in 0..groups {
+            if r.random_bool(odds) {
+                taints.push((group, *kinds.choose(r).unwrap()));
+            }
+        }
         // Longer than either grace time now and then: the stream has ended then.
         let pause_ms = if r.random_bool(0.1) { 40_000 } else { r.random_range(50..4_500) };
         Connection { frames, goodbye: r.random_bool(0.5), pause_ms, taints }
@@ -173,6 +178,7 @@ fn stream(r: &mut StdRng) -> StreamPlan {
         passthrough: r.random_bool(0.3),
         segment_ms: *[1_000, 2_000].choose(r).unwrap(),
         window_s: *[6, 12, 60].choose(r).unwrap(),
+        retention_s: (live && r.random_bool(0.3)).then(|| r.random_range(2..15)),
         frame_ms,
         gop_frames,
         start_ms: r.random_range(0..5_000),
@@ -191,12 +197,14 @@ impl StreamPlan {
 fn workers(r: &mut StdRng, calm_ms: u64) -> Vec<WorkerPlan> {
     // The first is the anchor: honest, and there in the calm part whatever was before.
     let mut natures = vec![Nature::Honest];
-    for _ in 0..r.random_range(0..=5) {
+    // Now and then it is alone among many liars.
+    let (others, honest_of_10) = if r.random_bool(0.1) { (12, 0) } else { (r.random_range(0..=5), 5) };
+    for _ in 0..others {
         let part = *[0.1, 0.5, 1.0].choose(r).unwrap();
         natures.push(match r.random_range(0..10) {
-            0..4 => Nature::Honest,
-            4..6 => Nature::Flaky(*KINDS.choose(r).unwrap(), part * 0.6),
-            _ => Nature::Liar(*Lie::ALL.choose(r).unwrap(), part),
+            number if number >= honest_of_10 => Nature::Liar(*Lie::ALL.choose(r).unwrap(), part),
+            0..2 => Nature::Flaky(*KINDS.choose(r).unwrap(), part * 0.6),
+            _ => Nature::Honest,
         });
     }
     natures.into_iter().enumerate().map(|(number, nature)| worker(r, number, nature, calm_ms)).collect()

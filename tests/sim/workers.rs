@@ -415,13 +415,13 @@ fn claim(session: &Arc<str>, lease: &Lease) -> Claim {
 fn call_of(input: &Input) -> Option<Call> {
     Some(match input {
         Input::Wake | Input::Drain => return None,
-        Input::Challenged(call, _) => *call,
-        Input::Opened(call, _) => *call,
-        Input::Polled(call, _) => *call,
-        Input::Renewed(call, _) => *call,
-        Input::Finished(call, _) => *call,
-        Input::Fetched(call, _) => *call,
-        Input::Worked(call, _) => *call,
-        Input::Uploaded(call, _) => *call,
+        Input::Challenged(call, _)
+        | Input::Opened(call, _)
+        | Input::Polled(call, _)
+        | Input::Renewed(call, _)
+        | Input::Finished(call, _)
+        | Input::Fetched(call, _)
+        | Input::Worked(call, _)
+        | Input::Uploaded(call, _) => *call,
     })
 }

@@ -133,7 +133,8 @@ impl World {
         for (at, plan) in self.scenario.streams.clone().into_iter().enumerate() {
             let stream = stream(at, &plan);
             self.truth.create_stream(&stream).await.expect("the store works");
-            self.watch.open_stream(&stream.id);
+            let window = (u64::from(plan.window_s) * 1_000).div_ceil(plan.segment_ms.into()).max(6);
+            self.watch.open_stream(&stream.id, window);
             let begin = if plan.live { Event::Publish(at) } else { Event::Upload(at) };
             self.after(plan.start_ms, begin);
             self.publishers.push(Publisher::new(stream.id, plan, format!("s{at}_secret")));
@@ -161,7 +162,7 @@ impl World {
     /// Runs to the end, or to the first objection.
     pub(crate) async fn run(&mut self) {
         while self.trace.objection().is_none() {
-            if self.is_over().await {
+            if self.is_over() {
                 return self.finale().await;
             }
             let Some(((at_ms, _), event)) = self.queue.pop_first() else {
@@ -217,7 +218,7 @@ impl World {
         Some(body.begun_ms.max(house.born_ms).max(cut_ms.unwrap_or(0)))
     }
 
-    async fn is_over(&self) -> bool {
+    fn is_over(&self) -> bool {
         if self.now_ms < self.scenario.calm_ms || !self.publishers.iter().all(Publisher::is_done) {
             return false;
         }
@@ -241,7 +242,7 @@ fn stream(at: usize, plan: &StreamPlan) -> Stream {
         profile: Profile {
             segment_ms: plan.segment_ms,
             window_s: plan.window_s,
-            retention_s: None,
+            retention_s: plan.retention_s,
             passthrough: plan.passthrough,
             ladder: vec![rung("240p", 240), rung("120p", 120)],
         },

@@ -149,8 +149,13 @@ pub fn take_back(mut task: Task, policy: &Policy, now_ms: u64, lost: impl Fn(&He
     }
     let mut pause_ms = 0;
     for held in gone {
-        let message = format!("not heard of for {} ms", now_ms.saturating_sub(held.given_ms));
-        let attempt = Attempt { worker: held.worker, fault: Fault::Expired, message, at_ms: now_ms };
+        let ms = now_ms.saturating_sub(held.given_ms);
+        let (fault, message) = if now_ms >= held.work_ends_ms {
+            (Fault::Overdue, format!("nothing came back within {ms} ms"))
+        } else {
+            (Fault::Expired, format!("not heard of any more, {ms} ms after it was given"))
+        };
+        let attempt = Attempt { worker: held.worker, fault, message, at_ms: now_ms };
         pause_ms = pause_ms.max(failed(&mut task, attempt, policy));
     }
     if kept.is_empty() {
@@ -209,7 +214,7 @@ pub fn reported(outcome: &Outcome) -> Option<(FailureKind, &str)> {
 
 /// Whether a failure of this kind that a worker reports now makes us look at the input ourselves.
 pub fn is_doubtful(task: &Task, kind: FailureKind, policy: &Policy) -> bool {
-    let reported = |attempt: &&Attempt| attempt.fault.is_strike() && attempt.fault != Fault::Refused;
+    let reported = |attempt: &&Attempt| matches!(attempt.fault, Fault::Reported(_)) && attempt.fault.is_strike();
     let count = task.attempts.iter().filter(reported).count() + 1;
     kind == FailureKind::BadInput
         || Fault::Reported(kind).is_strike() && count.is_multiple_of(policy.doubts.max(1) as usize)

@@ -146,6 +146,16 @@ fn a_worker_that_loses_leases_again_and_again_is_paused_too() {
 }
 
 #[test]
+fn a_worker_that_keeps_a_lease_to_the_end_of_its_time_is_not_just_lost() {
+    let mut open = lease(task(), grant("l", 1), &POLICY, 0).unwrap();
+    for now_ms in (900..5_000).step_by(900) {
+        open = renew(open, &id("l"), &POLICY, now_ms).unwrap();
+    }
+    let over = take_back(open, &POLICY, 5_000, |held| held.expires_ms <= 5_000).unwrap();
+    assert_eq!((over.attempts[0].fault, over.rank_of(worker(1))), (Fault::Overdue, 1));
+}
+
+#[test]
 fn strikes_alone_do_not_fail_a_segment() {
     let mut open = task();
     for now_ms in 0..4 {
