@@ -16,6 +16,7 @@ mod watch;
 mod webdriver;
 
 mod browser;
+mod conformance;
 mod deploy;
 mod errors;
 mod file;
