@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use millrace_proto::{Address, StreamId, TaskId, api::StreamState, offer::Offer};
 
 use crate::task::Task;
-use record::{Media, Segment, SegmentState, Stream, Variant, Worker};
+use record::{Media, Pushed, Segment, SegmentState, Stream, Tail, Variant, Worker};
 
 /// What went wrong, and whether to try again.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +54,21 @@ pub enum Commit {
     Repeated,
     /// It is not the stream's next segment, or the stream is gone; nothing was written.
     Stale,
+}
+
+/// What became of a pushed segment's note.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Noted {
+    /// It is durable now.
+    Done,
+    /// One of this number was noted before; nothing was written.
+    Known(Pushed),
+    /// A later number is being cut already; nothing was written.
+    Passed,
+    /// As many as allowed are open; nothing was written.
+    Full,
+    /// The stream is gone.
+    Gone,
 }
 
 /// What changes a stream's state, and what for.
@@ -115,6 +130,21 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     async fn expire_segments(&self, stream: &StreamId, to: u64) -> Result<()>;
     /// Removes what is known of segments below `below` that have expired, and their tasks.
     async fn forget_segments(&self, stream: &StreamId, below: u64) -> Result<()>;
+
+    /// Notes a pushed segment, whose bytes are durable, unless the stream has `open_max` that are not settled.
+    async fn note_push(&self, push: &Pushed, open_max: u64) -> Result<Noted>;
+    /// One pushed segment.
+    async fn pushed(&self, stream: &StreamId, number: u64) -> Result<Option<Pushed>>;
+    /// The number after the highest that was begun, 0 at first, and a stream's pushed segments that are not
+    /// settled, by number.
+    async fn pushes_open(&self, stream: &StreamId) -> Result<(u64, Vec<Pushed>)>;
+    /// Streams with pushed segments that are not settled.
+    async fn streams_pushed(&self) -> Result<Vec<StreamId>>;
+    /// Says that a pushed segment is being cut, from segment `first_seq` on, over what ended at `tail`. False if it
+    /// was begun before, or one with a lower number is not settled.
+    async fn begin_push(&self, stream: &StreamId, number: u64, first_seq: u64, tail: Option<Tail>) -> Result<bool>;
+    /// Says that a pushed segment became the segments up to below `end_seq`, or why it became fewer.
+    async fn settle_push(&self, stream: &StreamId, number: u64, end_seq: u64, reason: Option<&str>) -> Result<()>;
 
     /// One task.
     async fn task(&self, id: &TaskId) -> Result<Option<Task>>;

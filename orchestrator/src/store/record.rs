@@ -153,6 +153,29 @@ pub struct Media {
     pub duration_ns: u64,
 }
 
+/// A segment that an app pushed over HTTP, by the app's own number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pushed {
+    /// Its stream.
+    pub stream: StreamId,
+    /// The number that the app gave it.
+    pub number: u64,
+    /// Of its bytes.
+    pub sha256: Sha256,
+    /// How many bytes it has.
+    pub bytes: u64,
+    /// When it was whole, Unix time.
+    pub received_ms: u64,
+    /// The first segment that is made of it; absent until cutting begins.
+    pub first_seq: Option<u64>,
+    /// Where the stream's timeline ended when cutting began.
+    pub tail: Option<Tail>,
+    /// One above the last segment that was made of it; absent until all are durable.
+    pub end_seq: Option<u64>,
+    /// Why not all of it became segments.
+    pub reason: Option<String>,
+}
+
 /// A worker that has been here.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Worker {

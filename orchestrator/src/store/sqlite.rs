@@ -3,6 +3,7 @@
 //! One connection writes, so that a change never waits for another one's lock inside a transaction; a few read.
 //! `synchronous = FULL`: what was committed survives a power cut.
 
+mod pushes;
 mod segments;
 mod streams;
 mod tasks;
@@ -19,13 +20,13 @@ use sqlx::{
 };
 
 use super::{
-    Commit, Error, Kind, Listing, Move, Result, Settlement, Store,
-    record::{Segment, Stream, Worker},
+    Commit, Error, Kind, Listing, Move, Noted, Result, Settlement, Store,
+    record::{Pushed, Segment, Stream, Tail, Worker},
 };
 use crate::task::Task;
 
 /// Bumped with every change of the schema; a file of another version is refused rather than misread.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 const READERS: u32 = 4;
 
@@ -79,6 +80,11 @@ impl SqliteStore {
             SCHEMA_VERSION => {}
             0 => {
                 sqlx::raw_sql(include_str!("sqlite/schema.sql")).execute(&mut *tx).await?;
+                sqlx::raw_sql(include_str!("sqlite/pushes.sql")).execute(&mut *tx).await?;
+            }
+            // The one table is all that came with version 2.
+            1 => {
+                sqlx::raw_sql(include_str!("sqlite/pushes.sql")).execute(&mut *tx).await?;
             }
             other => {
                 let text = format!("its schema has version {other}, this program knows {SCHEMA_VERSION}");
@@ -177,6 +183,24 @@ impl Store for SqliteStore {
     }
     async fn forget_segments(&self, stream: &StreamId, below: u64) -> Result<()> {
         segments::forget(self, stream, below).await
+    }
+    async fn note_push(&self, push: &Pushed, open_max: u64) -> Result<Noted> {
+        pushes::note(self, push, open_max).await
+    }
+    async fn pushed(&self, stream: &StreamId, number: u64) -> Result<Option<Pushed>> {
+        pushes::one(self, stream, number).await
+    }
+    async fn pushes_open(&self, stream: &StreamId) -> Result<(u64, Vec<Pushed>)> {
+        pushes::open(self, stream).await
+    }
+    async fn streams_pushed(&self) -> Result<Vec<StreamId>> {
+        pushes::streams(self).await
+    }
+    async fn begin_push(&self, stream: &StreamId, number: u64, first_seq: u64, tail: Option<Tail>) -> Result<bool> {
+        pushes::begin(self, stream, number, first_seq, tail).await
+    }
+    async fn settle_push(&self, stream: &StreamId, number: u64, end_seq: u64, reason: Option<&str>) -> Result<()> {
+        pushes::settle(self, stream, number, end_seq, reason).await
     }
     async fn task(&self, id: &TaskId) -> Result<Option<Task>> {
         tasks::one(self, id).await

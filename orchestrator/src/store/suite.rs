@@ -13,8 +13,8 @@ use millrace_proto::{
 };
 
 use super::{
-    Commit, Listing, Move, Settlement, Store,
-    record::{Media, Segment, SegmentState, Stream, Tail},
+    Commit, Listing, Move, Noted, Settlement, Store,
+    record::{Media, Pushed, Segment, SegmentState, Stream, Tail},
 };
 use crate::task::{Held, State, Task};
 
@@ -251,6 +251,51 @@ async fn workers_are_kept(store: impl Store) {
     store.ready().await.unwrap();
 }
 
+fn push(number: u64) -> Pushed {
+    Pushed {
+        stream: "a".parse().unwrap(),
+        number,
+        sha256: Sha256::of(b"bytes"),
+        bytes: 5,
+        received_ms: 6,
+        first_seq: None,
+        tail: None,
+        end_seq: None,
+        reason: None,
+    }
+}
+
+async fn pushes_are_noted_once_and_taken_in_order(store: impl Store) {
+    let id = "a".parse().unwrap();
+    assert_eq!(store.note_push(&push(5), 3).await.unwrap(), Noted::Gone);
+    store.create_stream(&stream("a", 1)).await.unwrap();
+    assert_eq!(store.pushes_open(&id).await.unwrap(), (0, vec![]));
+    for number in [7, 5, 9] {
+        assert_eq!(store.note_push(&push(number), 3).await.unwrap(), Noted::Done);
+    }
+    let other = Pushed { sha256: Sha256::of(b"other"), ..push(5) };
+    assert_eq!(store.note_push(&other, 3).await.unwrap(), Noted::Known(push(5)), "the first bytes stand");
+    assert_eq!(store.note_push(&push(6), 3).await.unwrap(), Noted::Full);
+    assert_eq!(store.pushes_open(&id).await.unwrap(), (0, vec![push(5), push(7), push(9)]));
+    assert_eq!(store.streams_pushed().await.unwrap(), [id.clone()]);
+
+    let tail = Some(Tail { discontinuity: 1, end_ns: 2 });
+    assert!(!store.begin_push(&id, 7, 0, tail).await.unwrap(), "5 comes first");
+    assert!(store.begin_push(&id, 5, 3, tail).await.unwrap());
+    assert!(!store.begin_push(&id, 5, 4, None).await.unwrap(), "it is begun once");
+    let begun = Pushed { first_seq: Some(3), tail, ..push(5) };
+    assert_eq!(store.pushes_open(&id).await.unwrap(), (6, vec![begun.clone(), push(7), push(9)]));
+    assert_eq!(store.note_push(&push(4), 9).await.unwrap(), Noted::Passed);
+    store.settle_push(&id, 5, 4, Some("why")).await.unwrap();
+    store.settle_push(&id, 5, 9, None).await.unwrap();
+    let settled = Pushed { end_seq: Some(4), reason: Some("why".into()), ..begun };
+    assert_eq!(store.pushed(&id, 5).await.unwrap(), Some(settled), "it is settled once");
+    assert_eq!(store.note_push(&push(6), 3).await.unwrap(), Noted::Done, "there is room again");
+    store.delete_stream(&id).await.unwrap();
+    assert_eq!(store.pushed(&id, 5).await.unwrap(), None);
+    assert!(store.streams_pushed().await.unwrap().is_empty());
+}
+
 macro_rules! suite {
     ($name:ident, $open:expr) => {
         mod $name {
@@ -283,6 +328,11 @@ macro_rules! suite {
             async fn a_settlement_is_written_with_its_task() {
                 let (store, _folder) = $open;
                 super::a_settlement_is_written_with_its_task(store).await;
+            }
+            #[tokio::test]
+            async fn pushes_are_noted_once_and_taken_in_order() {
+                let (store, _folder) = $open;
+                super::pushes_are_noted_once_and_taken_in_order(store).await;
             }
             #[tokio::test]
             async fn workers_are_kept() {
