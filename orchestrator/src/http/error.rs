@@ -8,7 +8,7 @@ use axum::{
 use millrace_proto::api;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{farm, farm::sessions, media, store};
+use crate::{farm, farm::sessions, ingest::event::Refusal, media, store};
 
 /// Everything that can be answered instead of what was asked for.
 #[derive(Debug)]
@@ -38,16 +38,16 @@ pub(super) enum Error {
 }
 
 impl Error {
-    pub(super) fn invalid(code: &'static str, message: impl ToString, hint: &str) -> Self {
-        Self::Invalid { code, message: message.to_string(), hint: hint.into() }
+    pub(super) fn invalid(code: &'static str, message: impl Into<String>, hint: &str) -> Self {
+        Self::Invalid { code, message: message.into(), hint: hint.into() }
     }
 
     pub(super) fn not_found(noun: &str, message: &str, hint: &str) -> Self {
         Self::NotFound { code: format!("unknown_{noun}"), message: message.into(), hint: hint.into() }
     }
 
-    pub(super) fn conflict(code: &'static str, message: impl ToString, hint: &str) -> Self {
-        Self::Conflict { code, message: message.to_string(), hint: hint.into() }
+    pub(super) fn conflict(code: &'static str, message: impl Into<String>, hint: &str) -> Self {
+        Self::Conflict { code, message: message.into(), hint: hint.into() }
     }
 
     pub(super) fn no_stream() -> Self {
@@ -128,15 +128,30 @@ impl From<media::Error> for Error {
         match error.kind {
             media::Kind::Missing => Self::not_found("media", "there is no such media", "look it up in the playlist"),
             media::Kind::Full => Self::StorageFull,
-            media::Kind::Mismatch => {
-                Self::invalid("wrong_hash", error.kind, "send the bytes that the header Millrace-Sha256 announces")
-            }
+            media::Kind::Mismatch => Self::invalid(
+                "wrong_hash",
+                error.kind.to_string(),
+                "send the bytes that the header Millrace-Sha256 announces",
+            ),
             media::Kind::TooLarge(_) => Self::TooLarge(error.kind.to_string()),
-            media::Kind::BrokenOff => Self::invalid("broken_off", error.kind, "send it again"),
+            media::Kind::BrokenOff => Self::invalid("broken_off", error.kind.to_string(), "send it again"),
             media::Kind::Failed => {
                 tracing::warn!(error = ?error, "the media store failed");
                 Self::Unavailable("the media store does not answer".into())
             }
+        }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::WrongKey => {
+                Self::not_found("stream", &refusal.to_string(), "a stream's key is told when it is made")
+            }
+            Refusal::Busy => Self::conflict("publisher_live", "another publisher is live on it", "stop it first"),
+            Refusal::Ended => Self::conflict("stream_ended", "the stream has ended", "create a new one"),
+            Refusal::Unavailable => Self::Unavailable(refusal.to_string()),
         }
     }
 }
@@ -155,10 +170,10 @@ impl From<sessions::Refused> for Error {
         match refused {
             sessions::Refused::Full => Self::Busy(refused.to_string()),
             sessions::Refused::Challenge => {
-                Self::invalid("wrong_challenge", refused, "ask for a new one and sign it within a minute")
+                Self::invalid("wrong_challenge", refused.to_string(), "ask for a new one and sign it within a minute")
             }
             sessions::Refused::Signature => {
-                Self::invalid("wrong_signature", refused, "sign the challenge's text as EIP-191 says")
+                Self::invalid("wrong_signature", refused.to_string(), "sign the challenge's text as EIP-191 says")
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::{
     clock::now_ms,
     farm::ONLINE_MS,
     house::House,
-    ingest::{file, live},
+    ingest::{file, live, push},
     loops,
     store::record::Stream,
 };
@@ -54,7 +54,7 @@ pub(super) async fn create(
     let profile = wish
         .profile
         .resolve()
-        .map_err(|why| Error::invalid("bad_profile", why, "name a preset, or send a ladder as README.md shows"))?;
+        .map_err(|why| Error::invalid("bad_profile", why.to_string(), "name a preset, or send a ladder as README.md shows"))?;
     let now_ms = now_ms();
     let id: StreamId = random_text(12).parse().expect("letters and digits are an id");
     let secret = random_text(24);
@@ -118,6 +118,8 @@ pub(super) async fn end(_: Admin, State(house): State<Arc<House>>, Path(id): Pat
     if stream.source != Source::Live {
         return Err(Error::conflict("not_live", "only live streams are ended by hand", "a recording ends by itself"));
     }
+    // What was pushed and acknowledged belongs to it.
+    push::close(&house, &stream.id).await?;
     // Held meanwhile: a publisher that comes just now must not push into a stream that ends.
     let Some(_hold) = house.publishing.begin(&stream.id) else {
         return Err(Error::conflict("publisher_live", "a publisher is live on it", "stop the publisher first"));

@@ -122,6 +122,7 @@ async fn pass(house: &House, stream: Stream) -> Result<(), Stop> {
     Ok(())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "map_err hands over the error")]
 fn intake_stop(error: super::intake::Error) -> Stop {
     use super::intake::Error;
     match error {

@@ -70,6 +70,7 @@ pub struct Grant {
 pub struct Gone;
 
 /// What became of an outcome.
+#[expect(clippy::large_enum_variant, reason = "one at a time, and written at once")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Finish {
     /// It is taken: write this.

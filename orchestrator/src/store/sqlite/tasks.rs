@@ -10,6 +10,7 @@ use crate::{
 };
 
 /// The columns that tasks are found by.
+#[expect(clippy::struct_field_names, reason = "the columns' names, with their unit")]
 struct Keys {
     ready_ms: Option<i64>,
     due_ms: Option<i64>,
@@ -55,7 +56,7 @@ pub(super) async fn one(store: &SqliteStore, id: &TaskId) -> Result<Option<Task>
     row.map(|(record,)| from_json(&record)).transpose()
 }
 
-fn read(rows: Vec<(String,)>) -> Result<Vec<Task>> {
+fn read(rows: &[(String,)]) -> Result<Vec<Task>> {
     rows.iter().map(|(record,)| from_json(record)).collect()
 }
 
@@ -68,7 +69,7 @@ pub(super) async fn ready(store: &SqliteStore, now_ms: u64, limit: u32) -> Resul
     .bind(limit)
     .fetch_all(&store.reader)
     .await?;
-    read(rows)
+    read(&rows)
 }
 
 pub(super) async fn due(store: &SqliteStore, now_ms: u64, limit: u32) -> Result<Vec<Task>> {
@@ -77,7 +78,7 @@ pub(super) async fn due(store: &SqliteStore, now_ms: u64, limit: u32) -> Result<
         .bind(limit)
         .fetch_all(&store.reader)
         .await?;
-    read(rows)
+    read(&rows)
 }
 
 pub(super) async fn checking(store: &SqliteStore, limit: u32) -> Result<Vec<Task>> {
@@ -85,7 +86,7 @@ pub(super) async fn checking(store: &SqliteStore, limit: u32) -> Result<Vec<Task
         .bind(limit)
         .fetch_all(&store.reader)
         .await?;
-    read(rows)
+    read(&rows)
 }
 
 pub(super) async fn held(store: &SqliteStore, worker: Address) -> Result<Vec<Task>> {
@@ -95,7 +96,7 @@ pub(super) async fn held(store: &SqliteStore, worker: Address) -> Result<Vec<Tas
     .bind(worker.to_string())
     .fetch_all(&store.reader)
     .await?;
-    read(rows)
+    read(&rows)
 }
 
 pub(super) async fn open(store: &SqliteStore, stream: &StreamId) -> Result<u64> {
