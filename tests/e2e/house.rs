@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use nix::sys::signal::Signal;
+use nix::{sys::signal::Signal, unistd::geteuid};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -98,7 +98,9 @@ impl House {
                 // A mount that this one program sees; it goes when the program ends.
                 let mount = format!("mount -t tmpfs -o size={bytes} tmpfs \"$0\" && exec \"$@\"");
                 let mut command = Command::new("unshare");
-                command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &mount]).arg(&data).args(&serve);
+                // Root may mount as it is; others are root in a user namespace of their own.
+                let user: &[&str] = if geteuid().is_root() { &[] } else { &["--user", "--map-root-user"] };
+                command.args(user).args(["--mount", "sh", "-c", &mount]).arg(&data).args(&serve);
                 command
             }
         };
