@@ -51,10 +51,9 @@ pub(super) async fn create(
             "give a shorter name",
         ));
     }
-    let profile = wish
-        .profile
-        .resolve()
-        .map_err(|why| Error::invalid("bad_profile", why.to_string(), "name a preset, or send a ladder as README.md shows"))?;
+    let profile = wish.profile.resolve().map_err(|why| {
+        Error::invalid("bad_profile", why.to_string(), "name a preset, or send a ladder as README.md shows")
+    })?;
     let now_ms = now_ms();
     let id: StreamId = random_text(12).parse().expect("letters and digits are an id");
     let secret = random_text(24);
