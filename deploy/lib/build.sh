@@ -17,5 +17,16 @@ build_page() {
   )
 }
 
+# Fetches the players that tests run in a browser, by their lock file, unless they are there.
+fetch_players() {
+  (
+    cd tests/e2e || exit
+    if [[ package-lock.json -nt node_modules/.package-lock.json ]]; then
+      say "fetching players for the tests (npm ci)"
+      npm ci
+    fi
+  )
+}
+
 # Where cargo puts programs, whatever the user's own settings.
 target_dir() { cargo metadata --format-version 1 --no-deps | jq -r .target_directory; }

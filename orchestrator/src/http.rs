@@ -3,6 +3,7 @@
 //! Handlers translate; they decide nothing. Errors become answers in `http/error.rs` alone.
 
 mod auth;
+mod dash;
 mod error;
 mod hls;
 mod page;
@@ -13,7 +14,7 @@ mod worker;
 use std::sync::Arc;
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::{DefaultBodyLimit, State},
     http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header},
     routing::{get, post, put},
@@ -53,6 +54,8 @@ pub fn router(house: Arc<House>) -> Router {
     let playback = Router::new()
         .route("/hls/{stream}/{playlist}", get(hls::multivariant))
         .route("/hls/{stream}/{rendition}/{file}", get(hls::file))
+        .route("/dash/{stream}/manifest.mpd", get(dash::manifest).layer(Extension(dash::Edges::default())))
+        .route("/dash/now", get(dash::now))
         // Set before the layers, which would pass it by otherwise; a preflight is answered by one of them.
         .method_not_allowed_fallback(wrong_method)
         .layer(CompressionLayer::new().compress_when(is_playlist))
@@ -82,7 +85,7 @@ pub fn router(house: Arc<House>) -> Router {
 
 /// Playlists are text, and asked for again and again; media does not get smaller.
 fn is_playlist(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == hls::PLAYLIST_TYPE)
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == hls::PLAYLIST_TYPE || kind == dash::MANIFEST_TYPE)
 }
 
 async fn unknown() -> Error {

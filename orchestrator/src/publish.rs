@@ -3,6 +3,7 @@
 //! A segment is listed when it and all before it are settled: as media in every rendition at once, or as a gap.
 //! The decisions here are pure; [`advance`] writes them. Playlists are made on request from what is listed.
 
+pub mod dash;
 pub mod hls;
 pub mod retention;
 
@@ -58,7 +59,7 @@ pub async fn advance(store: &Arc<dyn Store>, id: &StreamId, now_ms: u64) -> stor
 }
 
 /// The first segment of a live stream's window.
-fn window_from(stream: &Stream) -> u64 {
+pub fn window_from(stream: &Stream) -> u64 {
     // At least six segments, whatever their length.
     let length_ms = u64::from(stream.profile.segment_ms.max(1));
     let count = (u64::from(stream.profile.window_s) * 1_000).div_ceil(length_ms).max(6);
@@ -74,6 +75,11 @@ pub async fn covered(store: &Arc<dyn Store>, stream: &Stream, span: Span) -> sto
         Span::Event | Span::Vod => stream.first_seq,
         Span::Window => window_from(stream),
     };
+    listed_from(store, stream, from).await
+}
+
+/// The listed segments from number `from` on.
+pub async fn listed_from(store: &Arc<dyn Store>, stream: &Stream, from: u64) -> store::Result<Vec<Segment>> {
     let count = u32::try_from(stream.listed_seq - from).unwrap_or(u32::MAX).min(SEGMENTS_MAX);
     store.segments(&stream.id, from, count).await
 }

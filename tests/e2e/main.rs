@@ -17,6 +17,7 @@ mod webdriver;
 
 mod browser;
 mod conformance;
+mod dash;
 mod deploy;
 mod errors;
 mod file;

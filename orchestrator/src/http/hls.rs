@@ -36,10 +36,10 @@ pub(super) async fn multivariant(
     let stream = streams::find(&house, &id).await?;
     span(&stream, &playlist)?;
     let text = hls::multivariant(&stream, &playlist).ok_or_else(not_yet)?;
-    Ok(playlist_answer(&stream, text, &request))
+    Ok(text_answer(&stream, PLAYLIST_TYPE, text, &request))
 }
 
-fn not_yet() -> Error {
+pub(super) fn not_yet() -> Error {
     Error::not_found("playlist", "nothing is published yet", "try again when the first segments are through")
 }
 
@@ -79,7 +79,7 @@ pub(super) async fn file(
     if segments.is_empty() {
         return Err(not_yet());
     }
-    Ok(playlist_answer(&stream, hls::media(&stream, &rendition, &segments, span), &request))
+    Ok(text_answer(&stream, PLAYLIST_TYPE, hls::media(&stream, &rendition, &segments, span), &request))
 }
 
 async fn segment(
@@ -152,7 +152,8 @@ fn byte_range(text: &str) -> Option<GetRange> {
     }
 }
 
-fn playlist_answer(stream: &Stream, text: String, request: &HeaderMap) -> Response {
+/// A playlist or a manifest.
+pub(super) fn text_answer(stream: &Stream, kind: &str, text: String, request: &HeaderMap) -> Response {
     let etag = format!("\"{}\"", Sha256::of(text.as_bytes()));
     // A live playlist is old after half a segment; a finished one never changes again.
     let cache = match stream.state {
@@ -162,8 +163,7 @@ fn playlist_answer(stream: &Stream, text: String, request: &HeaderMap) -> Respon
     if matches(request, &etag) {
         return not_modified(&etag, &cache);
     }
-    let headers =
-        [(header::CONTENT_TYPE, PLAYLIST_TYPE.to_owned()), (header::CACHE_CONTROL, cache), (header::ETAG, etag)];
+    let headers = [(header::CONTENT_TYPE, kind.to_owned()), (header::CACHE_CONTROL, cache), (header::ETAG, etag)];
     (headers, text).into_response()
 }
 

@@ -124,7 +124,7 @@ pub fn find<'a>(segment: &'a Segment, name: &str) -> Option<&'a Media> {
 
 /// Unix milliseconds as RFC 3339 in UTC, by the civil-from-days algorithm of Howard Hinnant's
 /// "chrono-Compatible Low-Level Date Algorithms".
-fn rfc3339(unix_ms: u64) -> String {
+pub fn rfc3339(unix_ms: u64) -> String {
     let (days, ms) = (unix_ms / 86_400_000, unix_ms % 86_400_000);
     let z = days + 719_468;
     let (era, day_of_era) = (z / 146_097, z % 146_097);
@@ -140,4 +140,4 @@ fn rfc3339(unix_ms: u64) -> String {
 
 #[cfg(test)]
 #[path = "hls/tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -23,7 +23,7 @@ fn rendition(name: &str, bytes: u64, frames: u32) -> Media {
     }
 }
 
-fn segment(seq: u64, discontinuity: u32, state: SegmentState) -> Segment {
+pub(in crate::publish) fn segment(seq: u64, discontinuity: u32, state: SegmentState) -> Segment {
     let renditions = if state == SegmentState::Ready { vec![rendition("720p", 500_000, 50)] } else { vec![] };
     Segment {
         stream: "s".parse().unwrap(),
@@ -40,7 +40,7 @@ fn segment(seq: u64, discontinuity: u32, state: SegmentState) -> Segment {
     }
 }
 
-fn stream(state: StreamState) -> Stream {
+pub(in crate::publish) fn stream(state: StreamState) -> Stream {
     Stream {
         id: "s".parse().unwrap(),
         name: "n".into(),
@@ -66,7 +66,7 @@ fn stream(state: StreamState) -> Stream {
     }
 }
 
-fn bad() -> SegmentState {
+pub(in crate::publish) fn bad() -> SegmentState {
     SegmentState::Failed { reason: "bad input".into() }
 }
 

@@ -1,0 +1,200 @@
+//! DASH manifests as text (ISO/IEC 23009-1), over the same segments as HLS. Pure: the same records give the same bytes.
+//!
+//! A period is a run of segments without a hole, of one discontinuity, with the same headers in every rendition. It is
+//! named by its first segment and placed by it, also when that has slid out of the window: a player that reads the
+//! manifest again finds every period where it was. So segments are addressed by number, as in HLS, and players of
+//! both share what a CDN keeps.
+
+use std::fmt::Write;
+
+use millrace_cmaf::ORIGIN_S;
+use millrace_proto::{Sha256, api::StreamState};
+
+use super::{
+    hls::{AUDIO, rfc3339},
+    published,
+};
+use crate::store::record::{Media, Segment, SegmentState, Stream};
+
+/// Ticks per second in manifests.
+const TIMESCALE: u64 = 1_000_000;
+const NS_PER_TICK: u64 = 1_000_000_000 / TIMESCALE;
+
+/// A run of segments that one period holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Period {
+    /// Its first segment of all, which may be out of the window.
+    pub first: Segment,
+    /// Those of its segments that the manifest names.
+    pub segments: Vec<Segment>,
+}
+
+/// What is known of the period before a window: its first segment, and the number up to which it goes at least.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Known {
+    /// The period's first segment.
+    pub first: Segment,
+    /// This segment is in it.
+    pub seq: u64,
+}
+
+/// The periods of `segments`, which are listed, in order. Where `known` is there, they start with the segment that
+/// it names, or later.
+pub fn periods(stream: &Stream, known: Option<Known>, segments: Vec<Segment>) -> Vec<Period> {
+    let mut periods: Vec<Period> = Vec::new();
+    if let (Some(known), Some(start)) = (known, segments.first())
+        && known.seq == start.seq
+    {
+        periods.push(Period { first: known.first, segments: Vec::new() });
+    }
+    let mut last_seq = None;
+    for segment in segments {
+        if segment.state != SegmentState::Ready {
+            continue;
+        }
+        let follows = last_seq.is_none_or(|last: u64| last + 1 == segment.seq);
+        last_seq = Some(segment.seq);
+        match periods.last_mut() {
+            Some(period) if follows && same_tracks(stream, &period.first, &segment) => period.segments.push(segment),
+            _ => periods.push(Period { first: segment.clone(), segments: vec![segment] }),
+        }
+    }
+    periods.retain(|period| !period.segments.is_empty());
+    periods
+}
+
+fn same_tracks(stream: &Stream, a: &Segment, b: &Segment) -> bool {
+    let tracks = |segment| -> Vec<(&str, Sha256)> {
+        published(stream, segment).map(|media| (media.name.as_str(), media.init.sha256)).collect()
+    };
+    a.discontinuity == b.discontinuity && tracks(a) == tracks(b)
+}
+
+/// The manifest over `periods`: of a recording if the stream has ended, else of a live window of `window_s` seconds.
+/// `None` while there is nothing to name.
+pub fn manifest(stream: &Stream, periods: &[Period], window_s: u32) -> Option<String> {
+    let (first, newest) = (periods.first()?, periods.last()?.segments.last()?);
+    let ended = stream.state == StreamState::Ended;
+    let target_s = stream.target_duration_s.max(1);
+    let mut text = String::from(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" \
+         profiles=\"urn:mpeg:dash:profile:isoff-live:2011\"",
+    );
+    let _ = write!(text, " minBufferTime=\"PT{target_s}S\" maxSegmentDuration=\"PT{}S\"", target_s + 1);
+    if ended {
+        let length_ns = newest.start_ns + newest.duration_ns - first.first.start_ns;
+        let _ = writeln!(text, " type=\"static\" mediaPresentationDuration=\"{}\">", duration(length_ns / 1_000_000));
+    } else {
+        let _ = writeln!(
+            text,
+            " type=\"dynamic\" availabilityStartTime=\"{}\" publishTime=\"{}\" minimumUpdatePeriod=\"PT{target_s}S\" \
+             timeShiftBufferDepth=\"PT{window_s}S\" suggestedPresentationDelay=\"PT{}S\">",
+            rfc3339(stream.created_ms),
+            rfc3339(newest.arrived_ms),
+            3 * target_s,
+        );
+    }
+    let _ = writeln!(text, "  <BaseURL>../../hls/{}/</BaseURL>", stream.id);
+    for period in periods {
+        // A recording is on the stream's timeline, which has no holes; what is live is on the wall clock.
+        let start_ms = match period.first.wall_ms {
+            Some(wall_ms) if !ended => wall_ms.saturating_sub(stream.created_ms),
+            _ => (period.first.start_ns - first.first.start_ns) / 1_000_000,
+        };
+        let _ = writeln!(text, "  <Period id=\"{}\" start=\"{}\">", period.first.seq, duration(start_ms));
+        let media = || published(stream, &period.first);
+        adaptation(&mut text, stream, period, "video", media().filter(|media| media.name != AUDIO));
+        adaptation(&mut text, stream, period, "audio", media().filter(|media| media.name == AUDIO));
+        text.push_str("  </Period>\n");
+    }
+    if !ended {
+        text.push_str("  <UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-xsdate:2014\" value=\"../../dash/now\"/>\n");
+    }
+    text.push_str("</MPD>\n");
+    Some(text)
+}
+
+fn adaptation<'a>(
+    text: &mut String,
+    stream: &Stream,
+    period: &Period,
+    kind: &str,
+    media: impl Iterator<Item = &'a Media>,
+) {
+    let mut media = media.peekable();
+    if media.peek().is_none() {
+        return;
+    }
+    let _ = writeln!(
+        text,
+        "    <AdaptationSet contentType=\"{kind}\" mimeType=\"{kind}/mp4\" segmentAlignment=\"true\" startWithSAP=\"1\">"
+    );
+    for media in media {
+        let variant = stream.variants.iter().find(|variant| variant.name == media.name);
+        let _ = write!(
+            text,
+            "      <Representation id=\"{0}\" codecs=\"{1}\" bandwidth=\"{2}\"",
+            escaped(&media.name),
+            escaped(&media.codec),
+            variant.map_or(0, |variant| variant.bitrate_bps_peak)
+        );
+        if media.width > 0 {
+            let _ = write!(text, " width=\"{}\" height=\"{}\"", media.width, media.height);
+        }
+        text.push_str(">\n");
+        if media.channels > 0 {
+            let _ = writeln!(
+                text,
+                "        <AudioChannelConfiguration \
+                 schemeIdUri=\"urn:mpeg:dash:23003:3:audio_channel_configuration:2011\" value=\"{}\"/>",
+                media.channels
+            );
+        }
+        let _ = writeln!(
+            text,
+            "        <SegmentTemplate timescale=\"{TIMESCALE}\" presentationTimeOffset=\"{}\" startNumber=\"{}\" \
+             initialization=\"$RepresentationID$/init-{}.mp4\" media=\"$RepresentationID$/$Number$.m4s\">",
+            ticks(period.first.start_ns),
+            period.segments.first().map_or(0, |segment| segment.seq),
+            media.init.sha256
+        );
+        timeline(text, &period.segments);
+        text.push_str("        </SegmentTemplate>\n      </Representation>\n");
+    }
+    text.push_str("    </AdaptationSet>\n");
+}
+
+/// Segments of the same length, one after the other, are one entry.
+fn timeline(text: &mut String, segments: &[Segment]) {
+    text.push_str("          <SegmentTimeline>\n");
+    let lengths = segments.iter().map(|one| ticks(one.start_ns + one.duration_ns) - ticks(one.start_ns));
+    let lengths: Vec<u64> = lengths.collect();
+    let mut at = segments.first().map(|segment| format!(" t=\"{}\"", ticks(segment.start_ns))).unwrap_or_default();
+    for same in lengths.chunk_by(|a, b| a == b) {
+        let _ = write!(text, "            <S{} d=\"{}\"", std::mem::take(&mut at), same[0]);
+        if same.len() > 1 {
+            let _ = write!(text, " r=\"{}\"", same.len() - 1);
+        }
+        text.push_str("/>\n");
+    }
+    text.push_str("          </SegmentTimeline>\n");
+}
+
+/// A place on the timeline as it is in the files.
+fn ticks(ns: u64) -> u64 {
+    ns / NS_PER_TICK + ORIGIN_S.unsigned_abs() * TIMESCALE
+}
+
+/// Milliseconds as ISO 8601 has durations.
+fn duration(ms: u64) -> String {
+    format!("PT{}.{:03}S", ms / 1_000, ms % 1_000)
+}
+
+/// Text as the value of an attribute.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+#[path = "dash/tests.rs"]
+mod tests;

@@ -1,0 +1,134 @@
+//! Golden manifests, and that periods stay where they are.
+
+use millrace_proto::api::StreamState;
+
+use super::*;
+use crate::publish::{
+    self,
+    hls::tests::{bad, segment, stream},
+};
+
+fn live(segments: &[Segment]) -> Stream {
+    let mut stream = stream(StreamState::Live);
+    stream.created_ms = 1_700_000_000_000 - 5_000;
+    stream.variants = publish::list(&stream, segments).variants;
+    stream
+}
+
+fn run(numbers: std::ops::Range<u64>) -> Vec<Segment> {
+    numbers.map(|seq| segment(seq, 0, SegmentState::Ready)).collect()
+}
+
+fn seqs(periods: &[Period]) -> Vec<(u64, Vec<u64>)> {
+    let seqs = |period: &Period| period.segments.iter().map(|segment| segment.seq).collect();
+    periods.iter().map(|period| (period.first.seq, seqs(period))).collect()
+}
+
+#[test]
+fn a_live_manifest() {
+    let segments = run(1..3);
+    let stream = live(&segments);
+    let hash = |name: &str| Sha256::of(name.as_bytes());
+    let template = |name: &str| {
+        format!(
+            "        <SegmentTemplate timescale=\"1000000\" presentationTimeOffset=\"3000000\" startNumber=\"1\" \
+             initialization=\"$RepresentationID$/init-{}.mp4\" media=\"$RepresentationID$/$Number$.m4s\">\n\
+             \x20         <SegmentTimeline>\n\
+             \x20           <S t=\"3000000\" d=\"2000000\" r=\"1\"/>\n\
+             \x20         </SegmentTimeline>\n\
+             \x20       </SegmentTemplate>\n\
+             \x20     </Representation>\n    </AdaptationSet>\n",
+            hash(name)
+        )
+    };
+    let expected = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" \
+         profiles=\"urn:mpeg:dash:profile:isoff-live:2011\" minBufferTime=\"PT2S\" maxSegmentDuration=\"PT3S\" \
+         type=\"dynamic\" availabilityStartTime=\"2023-11-14T22:13:15.000Z\" \
+         publishTime=\"1970-01-01T00:00:00.000Z\" minimumUpdatePeriod=\"PT2S\" timeShiftBufferDepth=\"PT30S\" \
+         suggestedPresentationDelay=\"PT6S\">\n\
+         \x20 <BaseURL>../../hls/s/</BaseURL>\n\
+         \x20 <Period id=\"1\" start=\"PT7.000S\">\n\
+         \x20   <AdaptationSet contentType=\"video\" mimeType=\"video/mp4\" segmentAlignment=\"true\" \
+         startWithSAP=\"1\">\n\
+         \x20     <Representation id=\"720p\" codecs=\"avc1.64001f\" bandwidth=\"2000000\" width=\"1280\" \
+         height=\"720\">\n{}\
+         \x20   <AdaptationSet contentType=\"audio\" mimeType=\"audio/mp4\" segmentAlignment=\"true\" \
+         startWithSAP=\"1\">\n\
+         \x20     <Representation id=\"audio\" codecs=\"mp4a.40.2\" bandwidth=\"128000\">\n\
+         \x20       <AudioChannelConfiguration \
+         schemeIdUri=\"urn:mpeg:dash:23003:3:audio_channel_configuration:2011\" value=\"2\"/>\n{}\
+         \x20 </Period>\n\
+         \x20 <UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-xsdate:2014\" value=\"../../dash/now\"/>\n</MPD>\n",
+        template("720p"),
+        template(AUDIO)
+    );
+    assert_eq!(manifest(&stream, &periods(&stream, None, segments), 30).unwrap(), expected);
+    assert_eq!(manifest(&stream, &[], 30), None);
+}
+
+#[test]
+fn a_recording_starts_at_zero_and_has_no_clock() {
+    let mut segments = run(4..6);
+    segments.push(segment(6, 1, SegmentState::Ready));
+    segments[2].wall_ms = segments[2].wall_ms.map(|wall_ms| wall_ms + 60_000);
+    let mut stream = live(&segments);
+    let starts = |text: &str| -> Vec<String> {
+        let periods = text.split("<Period ").skip(1);
+        periods.map(|period| period.split('>').next().unwrap().to_owned()).collect()
+    };
+    let text = manifest(&stream, &periods(&stream, None, segments.clone()), 30).unwrap();
+    assert_eq!(starts(&text), ["id=\"4\" start=\"PT13.000S\"", "id=\"6\" start=\"PT77.000S\""], "the wall clock");
+    stream.state = StreamState::Ended;
+    let text = manifest(&stream, &periods(&stream, None, segments), 30).unwrap();
+    assert_eq!(starts(&text), ["id=\"4\" start=\"PT0.000S\"", "id=\"6\" start=\"PT4.000S\""], "the timeline");
+    assert!(text.contains("type=\"static\" mediaPresentationDuration=\"PT6.000S\""), "{text}");
+    assert!(!text.contains("UTCTiming") && !text.contains("availabilityStartTime"), "{text}");
+}
+
+#[test]
+fn holes_breaks_and_new_headers_start_periods() {
+    let mut segments = run(0..7);
+    segments[2].state = bad();
+    segments[4].renditions[0].init.sha256 = Sha256::of(b"another");
+    segments[5].renditions[0].init.sha256 = Sha256::of(b"another");
+    segments[6].discontinuity = 1;
+    segments[6].renditions[0].init.sha256 = Sha256::of(b"another");
+    let stream = live(&segments);
+    let found = periods(&stream, None, segments);
+    assert_eq!(seqs(&found), [(0, vec![0, 1]), (3, vec![3]), (4, vec![4, 5]), (6, vec![6])]);
+}
+
+#[test]
+fn a_period_stays_where_it_was_when_its_start_has_slid_away() {
+    let segments = run(0..9);
+    let stream = live(&segments);
+    let whole = periods(&stream, None, segments.clone());
+    let known = Known { first: whole[0].first.clone(), seq: 5 };
+    let slid = periods(&stream, Some(known.clone()), segments[5..].to_vec());
+    assert_eq!(seqs(&slid), [(0, vec![5, 6, 7, 8])]);
+    // What is known of another place says nothing.
+    assert_eq!(seqs(&periods(&stream, Some(known), segments[6..].to_vec())), [(6, vec![6, 7, 8])]);
+    let text = manifest(&stream, &slid, 30).unwrap();
+    assert!(text.contains("id=\"0\" start=\"PT5.000S\""), "{text}");
+    assert!(text.contains("presentationTimeOffset=\"1000000\" startNumber=\"5\""), "{text}");
+    assert!(text.contains("<S t=\"11000000\" d=\"2000000\" r=\"3\"/>"), "{text}");
+}
+
+#[test]
+fn rounded_times_do_not_add_up() {
+    // A third of a second: entries differ by a tick, and none is off its place.
+    let mut segments = run(0..4);
+    for (at, segment) in segments.iter_mut().enumerate() {
+        segment.start_ns = at as u64 * 1_001_000_333;
+        segment.duration_ns = 1_001_000_333;
+    }
+    let stream = live(&segments);
+    let text = manifest(&stream, &periods(&stream, None, segments), 30).unwrap();
+    assert!(text.contains("<S t=\"1000000\" d=\"1001000\" r=\"2\"/>\n            <S d=\"1001001\"/>"), "{text}");
+}
+
+#[test]
+fn names_are_escaped() {
+    assert_eq!(escaped("a\"<&>"), "a&quot;&lt;&amp;>");
+}

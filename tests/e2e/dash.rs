@@ -1,0 +1,136 @@
+//! DASH as players see it: dash.js in a real browser on live streams and on recordings, FFmpeg's demuxer on both.
+
+use std::{fs, path::Path};
+
+use millrace_proto::api::{Stream, StreamState};
+use serde_json::Value;
+
+use crate::{
+    clip::{clip, live_source, text, tool},
+    house::House,
+    live::{small_ladder, until_playable},
+    player,
+    playlist::Master,
+    push::push,
+    wait::{s, until},
+    webdriver::Browser,
+};
+
+/// A page with nothing but a player.
+const PAGE: &str = include_str!("dash/page.html");
+
+/// What the player says of itself.
+const LOOK: &str = "
+    const quality = video.getVideoPlaybackQuality();
+    return {
+        at_s: video.currentTime, width: video.videoWidth, paused: video.paused, over: over, errors: errors,
+        frames: quality.totalVideoFrames, dynamic: player.isReady() && player.isDynamic(),
+        lag_s: player.isReady() && player.isDynamic() ? player.getCurrentLiveLatency() : null,
+    };";
+
+fn url(house: &House, stream: &Stream) -> String {
+    format!("{}/dash/{}/manifest.mpd", house.api.base, stream.id)
+}
+
+/// Opens the player's page on a manifest.
+#[track_caller]
+fn play(house: &House, browser: &Browser, stream: &Stream) {
+    let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/node_modules/dashjs/dist/modern/umd/dash.all.min.js");
+    assert!(library.is_file(), "{} is not there: run deploy/test, which fetches it", library.display());
+    let page = house.scratch().join("page.html");
+    let filled = PAGE.replace("LIBRARY", text(&library)).replace("MANIFEST", &url(house, stream));
+    fs::write(&page, filled).expect("the page can be written");
+    browser.open(&format!("file://{}", page.display()));
+}
+
+#[track_caller]
+fn look(browser: &Browser) -> Value {
+    let now = browser.run(LOOK);
+    assert_eq!(now["errors"], serde_json::json!([]), "dash.js complains: {now}");
+    now
+}
+
+/// How many packets FFmpeg's demuxer reads of one track.
+#[track_caller]
+fn packets(url: &str, track: &str) -> usize {
+    let args = ["-v", "error", "-select_streams", track, "-show_entries", "packet=pts", "-of", "csv=p=0", url];
+    let lines = tool("ffprobe", &args);
+    let numbers = lines.lines().filter(|line| line.split(',').next().is_some_and(|pts| pts.parse::<i64>().is_ok()));
+    numbers.count()
+}
+
+#[test]
+fn a_recording_plays_to_its_end_in_dash_js_and_ffmpeg() {
+    let house = House::with_workers(2);
+    let stream = house.api.create("file", &small_ladder());
+    assert_eq!(house.api.get(&url(&house, &stream)).error(404).code, "unknown_manifest");
+    house.api.upload_all(&stream, &fs::read(clip("trailer.mp4")).expect("the clip can be read"));
+    house.api.until(&stream, StreamState::Ended, s(90));
+
+    let answer = house.api.get(&url(&house, &stream));
+    assert_eq!(answer.header("content-type"), "application/dash+xml", "{answer:?}");
+    assert_eq!(answer.header("access-control-allow-origin"), "*", "{answer:?}");
+    let source = packets(text(&clip("trailer.mp4")), "v:0");
+    for track in ["v:0", "v:1"] {
+        assert_eq!(packets(&url(&house, &stream), track), source, "frames of {track}");
+    }
+    // The clip's sound is encoded anew, so it has another count than ours, which is that of HLS.
+    let master = Master::fetch(&house.api, &stream.playback.hls).expect("a recording is there");
+    let sound = packets(&master.audio.expect("the clip has sound"), "a:0");
+    assert_eq!(packets(&url(&house, &stream), "a:0"), sound, "packets of sound");
+
+    let browser = Browser::start(house.scratch());
+    play(&house, &browser, &stream);
+    until("dash.js to play", s(30), || (look(&browser)["at_s"].as_f64()? > 1.0).then_some(()));
+    assert_eq!(look(&browser)["dynamic"], false);
+    browser.run("player.seek(48);");
+    until("the end of the recording", s(40), || (look(&browser)["over"] == true).then_some(()));
+    let end = look(&browser);
+    let end_s = end["at_s"].as_f64().expect("a time is a number");
+    assert!((51.0..56.5).contains(&end_s), "it ended at {end_s} s: {end}");
+}
+
+#[test]
+fn a_live_push_plays_in_dash_js_through_a_reconnect_to_its_end() {
+    let house = House::with_workers(1);
+    let stream = house.api.create("live", &small_ladder());
+    let mut publisher = push(&house, &stream, &live_source(62));
+    until_playable(&house, &stream, 4);
+    let browser = Browser::start(house.scratch());
+    play(&house, &browser, &stream);
+    let first = until("dash.js to play", s(30), || {
+        let now = look(&browser);
+        (now["frames"].as_u64()? > 10 && now["paused"] == false).then_some(now)
+    });
+    let at_s = |look: &Value| look["at_s"].as_f64();
+    let later = until("six more seconds to play", s(30), || {
+        let now = look(&browser);
+        (at_s(&now)? > at_s(&first)? + 6.0).then_some(now)
+    });
+    assert_eq!(later["dynamic"], true, "{later}");
+    let ffmpeg = player::ffmpeg(&house, &url(&house, &stream), 6);
+    assert!(player::ffmpeg_end(ffmpeg) >= 6 * 24 - 2);
+    assert!(later["lag_s"].as_f64().is_some_and(|lag_s| (2.0..20.0).contains(&lag_s)), "{later}");
+
+    // Lost, and back: a new period, later on the wall clock.
+    publisher.kill();
+    house.api.until(&stream, StreamState::Interrupted, s(60));
+    let mut publisher = push(&house, &stream, &live_source(24));
+    let periods = || house.api.get(&url(&house, &stream)).text().matches("<Period ").count();
+    until("a second period", s(40), || (periods() == 2).then_some(()));
+    let break_s = at_s(&look(&browser)).expect("a time is a number");
+    until("the second push to play", s(60), || (at_s(&look(&browser))? > break_s + 6.0).then_some(()));
+    assert!(publisher.wait(s(60)).success(), "{}", publisher.log());
+    house.api.until(&stream, StreamState::Ended, s(60));
+    assert!(house.api.get(&url(&house, &stream)).text().contains("type=\"static\""));
+    // What was both pushes is one recording of two periods; FFmpeg's demuxer plays one only, so it is not asked.
+    browser.open("about:blank");
+    play(&house, &browser, &stream);
+    let whole = until("the recording to play", s(30), || {
+        let now = look(&browser);
+        (at_s(&now)? > 1.0).then_some(now)
+    });
+    assert_eq!(whole["dynamic"], false, "{whole}");
+    browser.run("player.seek(player.duration() - 28);");
+    until("the end of the recording", s(60), || (look(&browser)["over"] == true).then_some(()));
+}
