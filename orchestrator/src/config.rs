@@ -62,6 +62,16 @@ pub struct Ingest {
     pub file_tasks_max: u64,
     /// Largest upload in bytes.
     pub upload_bytes_max: u64,
+    /// Largest segment in bytes that is pushed over HTTP.
+    pub push_bytes_max: u64,
+    /// Pushed segments of one stream that wait to be cut.
+    pub push_open_max: u64,
+    /// A pushed segment waits so long for one with a lower number; then it goes on with a discontinuity.
+    pub push_wait_ms: u64,
+    /// A stream that nothing was pushed into for so long has lost its publisher.
+    pub push_idle_s: u64,
+    /// Who asked for the renditions of a pushed segment waits for them so long.
+    pub push_answer_ms_max: u64,
 }
 
 /// Limits of the HTTP server.
@@ -108,6 +118,11 @@ impl Default for Ingest {
             files_max: 2,
             file_tasks_max: 256,
             upload_bytes_max: 64 << 30,
+            push_bytes_max: 64 << 20,
+            push_open_max: 32,
+            push_wait_ms: 5_000,
+            push_idle_s: 15,
+            push_answer_ms_max: 60_000,
         }
     }
 }
@@ -168,6 +183,8 @@ impl Config {
             ("tasks.work_ms_min", self.tasks.work_ms_min),
             ("ingest.files_max", self.ingest.files_max as u64),
             ("ingest.file_tasks_max", self.ingest.file_tasks_max),
+            ("ingest.push_bytes_max", self.ingest.push_bytes_max),
+            ("ingest.push_open_max", self.ingest.push_open_max),
             ("ingest.segment_bytes_max", self.ingest.segment_bytes_max),
             ("ingest.segment_ms_max", u64::from(self.ingest.segment_ms_max)),
         ];

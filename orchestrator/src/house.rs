@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::{
     config::Config,
     farm::{Farm, sessions::Sessions},
+    ingest::push::Pushes,
     media::MediaStore,
     metrics::Metrics,
     store::Store,
@@ -44,6 +45,8 @@ pub struct House {
     pub verifier: Verifier,
     /// Which streams have a publisher.
     pub publishing: Busy,
+    /// Which streams are pushed into over HTTP.
+    pub pushes: Pushes,
     /// Which files are being read.
     pub reading: Busy,
     /// Which uploads are being written.

@@ -7,6 +7,7 @@ mod dash;
 mod error;
 mod hls;
 mod page;
+mod push;
 mod streams;
 mod upload;
 mod worker;
@@ -34,6 +35,9 @@ pub fn router(house: Arc<House>) -> Router {
         .route("/v1/streams/{id}", get(streams::one).delete(streams::delete))
         .route("/v1/streams/{id}/end", post(streams::end))
         .route("/v1/streams/{id}/source", put(upload::put).layer(DefaultBodyLimit::disable()))
+        .route("/v1/streams/{id}/segments/{number}", put(push::put).layer(DefaultBodyLimit::disable()))
+        .route("/live/{key}/", put(push::playlist).post(push::playlist))
+        .route("/live/{key}/{file}", put(push::live).post(push::live).layer(DefaultBodyLimit::disable()))
         .route("/v1/workers", get(streams::workers))
         .route("/v1/playback", get(page::playback))
         .route("/v1/worker/challenge", post(worker::challenge))
@@ -50,7 +54,7 @@ pub fn router(house: Arc<House>) -> Router {
         .allow_methods([Method::GET, Method::HEAD, Method::OPTIONS])
         .allow_headers([header::RANGE, header::IF_NONE_MATCH])
         .expose_headers([header::CONTENT_LENGTH, header::CONTENT_RANGE, header::ETAG])
-        .max_age(std::time::Duration::from_secs(86_400));
+        .max_age(std::time::Duration::from_hours(24));
     let playback = Router::new()
         .route("/hls/{stream}/{playlist}", get(hls::multivariant))
         .route("/hls/{stream}/{rendition}/{file}", get(hls::file))

@@ -4,4 +4,5 @@ pub mod event;
 pub mod file;
 pub mod intake;
 pub mod live;
+pub mod push;
 pub mod rtmp;

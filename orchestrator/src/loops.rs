@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::{
     clock::now_ms,
     house::House,
-    ingest::{file, live, rtmp},
+    ingest::{file, live, push, rtmp},
     publish,
     store::{self, Move, record::SegmentState},
     task::State,
@@ -192,6 +192,14 @@ pub async fn finish(house: &House, stream: &StreamId, from: &[StreamState]) -> s
 pub async fn files(house: Arc<House>) {
     loop {
         tell("looking for files", file::start_ready(&house).await);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Pushed segments that wait are cut, also those that came before a crash.
+pub async fn pushes(house: Arc<House>) {
+    loop {
+        tell("looking for pushed segments", push::resume(&house).await);
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }

@@ -148,6 +148,55 @@ impl MediaStore {
         Ok(Blob { sha256: hash, bytes })
     }
 
+    /// Stores what was pushed as segment `number` until it is cut; durable when this returns. What an earlier try
+    /// left behind is written over.
+    pub async fn receive_push<E>(
+        &self,
+        stream: &StreamId,
+        number: u64,
+        bytes_max: u64,
+        body: impl Stream<Item = std::result::Result<Bytes, E>>,
+    ) -> Result<Blob> {
+        let upload = self.0.put_multipart(&Self::push_key(stream, number)).await?;
+        let mut write = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
+        let (mut digest, mut bytes) = (sha2::Sha256::new(), 0);
+        let mut body = std::pin::pin!(body);
+        while let Some(chunk) = body.next().await {
+            let wrong = match &chunk {
+                Err(_) => Some(Kind::BrokenOff),
+                Ok(chunk) if bytes + chunk.len() as u64 > bytes_max => Some(Kind::TooLarge(bytes_max)),
+                Ok(_) => None,
+            };
+            if let Some(kind) = wrong {
+                write.abort().await?;
+                return Err(kind.into());
+            }
+            let Ok(chunk) = chunk else { continue };
+            bytes += chunk.len() as u64;
+            digest.update(&chunk);
+            write.wait_for_capacity(2).await?;
+            write.put(chunk);
+        }
+        write.finish().await?;
+        Ok(Blob { sha256: Sha256::from_digest(digest.finalize().into()), bytes })
+    }
+
+    /// Copies what was pushed as segment `number` into a file, for the media child.
+    pub async fn copy_push(&self, stream: &StreamId, number: u64, file: &Path) -> Result<()> {
+        let bytes = self.0.get_opts(&Self::push_key(stream, number), GetOptions::default()).await?;
+        Self::write_out(bytes, file).await
+    }
+
+    /// Removes what was pushed as segment `number`; it may be gone already.
+    pub async fn delete_push(&self, stream: &StreamId, number: u64) -> Result<()> {
+        self.remove(&Self::push_key(stream, number)).await
+    }
+
+    fn push_key(stream: &StreamId, number: u64) -> Key {
+        // No hash looks like this.
+        Key::from(format!("{stream}/push-{number}"))
+    }
+
     /// Whether these bytes are here, in full.
     pub async fn has(&self, stream: &StreamId, blob: Blob) -> Result<bool> {
         match self.0.head(&Self::key(stream, blob.sha256)).await {
@@ -164,7 +213,11 @@ impl MediaStore {
 
     /// Copies a blob into a file, for the media child.
     pub async fn copy_out(&self, stream: &StreamId, hash: Sha256, file: &Path) -> Result<()> {
-        let mut bytes = self.get(stream, hash, GetOptions::default()).await?.into_stream();
+        Self::write_out(self.get(stream, hash, GetOptions::default()).await?, file).await
+    }
+
+    async fn write_out(bytes: GetResult, file: &Path) -> Result<()> {
+        let mut bytes = bytes.into_stream();
         let mut file = tokio::fs::File::create(file).await?;
         while let Some(chunk) = bytes.try_next().await? {
             file.write_all(&chunk).await?;
@@ -181,7 +234,11 @@ impl MediaStore {
 
     /// Removes one blob; it may be gone already.
     pub async fn delete(&self, stream: &StreamId, hash: Sha256) -> Result<()> {
-        match self.0.delete(&Self::key(stream, hash)).await {
+        self.remove(&Self::key(stream, hash)).await
+    }
+
+    async fn remove(&self, key: &Key) -> Result<()> {
+        match self.0.delete(key).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }

@@ -11,7 +11,7 @@ use millrace_cmaf::{Sample, Track};
 
 use crate::{ingest::event::Event, store::record::Tail};
 
-use run::Run;
+use run::{Ending, Run};
 
 /// Where to cut, and what is too much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +95,11 @@ impl Segmenter {
         Self { limits, tail, run: None }
     }
 
+    /// Where the timeline ends that the next segment goes on from.
+    pub fn tail(&self) -> Option<Tail> {
+        self.tail
+    }
+
     /// Takes the next event; gives the segments that it completes.
     pub fn push(&mut self, event: Event) -> Result<Vec<Cut>, Error> {
         match event {
@@ -105,11 +110,11 @@ impl Segmenter {
             }
             Event::Video(sample) => {
                 self.run.as_mut().ok_or(Error::NoTracks)?.video(sample, &self.limits)?;
-                Ok(self.take(false))
+                Ok(self.take(Ending::Open))
             }
             Event::Audio(sample) => {
                 self.run.as_mut().ok_or(Error::NoTracks)?.audio(sample, &self.limits)?;
-                Ok(self.take(false))
+                Ok(self.take(Ending::Open))
             }
             Event::End => Ok(self.finish()),
         }
@@ -117,15 +122,20 @@ impl Segmenter {
 
     /// Ends the run of segments: whatever is there becomes the last one.
     pub fn finish(&mut self) -> Vec<Cut> {
-        let cuts = self.take(true);
+        let cuts = self.take(Ending::Last);
         self.run = None;
         cuts
     }
 
-    fn take(&mut self, all: bool) -> Vec<Cut> {
+    /// Whatever is there becomes a segment, and the run goes on behind it: its source cuts at keyframes itself.
+    pub fn pause(&mut self) -> Vec<Cut> {
+        self.take(Ending::Pause)
+    }
+
+    fn take(&mut self, ending: Ending) -> Vec<Cut> {
         let Some(run) = &mut self.run else { return Vec::new() };
         let mut cuts = Vec::new();
-        while let Some(cut) = run.take(all, self.tail, &self.limits) {
+        while let Some(cut) = run.take(ending, self.tail, &self.limits) {
             self.tail = Some(Tail { discontinuity: cut.discontinuity, end_ns: cut.start_ns + cut.duration_ns });
             cuts.push(cut);
         }

@@ -19,7 +19,7 @@ use crate::{
     farm::{Farm, sessions::Sessions},
     house::{Busy, House},
     http,
-    ingest::{live, rtmp},
+    ingest::{live, push::Pushes, rtmp},
     loops,
     media::MediaStore,
     metrics::Metrics,
@@ -64,6 +64,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
             policy: config.tasks,
         },
         publishing: Busy::default(),
+        pushes: Pushes::default(),
         reading: Busy::default(),
         uploading: Busy::default(),
         files: Arc::new(Semaphore::new(config.ingest.files_max)),
@@ -84,6 +85,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
         tokio::spawn(loops::publish(house.clone(), listings)),
         tokio::spawn(loops::grace(house.clone())),
         tokio::spawn(loops::files(house.clone())),
+        tokio::spawn(loops::pushes(house.clone())),
         tokio::spawn(loops::heard(house.clone())),
         tokio::spawn(loops::sweep(house.clone())),
         tokio::spawn(loops::rtmp_counters(house.clone(), counters.clone())),
@@ -103,6 +105,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
     }
     // Publishers' last pictures are committed before the end.
     let _ = tokio::time::timeout(std::time::Duration::from_secs(3), rtmp).await;
+    house.pushes.stop();
     settle_publishers(&house).await;
     for task in background {
         task.abort();

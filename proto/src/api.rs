@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Address, StreamId,
+    Address, Sha256, StreamId,
     offer::Offer,
     profile::{Choice, Profile},
 };
@@ -126,6 +126,19 @@ pub enum StreamState {
     Ended,
     /// It can't be processed; `reason` says why.
     Failed,
+}
+
+/// `PUT /v1/streams/{id}/segments/{number}`: a pushed segment that is durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pushed {
+    /// Its stream.
+    pub stream: StreamId,
+    /// The number that the app gave it.
+    pub number: u64,
+    /// Of the bytes that came.
+    pub sha256: Sha256,
+    /// How many bytes came.
+    pub bytes: u64,
 }
 
 /// A worker, as the API tells it.

@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use millrace_proto::{
-    Address, LeaseId, PROTOCOL_VERSION, StreamId,
+    Address, LeaseId, PROTOCOL_VERSION, Sha256, StreamId,
     api::{self, CreateStream, Ingest, Page, Playback, Progress, Source, StreamState},
     identity::Secret,
     offer::{Absent, Encoder, Offer},
@@ -159,6 +159,8 @@ fn every_message_is_as_its_file_says() {
         failed: 1,
     };
     check(&mut seen, "worker", &worker);
+    let pushed = api::Pushed { stream: stream_id(), number: 17, sha256: Sha256::of(b"bytes"), bytes: 5 };
+    check(&mut seen, "pushed", &pushed);
     let error =
         api::Error { code: "unknown_stream".into(), message: "no stream has this id".into(), hint: "list them".into() };
     check(&mut seen, "error", &error);

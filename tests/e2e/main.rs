@@ -22,6 +22,7 @@ mod deploy;
 mod errors;
 mod file;
 mod hostile;
+mod http_push;
 mod live;
 mod network;
 mod origin;

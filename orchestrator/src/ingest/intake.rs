@@ -17,7 +17,7 @@ use crate::{
     segment::{self, Cut, Part, Segmenter},
     store::{
         self, Commit, Store,
-        record::{Media, Segment, SegmentState, Stream},
+        record::{Media, Pushed, Segment, SegmentState, Stream, Tail},
     },
     task::plan::{self, Subject},
 };
@@ -82,6 +82,8 @@ pub struct Intake {
     durable_seq: u64,
     /// Wall-clock time of the start of this run of segments; absent for files.
     wall_ms: Option<u64>,
+    /// Where the wall-clock time of what was cut ends: it may not go back when a source sends faster than it plays.
+    wall_end_ms: u64,
     retry_s_max: u64,
 }
 
@@ -110,6 +112,19 @@ impl Intake {
         Self::new(store, media, stream, Segmenter::new(limits, None), 0, retry_s_max)
     }
 
+    /// Goes on with `stream` at a pushed segment that was begun; what of it is durable already is passed over.
+    pub fn pushed(
+        store: Arc<dyn Store>,
+        media: MediaStore,
+        stream: Stream,
+        begun: &Pushed,
+        limits: segment::Limits,
+        retry_s_max: u64,
+    ) -> Self {
+        let next_seq = begun.first_seq.unwrap_or(stream.next_seq);
+        Self::new(store, media, stream, Segmenter::new(limits, begun.tail), next_seq, retry_s_max)
+    }
+
     fn new(
         store: Arc<dyn Store>,
         media: MediaStore,
@@ -129,6 +144,7 @@ impl Intake {
             next_seq,
             durable_seq,
             wall_ms: None,
+            wall_end_ms: 0,
             retry_s_max,
         }
     }
@@ -138,9 +154,26 @@ impl Intake {
         &self.stream.id
     }
 
+    /// The number of the next segment.
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// Where the timeline ends that the next segment goes on from.
+    pub fn tail(&self) -> Option<Tail> {
+        self.segmenter.tail()
+    }
+
     /// Takes the next event. Returns how many segments became durable.
     pub async fn take(&mut self, event: Event) -> Result<usize, Error> {
         self.push(event, now_ms())?;
+        self.settle().await
+    }
+
+    /// Whatever came becomes a segment, and the source goes on with a keyframe. Returns as [`Intake::take`] does.
+    pub async fn pause(&mut self) -> Result<usize, Error> {
+        let cuts = self.segmenter.pause();
+        self.queue(cuts, now_ms());
         self.settle().await
     }
 
@@ -154,7 +187,7 @@ impl Intake {
     pub fn push(&mut self, event: Event, now_ms: u64) -> Result<(), Error> {
         if matches!(event, Event::Tracks { .. }) {
             self.close(now_ms);
-            self.wall_ms = (self.stream.source == Source::Live).then_some(now_ms);
+            self.wall_ms = (self.stream.source == Source::Live).then_some(now_ms.max(self.wall_end_ms));
         }
         let cuts = self.segmenter.push(event)?;
         self.queue(cuts, now_ms);
@@ -168,11 +201,11 @@ impl Intake {
     }
 
     fn queue(&mut self, cuts: Vec<Cut>, now_ms: u64) {
-        let waiting = |cut: Cut| {
+        for cut in cuts {
             let wall_ms = self.wall_ms.map(|start_ms| start_ms + cut.run_ns / 1_000_000);
-            Waiting { cut, wall_ms, arrived_ms: now_ms }
-        };
-        self.waiting.extend(cuts.into_iter().map(waiting));
+            self.wall_end_ms = wall_ms.map_or(0, |start_ms| start_ms + cut.duration_ns / 1_000_000);
+            self.waiting.push_back(Waiting { cut, wall_ms, arrived_ms: now_ms });
+        }
     }
 
     /// Tries once to make the oldest waiting segment durable. What can't be written now goes on waiting.

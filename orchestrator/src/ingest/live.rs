@@ -68,27 +68,38 @@ pub async fn admit(
     key: &str,
     now_ms: u64,
 ) -> Result<(Stream, Hold), Refusal> {
+    let id = by_key(store, key).await?.id;
+    let reserved = publishing.begin(&id).ok_or(Refusal::Busy)?;
+    let stream = open(store, &id, now_ms).await?;
+    Ok((stream, reserved))
+}
+
+/// The live stream that has this key.
+pub async fn by_key(store: &Arc<dyn Store>, key: &str) -> Result<Stream, Refusal> {
     let (id, secret) = key.split_once('_').ok_or(Refusal::WrongKey)?;
     let id: StreamId = id.parse().map_err(|_| Refusal::WrongKey)?;
-    let unavailable = |error: store::Error| {
-        tracing::warn!(%error, "a publisher could not be looked up");
-        Refusal::Unavailable
-    };
     let stream = store.stream(&id).await.map_err(unavailable)?;
     // An unknown stream takes the same comparison as a known one.
     let want = stream.as_ref().and_then(|stream| stream.key_sha256).unwrap_or_else(|| Sha256::of(b""));
     let have = Sha256::of(secret.as_bytes());
     let fits = bool::from(have.to_string().as_bytes().ct_eq(want.to_string().as_bytes()));
-    stream.filter(|stream| fits && stream.source == Source::Live).ok_or(Refusal::WrongKey)?;
-    let reserved = publishing.begin(&id).ok_or(Refusal::Busy)?;
+    stream.filter(|stream| fits && stream.source == Source::Live).ok_or(Refusal::WrongKey)
+}
+
+/// The stream, whose place the caller holds, is live from now on.
+pub(super) async fn open(store: &Arc<dyn Store>, id: &StreamId, now_ms: u64) -> Result<Stream, Refusal> {
     let open = [StreamState::Waiting, StreamState::Interrupted, StreamState::Live];
     let step = Move { from: &open, to: StreamState::Live, reason: None, grace_ends_ms: 0, now_ms };
-    if !store.move_stream(&id, &step).await.map_err(unavailable)? {
+    if !store.move_stream(id, &step).await.map_err(unavailable)? {
         return Err(Refusal::Ended);
     }
     // Read again: the place is ours only now, and the last publisher may have committed since.
-    let stream = store.stream(&id).await.map_err(unavailable)?.ok_or(Refusal::WrongKey)?;
-    Ok((stream, reserved))
+    store.stream(id).await.map_err(unavailable)?.ok_or(Refusal::WrongKey)
+}
+
+fn unavailable(error: store::Error) -> Refusal {
+    tracing::warn!(%error, "a publisher could not be looked up");
+    Refusal::Unavailable
 }
 
 /// How a publisher left.
@@ -130,7 +141,7 @@ async fn run(house: &House, stream: Stream, mut events: mpsc::Receiver<Event>) -
     ending
 }
 
-async fn leave(house: &House, id: &StreamId, ending: Ending) {
+pub(super) async fn leave(house: &House, id: &StreamId, ending: Ending) {
     match interrupt(&house.store, &house.config.ingest, id, ending, now_ms()).await {
         Ok(_) => tracing::info!(stream = %id, "publisher gone"),
         Err(error) => tracing::warn!(stream = %id, %error, "the publisher's leaving is noted later"),

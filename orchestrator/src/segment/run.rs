@@ -26,6 +26,17 @@ struct Place {
     audio_shift: i64,
 }
 
+/// What comes after the samples that are here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// More, perhaps of the same segment.
+    Open,
+    /// More, with a keyframe first.
+    Pause,
+    /// Nothing.
+    Last,
+}
+
 #[derive(Debug)]
 pub(super) struct Run {
     video: Arc<Track>,
@@ -96,8 +107,9 @@ impl Run {
         Ok(())
     }
 
-    /// The next segment, if it is complete, or whatever is there if `all`.
-    pub(super) fn take(&mut self, all: bool, tail: Option<Tail>, limits: &Limits) -> Option<Cut> {
+    /// The next segment, if it is complete, or whatever is there at a pause and at the end.
+    pub(super) fn take(&mut self, ending: Ending, tail: Option<Tail>, limits: &Limits) -> Option<Cut> {
+        let all = ending != Ending::Open;
         let closed = self.cuts.len() > 1;
         if self.pictures.is_empty() || !(closed || all) {
             return None;
@@ -130,7 +142,8 @@ impl Run {
         let audio_end_ns =
             audio.as_ref().map_or(i128::MIN, |part| ns(part.end - place.audio_shift, part.track.timescale));
         // The last segment of a run lasts as long as its longer track.
-        let end_ns = if next.is_some() { end_ns } else { end_ns.max(audio_end_ns) };
+        let last = next.is_none() && ending == Ending::Last;
+        let end_ns = if last { end_ns.max(audio_end_ns) } else { end_ns };
         self.start_ns = Some(end_ns);
         let run_ns = u64::try_from(start_ns - place.base_ns).unwrap_or(0);
         Some(Cut {
