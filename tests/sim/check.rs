@@ -15,7 +15,7 @@ use millrace_orchestrator::{
         Move, Settlement,
         record::{Media, Segment, SegmentState, Stream},
     },
-    task::{State, Task},
+    task::{Fault, State, Task},
 };
 use millrace_proto::{
     Address, LeaseId, StreamId, TaskId,
@@ -62,13 +62,20 @@ struct TaskKept {
     leases: Vec<(Address, String, LeaseId)>,
 }
 
+/// A worker's key.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) name: String,
+    pub(crate) slots: u32,
+    pub(crate) honest: bool,
+}
+
 #[derive(Debug, Default)]
 struct Books {
     now_ms: u64,
     streams: BTreeMap<StreamId, Book>,
     tasks: BTreeMap<TaskId, TaskKept>,
-    /// Workers by their keys, with the slots that they offer.
-    workers: HashMap<Address, (String, u32)>,
+    workers: HashMap<Address, Known>,
     /// Since when an honest worker that never fails can reach the orchestrator.
     anchored_since_ms: Option<u64>,
 }
@@ -94,13 +101,13 @@ impl Watch {
         self.books().now_ms = now_ms;
     }
 
-    pub(crate) fn know(&self, worker: Address, name: String, slots: u32) {
-        self.books().workers.insert(worker, (name, slots));
+    pub(crate) fn know(&self, worker: Address, known: Known) {
+        self.books().workers.insert(worker, known);
     }
 
     /// The name of a worker in the trace.
     pub(crate) fn name(&self, worker: Address) -> String {
-        self.books().workers.get(&worker).map_or_else(|| "?".into(), |(name, _)| name.clone())
+        self.books().workers.get(&worker).map_or_else(|| "?".into(), |known| known.name.clone())
     }
 
     pub(crate) fn anchor(&self, since_ms: Option<u64>) {
@@ -248,6 +255,12 @@ impl Watch {
         kept.settled = matches!(task.state, State::Accepted { .. } | State::Failed { .. });
         let lease = |held: &millrace_orchestrator::task::Held| (held.worker, held.instance.clone(), held.id.clone());
         kept.leases = task.leases().iter().map(lease).collect();
+        if let Some(last) = task.attempts.last().filter(|last| last.fault == Fault::Refused)
+            && workers[&last.worker].honest
+        {
+            let name = &workers[&last.worker].name;
+            self.trace.object(format_args!("{}: {name} is blamed for {}", task.id, last.message));
+        }
         if let State::Failed { reason } = &task.state {
             let segment = &streams[&task.stream].segments[task.seq as usize];
             let anchored = anchored_since_ms.is_some_and(|since_ms| *now_ms - since_ms >= ANCHORED_MS);
@@ -264,7 +277,7 @@ impl Watch {
             book.segments[task.seq as usize].state = state.clone();
         }
         for (worker, instance, _) in &tasks[&task.id].leases {
-            let (name, slots) = &workers[worker];
+            let Known { name, slots, .. } = &workers[worker];
             let of = |kept: &TaskKept| kept.leases.iter().filter(|(w, i, _)| w == worker && i == instance).count();
             let held: usize = tasks.values().map(of).sum();
             if held > *slots as usize {

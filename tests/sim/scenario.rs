@@ -107,6 +107,9 @@ pub(crate) struct WirePlan {
     pub(crate) half_open: f64,
 }
 
+/// Longest work on a segment of a worker that is not slow.
+const WORK_MS_MAX: u64 = 2_500;
+
 const KINDS: [FailureKind; 7] = [
     FailureKind::BadInput,
     FailureKind::Limit,
@@ -133,9 +136,9 @@ impl Scenario {
         };
         let (store, media, child) = (odds(&mut r, 0.04), odds(&mut r, 0.04), odds(&mut r, 0.1));
         let kills = if rough && r.random_bool(0.6) { r.random_range(1..=4) } else { 0 };
+        let workers = workers(&mut r, calm_ms);
         Self {
             seed,
-            workers: workers(&mut r, calm_ms),
             wire: wire(&mut r, rough),
             store,
             media,
@@ -144,11 +147,25 @@ impl Scenario {
             down_ms: (50, *[500, 3_000, 10_000].choose(&mut r).unwrap()),
             turn_ms_max: *[0, 1, 5, 40].choose(&mut r).unwrap(),
             loop_ms: *[500, 1_000, 1_000].choose(&mut r).unwrap(),
-            streams,
             calm_ms,
-            end_ms: calm_ms + 1_500_000,
+            end_ms: calm_ms + patience_ms(&streams, &workers),
+            streams,
+            workers,
         }
     }
+}
+
+/// How long after the wild part all must be published: grace times and what is left to do, longer with workers that
+/// keep leases for the whole time that the work may take, and with inputs that only time condemns.
+fn patience_ms(streams: &[StreamPlan], workers: &[WorkerPlan]) -> u64 {
+    let taints = streams.iter().flat_map(|stream| &stream.connections).flat_map(|connection| &connection.taints);
+    let count = |taint| taints.clone().filter(|(_, its)| *its == taint).count() as u64;
+    let is_slow = |worker: &&WorkerPlan| {
+        matches!(worker.nature, Nature::Liar(Lie::Hoard, _)) || worker.work_ms.1 > WORK_MS_MAX
+    };
+    let slow = workers.iter().filter(is_slow).count() as u64;
+    let poison_ms = if count(Taint::Poison) > 0 { 120_000 + 60_000 * workers.len() as u64 } else { 0 };
+    120_000 + 90_000 * slow + 35_000 * count(Taint::Deadly) + poison_ms
 }
 
 fn stream(r: &mut StdRng) -> StreamPlan {
@@ -230,7 +247,7 @@ fn worker(r: &mut StdRng, number: usize, nature: Nature, calm_ms: u64) -> Worker
     WorkerPlan {
         nature,
         slots: if matches!(nature, Nature::Liar(..)) { r.random_range(1..=16) } else { r.random_range(1..=3) },
-        work_ms: if slow && !anchor { (3_000, 70_000) } else { (50, 2_500) },
+        work_ms: if slow && !anchor { (3_000, 70_000) } else { (50, WORK_MS_MAX) },
         start_ms: r.random_range(0..3_000),
         ends,
         cuts: (0..cuts).map(|_| cut(r)).collect(),

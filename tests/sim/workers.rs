@@ -21,6 +21,7 @@ use millrace_worker::{
 use rand::Rng;
 
 use crate::{
+    check::Known,
     house::broken,
     labour::{Source, Taint},
     lies::{self, Lie},
@@ -110,7 +111,8 @@ impl World {
             worker.key += keys;
         }
         let (address, slots) = (worker.secret().address(), worker.plan.slots);
-        self.watch.know(address, worker.name.clone(), slots);
+        let honest = worker.plan.nature == Nature::Honest;
+        self.watch.know(address, Known { name: worker.name.clone(), slots, honest });
         let agent = Agent::new(Config {
             instance: format!("i{}", worker.run),
             slots: worker.plan.slots,
