@@ -111,22 +111,19 @@ async fn receive(
     let Some(receiving) = house.pushes.receive(&stream.id, number, limits.push_open_max) else {
         return Err(Error::Busy("this segment is coming in already, or too many others are".into()));
     };
-    let blob = match house.store.pushed(&stream.id, number).await? {
-        Some(known) => {
-            let blob = digest(chunks(house, body), limits.push_bytes_max).await?;
-            same(&known, blob)?;
-            blob
-        }
-        None => {
-            // Encoders hang up as soon as they have sent all: what came is kept nevertheless.
-            let (house, stream) = (house.clone(), stream.clone());
-            let kept = tokio::spawn(async move {
-                let kept = keep(&house, &stream, number, body).await;
-                drop(receiving);
-                kept
-            });
-            kept.await.map_err(|error| Error::Unavailable(error.to_string()))??
-        }
+    let blob = if let Some(known) = house.store.pushed(&stream.id, number).await? {
+        let blob = digest(chunks(house, body), limits.push_bytes_max).await?;
+        same(&known, blob)?;
+        blob
+    } else {
+        // Encoders hang up as soon as they have sent all: what came is kept nevertheless.
+        let (house, stream) = (house.clone(), stream.clone());
+        let kept = tokio::spawn(async move {
+            let kept = keep(&house, &stream, number, body).await;
+            drop(receiving);
+            kept
+        });
+        kept.await.map_err(|error| Error::Unavailable(error.to_string()))??
     };
     let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     if accept.flat_map(|value| value.split(',')).any(|kind| kind.trim().starts_with("multipart/mixed")) {

@@ -78,7 +78,7 @@ pub async fn admit(
 pub async fn by_key(store: &Arc<dyn Store>, key: &str) -> Result<Stream, Refusal> {
     let (id, secret) = key.split_once('_').ok_or(Refusal::WrongKey)?;
     let id: StreamId = id.parse().map_err(|_| Refusal::WrongKey)?;
-    let stream = store.stream(&id).await.map_err(unavailable)?;
+    let stream = store.stream(&id).await.map_err(|error| unavailable(&error))?;
     // An unknown stream takes the same comparison as a known one.
     let want = stream.as_ref().and_then(|stream| stream.key_sha256).unwrap_or_else(|| Sha256::of(b""));
     let have = Sha256::of(secret.as_bytes());
@@ -90,14 +90,14 @@ pub async fn by_key(store: &Arc<dyn Store>, key: &str) -> Result<Stream, Refusal
 pub(super) async fn open(store: &Arc<dyn Store>, id: &StreamId, now_ms: u64) -> Result<Stream, Refusal> {
     let open = [StreamState::Waiting, StreamState::Interrupted, StreamState::Live];
     let step = Move { from: &open, to: StreamState::Live, reason: None, grace_ends_ms: 0, now_ms };
-    if !store.move_stream(id, &step).await.map_err(unavailable)? {
+    if !store.move_stream(id, &step).await.map_err(|error| unavailable(&error))? {
         return Err(Refusal::Ended);
     }
     // Read again: the place is ours only now, and the last publisher may have committed since.
-    store.stream(id).await.map_err(unavailable)?.ok_or(Refusal::WrongKey)
+    store.stream(id).await.map_err(|error| unavailable(&error))?.ok_or(Refusal::WrongKey)
 }
 
-fn unavailable(error: store::Error) -> Refusal {
+fn unavailable(error: &store::Error) -> Refusal {
     tracing::warn!(%error, "a publisher could not be looked up");
     Refusal::Unavailable
 }

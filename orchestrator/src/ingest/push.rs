@@ -246,17 +246,15 @@ async fn take(house: &House, flow: &mut Flow, push: &Pushed) -> Result<(), Strin
         Err(read::Error::Hopeless(why)) => Err(why),
     };
     let in_words = |error: store::Error| error.to_string();
-    let mut intake = match flow.intake.take() {
-        Some(intake) => intake,
-        None => {
-            flow.joiner.part();
-            let stream = house.store.stream(id).await.map_err(in_words)?.ok_or("the stream is gone")?;
-            let limits = house.config.ingest.limits(&stream.profile);
-            let retry_s_max = house.config.ingest.storage_retry_s_max;
-            let begun =
-                if push.first_seq.is_some() { push.clone() } else { Pushed { tail: stream.tail, ..push.clone() } };
-            Intake::pushed(house.store.clone(), house.media.clone(), stream, &begun, limits, retry_s_max)
-        }
+    let mut intake = if let Some(intake) = flow.intake.take() {
+        intake
+    } else {
+        flow.joiner.part();
+        let stream = house.store.stream(id).await.map_err(in_words)?.ok_or("the stream is gone")?;
+        let limits = house.config.ingest.limits(&stream.profile);
+        let retry_s_max = house.config.ingest.storage_retry_s_max;
+        let begun = if push.first_seq.is_some() { push.clone() } else { Pushed { tail: stream.tail, ..push.clone() } };
+        Intake::pushed(house.store.clone(), house.media.clone(), stream, &begun, limits, retry_s_max)
     };
     if push.first_seq.is_none()
         && !house.store.begin_push(id, push.number, intake.next_seq(), intake.tail()).await.map_err(in_words)?
