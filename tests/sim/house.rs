@@ -3,6 +3,12 @@
 //! What `house.rs`, `serve.rs` and `loops.rs` do with timers and tasks is done here with steps and events; the
 //! decisions are all the library's.
 
+mod loops;
+mod queue;
+
+use loops::LOOPS;
+pub(crate) use loops::{Loop, playlists};
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
@@ -13,33 +19,24 @@ use millrace_orchestrator::{
     config::Ingest,
     farm::{Farm, Ticket, sessions::Sessions},
     house::{Busy, Hold},
-    ingest::live,
     media::MediaStore,
-    publish::{self, hls},
     store::{Store, record::Stream},
     task::{Task, machine::Policy},
     verify::Verifier,
 };
-use millrace_proto::{
-    StreamId, TaskId,
-    api::{Source, StreamState},
-    worker::Polled,
-};
-use millrace_worker::agent::{Call, Input};
+use millrace_proto::{StreamId, TaskId};
+use millrace_worker::agent::Call;
 use rand::Rng;
 
 use crate::{
-    desk::{self, Said},
+    desk::Said,
     eyes::Eyes,
-    publishers::{self, Taken},
-    sabotage::{self, Sabotage},
+    publishers::Taken,
+    sabotage::Sabotage,
     step::{Gate, Park, Progress, Step},
-    wire::{Answer, Request, Who},
+    wire::Who,
     world::{Event, World},
 };
-
-/// Outcomes checked at once.
-const CHECKS_MAX: usize = 2;
 
 /// What the parts of one running orchestrator share.
 #[derive(Debug)]
@@ -64,20 +61,6 @@ impl Rooms {
         self.nudged.lock().unwrap().insert(stream.clone());
     }
 }
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Loop {
-    Assign,
-    Expire,
-    Check,
-    Publish,
-    Sweep,
-    Grace,
-    Files,
-    Retain,
-}
-
-const LOOPS: [Loop; 7] = [Loop::Assign, Loop::Expire, Loop::Check, Loop::Sweep, Loop::Grace, Loop::Files, Loop::Retain];
 
 /// What a step leaves behind.
 pub(crate) enum Effect {
@@ -267,205 +250,4 @@ impl World {
         self.start_checks();
         self.look_at_places();
     }
-
-    fn start_checks(&mut self) {
-        loop {
-            let Some(house) = &mut self.house else { return };
-            if house.to_check.is_empty() || house.checking.len() >= CHECKS_MAX {
-                return;
-            }
-            let id = house.to_check.remove(0);
-            house.checking.insert(id.clone());
-            let rooms = house.rooms.clone();
-            self.spawn("check", None, async move {
-                judge(&rooms, &id).await;
-                Effect::Judged(id)
-            });
-        }
-    }
-
-    /// Answers the polls that leases were given to, or whose place was taken by a newer one.
-    fn look_at_places(&mut self) {
-        use tokio::sync::oneshot::error::TryRecvError;
-        let Some(house) = &mut self.house else { return };
-        let mut told = Vec::new();
-        for (&number, place) in &mut house.places {
-            match place.ticket.leases.try_recv() {
-                Ok(leases) => told.push((number, leases)),
-                Err(TryRecvError::Closed) => told.push((number, Vec::new())),
-                Err(TryRecvError::Empty) => {}
-            }
-        }
-        for (number, leases) in told {
-            let place = self.house.as_mut().and_then(|house| house.places.remove(&number)).expect("it was seen above");
-            let revoked = place.ticket.revoked.clone();
-            let input = Input::Polled(place.call, Ok(Polled { leases, revoked }));
-            self.answer(place.who, place.call, input.into());
-        }
-    }
-
-    /// A poll has waited long enough.
-    pub(crate) fn poll_ends(&mut self, number: u64) {
-        let Some(house) = &mut self.house else { return };
-        let Some(place) = house.places.remove(&number) else { return };
-        let revoked = place.ticket.revoked.clone();
-        let leases = house.rooms.farm.leave(place.ticket);
-        let input = Input::Polled(place.call, Ok(Polled { leases, revoked }));
-        self.answer(place.who, place.call, input.into());
-    }
-
-    /// A request arrives.
-    pub(crate) fn arrives(&mut self, request: Request) {
-        let (who, call) = (request.who, request.call);
-        let Some(house) = &self.house else { return self.connection_broke(who, call) };
-        let (rooms, name) = (house.rooms.clone(), request.ask.name());
-        self.spawn(name, Some((who, call)), async move {
-            let (who, call, said) = desk::serve(rooms, request).await;
-            Effect::Said(who, call, said)
-        });
-    }
-
-    /// The worker hung up: its request is dropped wherever it is.
-    pub(crate) fn hung_up(&mut self, who: Who, call: Call) {
-        let Some(house) = &mut self.house else { return };
-        house.steps.retain(|_, under| under.of != Some((who, call)));
-        let gone: Vec<u64> =
-            house.places.iter().filter(|(_, place)| (place.who, place.call) == (who, call)).map(|(&n, _)| n).collect();
-        for number in gone {
-            let Some(house) = &mut self.house else { return };
-            let place = house.places.remove(&number).expect("it was seen above");
-            let rooms = house.rooms.clone();
-            let leases = rooms.farm.leave(place.ticket);
-            if !leases.is_empty() {
-                self.spawn("undeliver", None, async move {
-                    // Where this fails, the leases run out by themselves.
-                    let _ = rooms.farm.undeliver(&leases, rooms.gate.now_ms()).await;
-                    Effect::Nothing
-                });
-            }
-        }
-    }
-
-    /// A loop's timer rings.
-    pub(crate) fn rings(&mut self, life: u64, which: Loop) {
-        if life != self.lives || self.house.is_none() {
-            return;
-        }
-        self.tick(which);
-        let period_ms = match which {
-            Loop::Sweep | Loop::Grace | Loop::Files => 2_000,
-            Loop::Retain => 5_000,
-            _ => self.scenario.loop_ms,
-        };
-        self.after(period_ms, Event::Tick(life, which));
-    }
-
-    /// Runs a loop's body, unless it still runs.
-    fn tick(&mut self, which: Loop) {
-        let Some(house) = &mut self.house else { return };
-        let next = house.to_publish.first().cloned();
-        if which == Loop::Publish && next.is_none() || !house.looping.insert(which) {
-            return;
-        }
-        let rooms = house.rooms.clone();
-        match which {
-            Loop::Assign => self.spawn("assign", None, async move {
-                let _ = rooms.farm.assign_once(rooms.gate.now_ms()).await;
-                Effect::Turned(which)
-            }),
-            Loop::Expire => self.spawn("expire", None, async move {
-                for task in rooms.farm.expire_once(rooms.gate.now_ms()).await.unwrap_or_default() {
-                    rooms.committed(&task.stream);
-                }
-                Effect::Turned(which)
-            }),
-            Loop::Check => self.spawn("checks", None, async move {
-                Effect::ToCheck(rooms.store.tasks_checking(256).await.unwrap_or_default())
-            }),
-            Loop::Publish => {
-                let stream = next.expect("it was seen above");
-                house.to_publish.remove(&stream);
-                self.spawn("publish", None, async move {
-                    let _ = publish::advance(&rooms.store, &stream, rooms.gate.now_ms()).await;
-                    Effect::Turned(which)
-                });
-            }
-            Loop::Sweep => self.spawn("sweep", None, async move {
-                let open = [StreamState::Live, StreamState::Interrupted, StreamState::Finishing];
-                let streams = rooms.store.streams_in(&open).await.unwrap_or_default();
-                Effect::ToSweep(streams.into_iter().map(|stream| stream.id).collect())
-            }),
-            Loop::Grace => self.spawn("grace", None, async move {
-                let now_ms = rooms.gate.now_ms();
-                let _ = live::recover(&rooms.store, &rooms.publishing, &rooms.ingest, now_ms).await;
-                let ended = live::end_overdue(&rooms.store, &rooms.publishing, rooms.gate.now_ms()).await;
-                ended.unwrap_or_default().iter().for_each(|stream| rooms.committed(stream));
-                Effect::Turned(which)
-            }),
-            Loop::Retain => self.spawn("retain", None, async move {
-                let open = [StreamState::Live, StreamState::Interrupted, StreamState::Finishing, StreamState::Ended];
-                for stream in rooms.store.streams_in(&open).await.unwrap_or_default() {
-                    if stream.profile.retention_s.is_some() {
-                        // What it does not come to, the next one does.
-                        let now_ms = rooms.gate.now_ms();
-                        let _ = publish::retention::sweep(&rooms.store, &rooms.media, &stream, now_ms).await;
-                    }
-                }
-                Effect::Turned(which)
-            }),
-            Loop::Files => self.spawn("files", None, async move {
-                let files = publishers::complete_files(&rooms).await;
-                Effect::ToRead(files)
-            }),
-        }
-    }
-
-    /// A player fetches the playlists of a stream.
-    pub(crate) fn fetch_playlists(&mut self) {
-        let at = self.r.random_range(0..self.publishers.len());
-        let id = self.publishers[at].id.clone();
-        let Some(house) = &self.house else { return };
-        let rooms = house.rooms.clone();
-        self.spawn("player", None, async move { playlists(&rooms.store, &id).await.unwrap_or(Effect::Nothing) });
-    }
-}
-
-/// The playlists of all renditions of a stream, as `http/hls.rs` makes them.
-pub(crate) async fn playlists(store: &Arc<dyn Store>, id: &StreamId) -> Option<Effect> {
-    let stream = store.stream(id).await.ok()??;
-    let span = if stream.source == Source::Live { hls::Span::Window } else { hls::Span::Event };
-    let segments = publish::covered(store, &stream, span).await.ok()?;
-    if segments.is_empty() {
-        return None;
-    }
-    let text = |name: &String| (name.clone(), hls::media(&stream, name, &segments, span));
-    let names = stream.variants.iter().map(|variant| &variant.name);
-    Some(Effect::Shown(id.clone(), names.map(text).collect()))
-}
-
-async fn judge(rooms: &Rooms, id: &TaskId) {
-    let Ok(Some(task)) = rooms.store.task(id).await else { return };
-    if rooms.sabotage == Some(Sabotage::BelieveWorkers) {
-        return sabotage::believe(&rooms.store, task, rooms.gate.now_ms()).await;
-    }
-    match rooms.verifier.check(task, rooms.gate.now_ms()).await {
-        Ok(None) => {}
-        Ok(Some(task)) => rooms.committed(&task.stream),
-        Err(_) => rooms.gate.sleep(500).await,
-    }
-}
-
-/// Says an answer that is no agent's business to whoever asked.
-pub(crate) fn broken(call: Call, ask: &str) -> Option<Answer> {
-    let fault = desk::away("the connection broke");
-    Some(Answer::from(match ask {
-        "challenge" => Input::Challenged(call, Err(fault)),
-        "open" => Input::Opened(call, Err(fault)),
-        "poll" => Input::Polled(call, Err(fault)),
-        "renew" => Input::Renewed(call, Err(fault)),
-        "finish" => Input::Finished(call, Err(fault)),
-        "fetch" => Input::Fetched(call, Err(fault)),
-        "upload" => Input::Uploaded(call, Err(fault)),
-        _ => return None,
-    }))
 }

@@ -82,7 +82,7 @@ fn report(seed: u64, trace: &Trace, objection: &str) -> String {
     let at = if written.is_ok() { path.display().to_string() } else { "nowhere".into() };
     format!(
         "seed {seed}: {objection}\n{}\nThe whole trace is at {at}. Run it alone with\n  \
-         MILLRACE_SIM_SEED={seed} cargo test -p millrace-tests --test sim -- seeds\n",
+         MILLRACE_SIM_SEED={seed} cargo test -p millrace-tests --test sim -- nothing_is_lost\n",
         trace.tail()
     )
 }

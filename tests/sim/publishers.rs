@@ -3,6 +3,10 @@
 //! What `ingest/live.rs` and `ingest/file.rs` do around an intake is done here with steps; cutting, writing and
 //! committing is the library's.
 
+mod recording;
+
+pub(crate) use recording::complete_files;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use millrace_cmaf::{Audio, Codec, Sample, Track, Video, aac};
@@ -13,12 +17,9 @@ use millrace_orchestrator::{
         intake::{Error, Intake, Tried},
         live::{self, Ending},
     },
-    store::{Move, record::Stream},
+    store::record::Stream,
 };
-use millrace_proto::{
-    StreamId,
-    api::{Source, StreamState},
-};
+use millrace_proto::StreamId;
 use rand::Rng;
 
 use crate::{
@@ -28,8 +29,6 @@ use crate::{
     world::{Event, World},
 };
 
-/// Open tasks of one file at most.
-const FILE_TASKS_MAX: u64 = 6;
 /// A publisher's samples come in batches of so long.
 const BATCH_MS: u64 = 400;
 /// Pause between tries to write.
@@ -76,7 +75,7 @@ struct Line {
 /// What a publisher's step leaves behind.
 #[derive(Debug)]
 pub(crate) enum Taken {
-    Admitted(Result<(Stream, Hold), Refusal>),
+    Admitted(Result<Box<(Stream, Hold)>, Refusal>),
     /// A batch was taken: so many segments became durable.
     Batch(Box<Intake>, Result<usize, String>),
     Left {
@@ -144,7 +143,7 @@ impl World {
                 let (rooms, key) = (house.rooms.clone(), publisher.key.clone());
                 self.spawn("admit", None, async move {
                     let admitted = live::admit(&rooms.store, &rooms.publishing, &key, rooms.gate.now_ms()).await;
-                    Effect::Publisher(at, Box::new(Taken::Admitted(admitted)))
+                    Effect::Publisher(at, Box::new(Taken::Admitted(admitted.map(Box::new))))
                 });
             }
             Phase::Live(line) => {
@@ -173,7 +172,8 @@ impl World {
         let id = publisher.id.clone();
         let number = publisher.connection as u16;
         match taken {
-            Taken::Admitted(Ok((stream, hold))) => {
+            Taken::Admitted(Ok(admitted)) => {
+                let (stream, hold) = *admitted;
                 self.trace.say(format_args!("{id}: connection {number} is live from {}", stream.next_seq));
                 let Some(house) = &self.house else { return };
                 let limits = house.rooms.ingest.limits(&stream.profile);
@@ -260,22 +260,6 @@ impl World {
             }
         }
     }
-
-    /// Reads a recording, as a step.
-    pub(crate) fn read_file(&mut self, stream: Stream, hold: Hold) {
-        let Some(house) = &self.house else { return };
-        let rooms = house.rooms.clone();
-        let plan = self.publishers.iter().find(|publisher| publisher.id == stream.id).expect("streams are ours");
-        let events: Vec<Sent> = samples(&plan.plan, 0).into_iter().map(|(_, sent)| sent).collect();
-        self.spawn("file", None, async move {
-            let id = stream.id.clone();
-            if read(&rooms, stream, events).await.is_err() {
-                rooms.gate.sleep(2_000).await;
-            }
-            drop((hold, id));
-            Effect::Nothing
-        });
-    }
 }
 
 /// Commits all that waits in an intake, and says how many segments became durable.
@@ -321,44 +305,4 @@ async fn leave(rooms: Arc<Rooms>, at: usize, mut intake: Box<Intake>, hold: Opti
     let _ = live::interrupt(&rooms.store, &rooms.ingest, intake.id(), ending, rooms.gate.now_ms()).await;
     drop(hold);
     Effect::Publisher(at, Box::new(Taken::Left { clean }))
-}
-
-/// Recordings that are complete and not being read.
-pub(crate) async fn complete_files(rooms: &Rooms) -> Vec<(Stream, Hold)> {
-    let open = [StreamState::Waiting, StreamState::Live];
-    let streams = rooms.store.streams_in(&open).await.unwrap_or_default();
-    let complete = |stream: &Stream| {
-        stream.source == Source::File
-            && stream.source_bytes > 0
-            && stream.source_bytes_total == Some(stream.source_bytes)
-    };
-    let begin = |stream: Stream| rooms.reading.begin(&stream.id).map(|hold| (stream, hold));
-    streams.into_iter().filter(complete).filter_map(begin).collect()
-}
-
-async fn read(rooms: &Rooms, stream: Stream, events: Vec<Sent>) -> Result<(), ()> {
-    let id = stream.id.clone();
-    move_to(rooms, &id, StreamState::Live).await?;
-    let stream = rooms.store.stream(&id).await.map_err(drop)?.ok_or(())?;
-    let limits = rooms.ingest.limits(&stream.profile);
-    let mut intake = Intake::file(rooms.store.clone(), rooms.media.clone(), stream, limits, 300);
-    for event in events {
-        intake.push(event, rooms.gate.now_ms()).map_err(drop)?;
-        if settle(rooms, &mut intake).await.map_err(drop)? > 0 {
-            while rooms.store.tasks_open(&id).await.map_err(drop)? >= FILE_TASKS_MAX {
-                rooms.gate.sleep(250).await;
-            }
-        }
-    }
-    intake.close(rooms.gate.now_ms());
-    settle(rooms, &mut intake).await.map_err(drop)?;
-    move_to(rooms, &id, StreamState::Finishing).await?;
-    rooms.committed(&id);
-    Ok(())
-}
-
-async fn move_to(rooms: &Rooms, id: &StreamId, to: StreamState) -> Result<bool, ()> {
-    let from = &[StreamState::Waiting, StreamState::Live];
-    let step = Move { from, to, reason: None, grace_ends_ms: 0, now_ms: rooms.gate.now_ms() };
-    rooms.store.move_stream(id, &step).await.map_err(drop)
 }

@@ -160,9 +160,8 @@ impl Scenario {
 fn patience_ms(streams: &[StreamPlan], workers: &[WorkerPlan]) -> u64 {
     let taints = streams.iter().flat_map(|stream| &stream.connections).flat_map(|connection| &connection.taints);
     let count = |taint| taints.clone().filter(|(_, its)| *its == taint).count() as u64;
-    let is_slow = |worker: &&WorkerPlan| {
-        matches!(worker.nature, Nature::Liar(Lie::Hoard, _)) || worker.work_ms.1 > WORK_MS_MAX
-    };
+    let is_slow =
+        |worker: &&WorkerPlan| matches!(worker.nature, Nature::Liar(Lie::Hoard, _)) || worker.work_ms.1 > WORK_MS_MAX;
     let slow = workers.iter().filter(is_slow).count() as u64;
     let poison_ms = if count(Taint::Poison) > 0 { 120_000 + 60_000 * workers.len() as u64 } else { 0 };
     120_000 + 90_000 * slow + 35_000 * count(Taint::Deadly) + poison_ms
