@@ -164,7 +164,9 @@ fn patience_ms(streams: &[StreamPlan], workers: &[WorkerPlan]) -> u64 {
         |worker: &&WorkerPlan| matches!(worker.nature, Nature::Liar(Lie::Hoard, _)) || worker.work_ms.1 > WORK_MS_MAX;
     let slow = workers.iter().filter(is_slow).count() as u64;
     let poison_ms = if count(Taint::Poison) > 0 { 120_000 + 60_000 * workers.len() as u64 } else { 0 };
-    120_000 + 90_000 * slow + 35_000 * count(Taint::Deadly) + poison_ms
+    // One worker with one slot may be all there is.
+    let length_ms: u64 = streams.iter().map(StreamPlan::length_ms).sum();
+    100_000 + 5 * length_ms + 90_000 * slow + 35_000 * count(Taint::Deadly) + poison_ms
 }
 
 fn stream(r: &mut StdRng) -> StreamPlan {
@@ -203,10 +205,15 @@ fn stream(r: &mut StdRng) -> StreamPlan {
 }
 
 impl StreamPlan {
+    /// How long its video plays.
+    fn length_ms(&self) -> u64 {
+        self.connections.iter().map(|of| u64::from(of.frames * self.frame_ms)).sum()
+    }
+
     /// When its publisher is through, if nothing comes between.
     fn end_ms(&self) -> u64 {
-        let length = |of: &Connection| u64::from(of.frames * self.frame_ms) + of.pause_ms.min(5_000);
-        self.start_ms + self.connections.iter().map(length).sum::<u64>()
+        let pauses_ms: u64 = self.connections.iter().map(|of| of.pause_ms.min(5_000)).sum();
+        self.start_ms + self.length_ms() + pauses_ms
     }
 }
 
