@@ -136,7 +136,10 @@ impl Segmenter {
         let Some(run) = &mut self.run else { return Vec::new() };
         let mut cuts = Vec::new();
         while let Some(cut) = run.take(ending, self.tail, &self.limits) {
-            self.tail = Some(Tail { discontinuity: cut.discontinuity, end_ns: cut.start_ns + cut.duration_ns });
+            // The wall clock is the caller's.
+            let wall_end_ms = self.tail.map_or(0, |tail| tail.wall_end_ms);
+            let end_ns = cut.start_ns + cut.duration_ns;
+            self.tail = Some(Tail { discontinuity: cut.discontinuity, end_ns, wall_end_ms });
             cuts.push(cut);
         }
         cuts

@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
-use millrace_media::{Launcher, Limits, job::Probe};
+use millrace_media::{
+    Failure, FailureKind, Launcher, Limits,
+    job::{Probe, Probed},
+};
 use millrace_proto::{
     offer::{Absent, Encoder, Offer},
     profile::VideoCodec,
@@ -19,7 +22,7 @@ pub async fn offer(launcher: &Launcher, slots: u32, cores: u32) -> Offer {
     let limits = Limits { wall_ms_max: WALL_MS_MAX, ..Limits::default() };
     let (mut encoders, mut absent) = (Vec::new(), Vec::new());
     for (codec, name) in ENCODERS {
-        match launcher.probe(&Probe { codec, threads: cores }, &limits).await {
+        match run(launcher, &Probe { codec, threads: cores }, &limits).await {
             Ok(probed) if probed.pixels_per_s.is_finite() && probed.pixels_per_s > 0.0 => {
                 encoders.push(Encoder { codec, name: probed.encoder, pixels_per_s: probed.pixels_per_s });
             }
@@ -32,6 +35,15 @@ pub async fn offer(launcher: &Launcher, slots: u32, cores: u32) -> Offer {
     }
     encoders.sort_by(|a, b| b.pixels_per_s.total_cmp(&a.pixels_per_s));
     Offer { version: env!("CARGO_PKG_VERSION").into(), slots, cores, encoders, absent }
+}
+
+/// Runs one encoder; once more if time ran out, since a machine that starts many things at once may be too busy
+/// for a while.
+async fn run(launcher: &Launcher, job: &Probe, limits: &Limits) -> Result<Probed, Failure> {
+    match launcher.probe(job, limits).await {
+        Err(failure) if failure.kind == FailureKind::TimedOut => launcher.probe(job, limits).await,
+        done => done,
+    }
 }
 
 /// The offer as a table for people.

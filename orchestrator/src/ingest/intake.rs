@@ -134,6 +134,7 @@ impl Intake {
         retry_s_max: u64,
     ) -> Self {
         let (waiting, durable_seq) = (VecDeque::new(), stream.next_seq);
+        let wall_end_ms = stream.tail.map_or(0, |tail| tail.wall_end_ms);
         Self {
             store,
             media,
@@ -144,7 +145,7 @@ impl Intake {
             next_seq,
             durable_seq,
             wall_ms: None,
-            wall_end_ms: 0,
+            wall_end_ms,
             retry_s_max,
         }
     }

@@ -63,6 +63,10 @@ pub struct Tail {
     pub discontinuity: u32,
     /// End of the last segment on the timeline.
     pub end_ns: u64,
+    /// End of the last segment on the wall clock, Unix time; 0 for recordings. A publisher that sent faster than it
+    /// plays is ahead of the clock: who comes next starts no earlier than it ended.
+    #[serde(default)]
+    pub wall_end_ms: u64,
 }
 
 /// One rendition of a stream, in numbers, over all its listed segments.

@@ -161,7 +161,10 @@ async fn segments_are_committed_once_and_in_order(store: impl Store) {
     assert_eq!(store.commit_segment(&segment("a", 0), &tasks).await.unwrap(), Commit::Repeated);
     assert_eq!(store.commit_segment(&segment("a", 1), &[]).await.unwrap(), Commit::Done);
     let now = store.stream(&id).await.unwrap().unwrap();
-    assert_eq!((now.next_seq, now.tail), (2, Some(Tail { discontinuity: 0, end_ns: 4_000_000_000 })));
+    assert_eq!(
+        (now.next_seq, now.tail),
+        (2, Some(Tail { discontinuity: 0, end_ns: 4_000_000_000, wall_end_ms: 2_005 }))
+    );
     assert_eq!(store.segment(&id, 0).await.unwrap(), Some(segment("a", 0)));
     assert_eq!(store.segment(&id, 2).await.unwrap(), None);
     assert_eq!(store.segments(&id, 1, 9).await.unwrap(), [segment("a", 1)]);
@@ -279,7 +282,7 @@ async fn pushes_are_noted_once_and_taken_in_order(store: impl Store) {
     assert_eq!(store.pushes_open(&id).await.unwrap(), (0, vec![push(5), push(7), push(9)]));
     assert_eq!(store.streams_pushed().await.unwrap(), std::slice::from_ref(&id));
 
-    let tail = Some(Tail { discontinuity: 1, end_ns: 2 });
+    let tail = Some(Tail { discontinuity: 1, end_ns: 2, wall_end_ms: 3 });
     assert!(!store.begin_push(&id, 7, 0, tail).await.unwrap(), "5 comes first");
     assert!(store.begin_push(&id, 5, 3, tail).await.unwrap());
     assert!(!store.begin_push(&id, 5, 4, None).await.unwrap(), "it is begun once");
