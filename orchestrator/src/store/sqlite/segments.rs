@@ -47,7 +47,7 @@ pub(super) async fn commit(store: &SqliteStore, segment: &Segment, open: &[Task]
     let tail = Tail {
         discontinuity: segment.discontinuity,
         end_ns: segment.start_ns + segment.duration_ns,
-        wall_end_ms: segment.wall_ms.map_or(0, |start_ms| start_ms + segment.duration_ns / 1_000_000),
+        wall_end_ms: segment.wall_ms.map_or(0, |start_ms| start_ms + segment.duration_ns.div_ceil(1_000_000)),
     };
     sqlx::query("UPDATE streams SET next_seq = ?, tail = ? WHERE id = ?")
         .bind(int(segment.seq + 1))
