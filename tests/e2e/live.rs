@@ -150,7 +150,7 @@ fn encoders_of_other_makes_are_understood() {
 }
 
 #[test]
-fn sound_alone_and_pictures_alone_are_streams_too() {
+fn pictures_alone_are_a_stream_too() {
     let house = House::with_workers(1);
     let source = live_source(10);
     let silent = house.api.create("live", &small_ladder());
