@@ -13,7 +13,7 @@ use millrace_orchestrator::{
 };
 use millrace_proto::{
     LeaseId, Sha256,
-    api::{Source, StreamState},
+    api::Source,
     profile::{Preset, Profile, Rung, VideoCodec},
 };
 use object_store::memory::InMemory;
@@ -235,33 +235,14 @@ fn stream(at: usize, plan: &StreamPlan) -> Stream {
         bitrate_bps_max: 1_000_000,
         preset: Preset::Veryfast,
     };
-    Stream {
-        id: format!("s{at}").parse().expect("it is plain"),
-        name: String::new(),
-        source: if plan.live { Source::Live } else { Source::File },
-        profile: Profile {
-            segment_ms: plan.segment_ms,
-            window_s: plan.window_s,
-            retention_s: plan.retention_s,
-            passthrough: plan.passthrough,
-            ladder: vec![rung("240p", 240), rung("120p", 120)],
-        },
-        listed: false,
-        created_ms: 0,
-        key_sha256: plan.live.then(|| Sha256::of(b"secret")),
-        state: StreamState::Waiting,
-        state_since_ms: 0,
-        reason: None,
-        grace_ends_ms: 0,
-        next_seq: 0,
-        first_seq: 0,
-        listed_seq: 0,
-        failed_segments: 0,
-        tail: None,
-        rungs: Vec::new(),
-        target_duration_s: 0,
-        variants: Vec::new(),
-        source_bytes: 0,
-        source_bytes_total: None,
-    }
+    let id = format!("s{at}").parse().expect("it is plain");
+    let source = if plan.live { Source::Live } else { Source::File };
+    let profile = Profile {
+        segment_ms: plan.segment_ms,
+        window_s: plan.window_s,
+        retention_s: plan.retention_s,
+        passthrough: plan.passthrough,
+        ladder: vec![rung("240p", 240), rung("120p", 120)],
+    };
+    Stream { key_sha256: plan.live.then(|| Sha256::of(b"secret")), ..Stream::new(id, "", source, profile, 0) }
 }

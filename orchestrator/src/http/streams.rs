@@ -54,31 +54,12 @@ pub(super) async fn create(
     let profile = wish.profile.resolve().map_err(|why| {
         Error::invalid("bad_profile", why.to_string(), "name a preset, or send a ladder as README.md shows")
     })?;
-    let now_ms = now_ms();
     let id: StreamId = random_text(12).parse().expect("letters and digits are an id");
     let secret = random_text(24);
     let stream = Stream {
-        id: id.clone(),
-        name: name.to_owned(),
-        source: wish.source,
-        profile,
         listed: wish.listed,
-        created_ms: now_ms,
         key_sha256: (wish.source == Source::Live).then(|| Sha256::of(secret.as_bytes())),
-        state: StreamState::Waiting,
-        state_since_ms: now_ms,
-        reason: None,
-        grace_ends_ms: 0,
-        next_seq: 0,
-        first_seq: 0,
-        listed_seq: 0,
-        failed_segments: 0,
-        tail: None,
-        rungs: Vec::new(),
-        target_duration_s: 0,
-        variants: Vec::new(),
-        source_bytes: 0,
-        source_bytes_total: None,
+        ..Stream::new(id.clone(), name, wish.source, profile, now_ms())
     };
     if !house.store.create_stream(&stream).await? {
         return Err(Error::Unavailable("the new id was taken".into()));

@@ -56,6 +56,35 @@ pub struct Stream {
     pub source_bytes_total: Option<u64>,
 }
 
+impl Stream {
+    /// A stream that nothing has come into yet, without a stream key and not on the page.
+    pub fn new(id: StreamId, name: &str, source: Source, profile: Profile, now_ms: u64) -> Self {
+        Self {
+            id,
+            name: name.to_owned(),
+            source,
+            profile,
+            listed: false,
+            created_ms: now_ms,
+            key_sha256: None,
+            state: StreamState::Waiting,
+            state_since_ms: now_ms,
+            reason: None,
+            grace_ends_ms: 0,
+            next_seq: 0,
+            first_seq: 0,
+            listed_seq: 0,
+            failed_segments: 0,
+            tail: None,
+            rungs: Vec::new(),
+            target_duration_s: 0,
+            variants: Vec::new(),
+            source_bytes: 0,
+            source_bytes_total: None,
+        }
+    }
+}
+
 /// Where a stream's timeline ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tail {

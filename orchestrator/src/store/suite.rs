@@ -19,28 +19,11 @@ use super::{
 use crate::task::{Held, State, Task};
 
 fn stream(id: &str, created_ms: u64) -> Stream {
+    let profile = Choice::default().resolve().unwrap();
     Stream {
-        id: id.parse().unwrap(),
-        name: "Ünïcode \"name\"".into(),
-        source: Source::Live,
-        profile: Choice::default().resolve().unwrap(),
         listed: true,
-        created_ms,
         key_sha256: Some(Sha256::of(b"secret")),
-        state: StreamState::Waiting,
-        state_since_ms: created_ms,
-        reason: None,
-        grace_ends_ms: 0,
-        next_seq: 0,
-        first_seq: 0,
-        listed_seq: 0,
-        failed_segments: 0,
-        tail: None,
-        rungs: vec![],
-        target_duration_s: 0,
-        variants: vec![],
-        source_bytes: 0,
-        source_bytes_total: None,
+        ..Stream::new(id.parse().unwrap(), "Ünïcode \"name\"", Source::Live, profile, created_ms)
     }
 }
 

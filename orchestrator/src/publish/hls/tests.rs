@@ -41,28 +41,12 @@ pub(in crate::publish) fn segment(seq: u64, discontinuity: u32, state: SegmentSt
 }
 
 pub(in crate::publish) fn stream(state: StreamState) -> Stream {
+    let profile = Choice::default().resolve().unwrap();
     Stream {
-        id: "s".parse().unwrap(),
-        name: "n".into(),
-        source: Source::Live,
-        profile: Choice::default().resolve().unwrap(),
-        listed: false,
-        created_ms: 0,
-        key_sha256: None,
         state,
-        state_since_ms: 0,
-        reason: None,
-        grace_ends_ms: 0,
-        next_seq: 0,
-        first_seq: 0,
-        listed_seq: 0,
-        failed_segments: 0,
-        tail: None,
         rungs: vec!["720p".into()],
         target_duration_s: 2,
-        variants: vec![],
-        source_bytes: 0,
-        source_bytes_total: None,
+        ..Stream::new("s".parse().unwrap(), "n", Source::Live, profile, 0)
     }
 }
 

@@ -17,29 +17,8 @@ async fn stream(media: &MediaStore, count: u64, retention_s: Option<u32>) -> (Ar
     let store: Arc<dyn Store> = Arc::new(SqliteStore::in_memory().await.unwrap());
     let mut profile = Choice::Preset("passthrough".into()).resolve().unwrap();
     (profile.window_s, profile.retention_s) = (20, retention_s);
-    let stream = Stream {
-        id: "s".parse().unwrap(),
-        name: "n".into(),
-        source: Source::Live,
-        profile,
-        listed: false,
-        created_ms: 0,
-        key_sha256: None,
-        state: StreamState::Live,
-        state_since_ms: 0,
-        reason: None,
-        grace_ends_ms: 0,
-        next_seq: 0,
-        first_seq: 0,
-        listed_seq: 0,
-        failed_segments: 0,
-        tail: None,
-        rungs: vec![],
-        target_duration_s: 0,
-        variants: vec![],
-        source_bytes: 0,
-        source_bytes_total: None,
-    };
+    let stream =
+        Stream { state: StreamState::Live, ..Stream::new("s".parse().unwrap(), "n", Source::Live, profile, 0) };
     assert!(store.create_stream(&stream).await.unwrap());
     for seq in 0..count {
         let video = Media {
