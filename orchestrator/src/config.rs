@@ -9,7 +9,11 @@ use std::{
 use millrace_proto::profile::Profile;
 use serde::{Deserialize, Serialize};
 
-use crate::{ingest::rtmp, segment, task::machine};
+use crate::{
+    ingest::{fetch, rtmp},
+    segment,
+    task::machine,
+};
 
 /// Everything that can be set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -72,6 +76,8 @@ pub struct Ingest {
     pub push_idle_s: u64,
     /// Who asked for the renditions of a pushed segment waits for them so long.
     pub push_answer_ms_max: u64,
+    /// What is fetched from URLs.
+    pub fetch: fetch::Config,
 }
 
 /// Limits of the HTTP server.
@@ -123,6 +129,7 @@ impl Default for Ingest {
             push_wait_ms: 5_000,
             push_idle_s: 15,
             push_answer_ms_max: 60_000,
+            fetch: fetch::Config::default(),
         }
     }
 }
@@ -189,6 +196,7 @@ impl Config {
             ("ingest.segment_ms_max", u64::from(self.ingest.segment_ms_max)),
         ];
         self.rtmp_server.check().map_err(|why| Error::Value(format!("rtmp_server.{why}")))?;
+        self.ingest.fetch.check().map_err(|why| Error::Value(format!("ingest.fetch.{why}")))?;
         match positive.iter().find(|(_, value)| *value == 0) {
             Some((key, _)) => Err(Error::Value(format!("{key} is 0: use at least 1"))),
             None => Ok(()),

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::{
     config::Config,
     farm::{Farm, sessions::Sessions},
-    ingest::push::Pushes,
+    ingest::{pull::Pulls, push::Pushes},
     media::MediaStore,
     metrics::Metrics,
     store::Store,
@@ -47,6 +47,8 @@ pub struct House {
     pub publishing: Busy,
     /// Which streams are pushed into over HTTP.
     pub pushes: Pushes,
+    /// Which streams are being fetched.
+    pub pulls: Pulls,
     /// Which files are being read.
     pub reading: Busy,
     /// Which uploads are being written.

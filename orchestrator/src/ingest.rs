@@ -1,8 +1,10 @@
 //! Ways in: each turns what comes from outside into [`event::Event`]s.
 
 pub mod event;
+pub mod fetch;
 pub mod file;
 pub mod intake;
 pub mod live;
+pub mod pull;
 pub mod push;
 pub mod rtmp;

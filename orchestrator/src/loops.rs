@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::{
     clock::now_ms,
     house::House,
-    ingest::{file, live, push, rtmp},
+    ingest::{file, live, pull, push, rtmp},
     publish,
     store::{self, Move, record::SegmentState},
     task::State,
@@ -200,6 +200,16 @@ pub async fn files(house: Arc<House>) {
 pub async fn pushes(house: Arc<House>) {
     loop {
         tell("looking for pushed segments", push::resume(&house).await);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Streams with a url are fetched, also those that a crash interrupted.
+pub async fn pulls(house: Arc<House>) {
+    loop {
+        tell("looking for streams to fetch", pull::start_ready(&house).await);
+        house.metrics.pulls_open.set(house.pulls.count() as i64);
+        house.metrics.pushes_open.set(house.pushes.count() as i64);
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }

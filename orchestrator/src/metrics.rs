@@ -24,6 +24,14 @@ pub struct Metrics {
     pub rtmp_connections: IntGauge,
     /// Bytes that came over RTMP.
     pub rtmp_bytes: IntGauge,
+    /// Streams that segments are pushed into over HTTP now, or that are fetched as segments.
+    pub pushes_open: IntGauge,
+    /// Streams that are fetched now.
+    pub pulls_open: IntGauge,
+    /// Bytes that were fetched.
+    pub fetched_bytes: IntCounter,
+    /// Fetches that failed, by what is done about it.
+    pub fetch_failures: IntCounterVec,
 }
 
 impl Default for Metrics {
@@ -49,6 +57,9 @@ impl Default for Metrics {
         let verdicts = Opts::new("millrace_verdicts_total", "Outcomes judged, by verdict.");
         let verdicts = IntCounterVec::new(verdicts, &["verdict"]).expect("names are valid");
         registry.register(Box::new(verdicts.clone())).expect("names are unique");
+        let failures = Opts::new("millrace_fetch_failures_total", "Fetches that failed, by kind.");
+        let failures = IntCounterVec::new(failures, &["kind"]).expect("names are valid");
+        registry.register(Box::new(failures.clone())).expect("names are unique");
         Self {
             segments_published: counter("millrace_segments_published_total", "Segments listed as media."),
             segments_failed: counter("millrace_segments_failed_total", "Segments listed as gaps."),
@@ -59,6 +70,10 @@ impl Default for Metrics {
             workers_online: gauge("millrace_workers_online", "Workers heard lately."),
             rtmp_connections: gauge("millrace_rtmp_connections", "RTMP connections open now."),
             rtmp_bytes: gauge("millrace_rtmp_received_bytes", "Bytes that came over RTMP since the start."),
+            pushes_open: gauge("millrace_pushes_open", "Streams taken as segments now, pushed or fetched."),
+            pulls_open: gauge("millrace_pulls_open", "Streams fetched from a URL now."),
+            fetched_bytes: counter("millrace_fetched_bytes_total", "Bytes fetched from URLs."),
+            fetch_failures: failures,
             registry,
         }
     }

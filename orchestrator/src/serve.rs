@@ -19,7 +19,7 @@ use crate::{
     farm::{Farm, sessions::Sessions},
     house::{Busy, House},
     http,
-    ingest::{live, push::Pushes, rtmp},
+    ingest::{fetch::Fetcher, live, pull::Pulls, push::Pushes, rtmp},
     loops,
     media::MediaStore,
     metrics::Metrics,
@@ -51,6 +51,9 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
     let http_listener = listen("HTTP", config.http).await?;
     let rtmp_listener = listen("RTMP", config.rtmp).await?;
     let (http_at, rtmp_at) = (http_listener.local_addr()?, rtmp_listener.local_addr()?);
+    let metrics = Metrics::default();
+    let fetcher = Fetcher::new(&config.ingest.fetch, metrics.fetched_bytes.clone(), metrics.fetch_failures.clone())
+        .context("can't prepare for fetching")?;
     let (publish, listings) = mpsc::unbounded_channel();
     let house = Arc::new(House {
         http_url: url(&config.public_http_url, || format!("http://{http_at}")),
@@ -65,10 +68,11 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
         },
         publishing: Busy::default(),
         pushes: Pushes::default(),
+        pulls: Pulls::new(fetcher),
         reading: Busy::default(),
         uploading: Busy::default(),
         files: Arc::new(Semaphore::new(config.ingest.files_max)),
-        metrics: Metrics::default(),
+        metrics,
         publish,
         store,
         media,
@@ -86,6 +90,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
         tokio::spawn(loops::grace(house.clone())),
         tokio::spawn(loops::files(house.clone())),
         tokio::spawn(loops::pushes(house.clone())),
+        tokio::spawn(loops::pulls(house.clone())),
         tokio::spawn(loops::heard(house.clone())),
         tokio::spawn(loops::sweep(house.clone())),
         tokio::spawn(loops::rtmp_counters(house.clone(), counters.clone())),

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use millrace_proto::{Address, StreamId, TaskId, api::StreamState, offer::Offer};
 
 use crate::task::Task;
-use record::{Media, Pushed, Segment, SegmentState, Stream, Tail, Variant, Worker};
+use record::{Fetched, Media, Pushed, Segment, SegmentState, Stream, Tail, Variant, Worker};
 
 /// What went wrong, and whether to try again.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +112,8 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     async fn move_stream(&self, id: &StreamId, step: &Move<'_>) -> Result<bool>;
     /// Says how much of the upload is durable. False if the stream takes no upload now.
     async fn note_upload(&self, id: &StreamId, bytes: u64, total: Option<u64>) -> Result<bool>;
+    /// Says what a stream's URL turned out to be. False if the stream is gone.
+    async fn note_fetched(&self, id: &StreamId, fetched: &Fetched) -> Result<bool>;
     /// Fixes the rungs that a stream's ladder gets, if they are not fixed yet.
     async fn fix_rungs(&self, id: &StreamId, rungs: &[String]) -> Result<()>;
     /// Removes a stream with its segments and tasks. False if it was gone.

@@ -27,6 +27,8 @@ pub enum Source {
     Live,
     /// An app uploads it with `PUT /v1/streams/{id}/source`.
     File,
+    /// The orchestrator fetches it from `url`: a file, or an HLS playlist.
+    Url,
 }
 
 /// `POST /v1/streams`.
@@ -37,6 +39,10 @@ pub struct CreateStream {
     pub name: String,
     /// Where the video comes from.
     pub source: Source,
+    /// What is fetched, with the source `url` alone: `http` or `https`, at most 4,096 characters. A name and a
+    /// password in it are sent to that server alone.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub url: Option<String>,
     /// What is wanted.
     #[serde(default)]
     pub profile: Choice,
@@ -54,6 +60,9 @@ pub struct Stream {
     pub name: String,
     /// Where the video comes from.
     pub source: Source,
+    /// What is fetched, without name and password; for the source `url`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub url: Option<String>,
     /// How far it is.
     pub state: StreamState,
     /// Why it failed, if it did.
@@ -65,7 +74,7 @@ pub struct Stream {
     pub listed: bool,
     /// When it was made, Unix time.
     pub created_ms: u64,
-    /// Where to push. The key is told once, when the stream is made.
+    /// Where to push; absent for the source `url`. The key is told once, when the stream is made.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ingest: Option<Ingest>,
     /// Where to play.
@@ -97,9 +106,9 @@ pub struct Playback {
 /// How far a stream is, in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Progress {
-    /// Bytes of the upload that are durable.
+    /// Bytes of the upload, or of the file that is fetched, that are durable.
     pub source_bytes: u64,
-    /// Bytes that the upload will have, once known.
+    /// Bytes that it will have, once known.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub source_bytes_total: Option<u64>,
     /// Segments cut and durable.

@@ -99,6 +99,7 @@ fn stream() -> api::Stream {
         id: stream_id(),
         name: "Evening news".into(),
         source: Source::Live,
+        url: None,
         state: StreamState::Live,
         reason: None,
         profile: Choice::default().resolve().unwrap(),
@@ -144,10 +145,15 @@ fn every_message_is_as_its_file_says() {
     check(&mut seen, "outcome_done", &outcome(Handed::Done(done)));
     check(&mut seen, "outcome_failed", &outcome(Handed::Failed(failure)));
     check(&mut seen, "finished", &Finished { taken: true });
-    let create = |profile| CreateStream { name: "Evening news".into(), source: Source::Live, profile, listed: true };
+    let create =
+        |profile| CreateStream { name: "Evening news".into(), source: Source::Live, url: None, profile, listed: true };
     check(&mut seen, "create_stream", &create(Choice::Preset("standard".into())));
     check(&mut seen, "create_stream_ladder", &create(custom));
+    let url = Some("https://media.example.org/match.m3u8?token=4711".to_owned());
+    let fetch = CreateStream { source: Source::Url, url: url.clone(), ..create(Choice::default()) };
+    check(&mut seen, "create_stream_url", &fetch);
     check(&mut seen, "stream", &stream());
+    check(&mut seen, "stream_url", &api::Stream { source: Source::Url, url, ingest: None, ..stream() });
     check(&mut seen, "streams", &Page { items: vec![stream()], next: Some("k3f9".into()) });
     let worker = api::Worker {
         address: address(),

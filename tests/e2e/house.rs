@@ -47,7 +47,13 @@ impl House {
     /// An orchestrator and `workers` workers, all of them online.
     #[track_caller]
     pub(crate) fn with_workers(workers: usize) -> Self {
-        let mut house = Self::start(None);
+        Self::configured(workers, "")
+    }
+
+    /// The same, with what `config` sets, in TOML.
+    #[track_caller]
+    pub(crate) fn configured(workers: usize, config: &str) -> Self {
+        let mut house = Self::start(None, config);
         for _ in 0..workers {
             house.add_worker(&format!("http://{}", house.http));
         }
@@ -58,12 +64,13 @@ impl House {
     /// An orchestrator whose data is on a disk of its own with this many bytes.
     #[track_caller]
     pub(crate) fn on_small_disk(disk_bytes: u64) -> Self {
-        Self::start(Some(disk_bytes))
+        Self::start(Some(disk_bytes), "")
     }
 
     #[track_caller]
-    fn start(disk_bytes: Option<u64>) -> Self {
+    fn start(disk_bytes: Option<u64>, config: &str) -> Self {
         let dir = TempDir::new().expect("a temporary folder can be made");
+        fs::write(dir.path().join("orchestrator.toml"), config).expect("a file can be written");
         fs::create_dir(dir.path().join("data")).expect("a folder can be made");
         let mut house = Self {
             api: Api::new("", ""),
@@ -85,6 +92,7 @@ impl House {
         let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../orchestrator/web/dist");
         assert!(page.join("index.html").is_file(), "the page is not built: run deploy/test");
         let mut serve = vec![built("millrace").into_os_string(), "serve".into()];
+        serve.extend(["--config".into(), self.dir.path().join("orchestrator.toml").into()]);
         serve.extend(["--data".into(), data.clone().into(), "--web".into(), page.into()]);
         serve.extend(["--http".into(), self.http.clone().into(), "--rtmp".into(), self.rtmp.clone().into()]);
         let _ = fs::remove_file(data.join("run.json"));
@@ -146,6 +154,11 @@ impl House {
 
     fn orchestrator(&self) -> &Program {
         self.orchestrator.as_ref().expect("the orchestrator was started")
+    }
+
+    /// What the orchestrator has written so far.
+    pub(crate) fn log(&self) -> String {
+        self.orchestrator().log()
     }
 
     /// Fails the test if the orchestrator has ended by itself.

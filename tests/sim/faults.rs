@@ -10,7 +10,7 @@ use futures_util::{StreamExt, stream::BoxStream};
 use millrace_orchestrator::{
     store::{
         Commit, Error, Kind, Listing, Move, Noted, Result, Settlement, Store,
-        record::{Pushed, Segment, Stream, Tail, Worker},
+        record::{Fetched, Pushed, Segment, Stream, Tail, Worker},
     },
     task::Task,
 };
@@ -118,6 +118,11 @@ impl<S: Store> Store for Faulty<S> {
     async fn note_upload(&self, id: &StreamId, bytes: u64, total: Option<u64>) -> Result<bool> {
         self.before().await?;
         let noted = self.inner.note_upload(id, bytes, total).await?;
+        self.after(noted).await
+    }
+    async fn note_fetched(&self, id: &StreamId, fetched: &Fetched) -> Result<bool> {
+        self.before().await?;
+        let noted = self.inner.note_fetched(id, fetched).await?;
         self.after(noted).await
     }
     async fn fix_rungs(&self, id: &StreamId, rungs: &[String]) -> Result<()> {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use millrace_orchestrator::{
     store::{
         Commit, Listing, Move, Noted, Result, Settlement, Store,
-        record::{Media, Pushed, Segment, Stream, Tail, Worker},
+        record::{Fetched, Media, Pushed, Segment, Stream, Tail, Worker},
     },
     task::{
         State, Task,
@@ -105,6 +105,9 @@ impl<S: Store> Store for Sabotaged<S> {
     }
     async fn note_upload(&self, id: &StreamId, bytes: u64, total: Option<u64>) -> Result<bool> {
         self.inner.note_upload(id, bytes, total).await
+    }
+    async fn note_fetched(&self, id: &StreamId, fetched: &Fetched) -> Result<bool> {
+        self.inner.note_fetched(id, fetched).await
     }
     async fn fix_rungs(&self, id: &StreamId, rungs: &[String]) -> Result<()> {
         self.inner.fix_rungs(id, rungs).await

@@ -11,10 +11,7 @@ use axum::{
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
-use millrace_proto::{
-    StreamId,
-    api::{Source, StreamState},
-};
+use millrace_proto::{StreamId, api::StreamState};
 
 use super::{
     error::Error,
@@ -62,7 +59,7 @@ pub(super) async fn manifest(
 ) -> Result<Response, Error> {
     let stream = streams::find(&house, &id).await?;
     let ended = stream.state == StreamState::Ended;
-    if !ended && stream.source == Source::File {
+    if !ended && !stream.is_live() {
         return Err(Error::not_found("manifest", "the recording is not through yet", "play it as HLS until it is"));
     }
     let periods = if ended {

@@ -8,10 +8,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use millrace_proto::{
-    Sha256,
-    api::{Source, StreamState},
-};
+use millrace_proto::{Sha256, api::StreamState};
 use object_store::{GetOptions, GetRange};
 
 use super::{error::Error, streams};
@@ -45,13 +42,11 @@ pub(super) fn not_yet() -> Error {
 
 /// Which segments the playlist of this name covers.
 fn span(stream: &Stream, playlist: &str) -> Result<Span, Error> {
-    match (playlist, stream.source) {
-        ("index.m3u8", Source::Live) => Ok(Span::Window),
-        ("index.m3u8", Source::File) => Ok(Span::Event),
-        ("vod.m3u8", _) if stream.state == StreamState::Ended => Ok(Span::Vod),
-        ("vod.m3u8", _) => {
-            Err(Error::not_found("playlist", "the stream has not ended yet", "play index.m3u8 until it has"))
-        }
+    match playlist {
+        "index.m3u8" if stream.is_live() => Ok(Span::Window),
+        "index.m3u8" => Ok(Span::Event),
+        "vod.m3u8" if stream.state == StreamState::Ended => Ok(Span::Vod),
+        "vod.m3u8" => Err(Error::not_found("playlist", "the stream has not ended yet", "play index.m3u8 until it has")),
         _ => Err(Error::not_found("playlist", "there is no such playlist", "play index.m3u8")),
     }
 }

@@ -106,7 +106,7 @@ async fn receive(
 ) -> Result<Response, Error> {
     let limits = &house.config.ingest;
     if stream.source != Source::Live {
-        return Err(Error::conflict("not_live", "this stream is a recording", "create a live stream to push into"));
+        return Err(Error::conflict("not_live", "nothing is pushed into this stream", "create a live stream for that"));
     }
     let Some(receiving) = house.pushes.receive(&stream.id, number, limits.push_open_max) else {
         return Err(Error::Busy("this segment is coming in already, or too many others are".into()));

@@ -21,7 +21,7 @@ use crate::{
     clock::now_ms,
     farm::ONLINE_MS,
     house::House,
-    ingest::{file, live, push},
+    ingest::{fetch::address, file, live, push},
     loops,
     store::record::Stream,
 };
@@ -51,12 +51,14 @@ pub(super) async fn create(
             "give a shorter name",
         ));
     }
+    let url = source_url(&house, &wish)?;
     let profile = wish.profile.resolve().map_err(|why| {
         Error::invalid("bad_profile", why.to_string(), "name a preset, or send a ladder as README.md shows")
     })?;
     let id: StreamId = random_text(12).parse().expect("letters and digits are an id");
     let secret = random_text(24);
     let stream = Stream {
+        url,
         listed: wish.listed,
         key_sha256: (wish.source == Source::Live).then(|| Sha256::of(secret.as_bytes())),
         ..Stream::new(id.clone(), name, wish.source, profile, now_ms())
@@ -69,6 +71,23 @@ pub(super) async fn create(
         ingest.stream_key = Some(live::stream_key(&id, &secret));
     }
     Ok((StatusCode::CREATED, Json(view)))
+}
+
+/// What is to be fetched, for streams that are.
+fn source_url(house: &House, wish: &CreateStream) -> Result<Option<String>, Error> {
+    let bad = |message: &str, hint: &str| Error::invalid("bad_url", message, hint);
+    match (wish.source, &wish.url) {
+        (Source::Url, None) => Err(bad("no url is given", "send the address of a file or of an HLS playlist as 'url'")),
+        (Source::Url, Some(text)) => {
+            let url = address::parse(text).and_then(|url| house.pulls.fetcher.check(&url).map(|()| url));
+            let url = url.map_err(|refused| bad(&refused.to_string(), "give an http or https address"))?;
+            Ok(Some(url.to_string()))
+        }
+        (Source::Live | Source::File, Some(_)) => {
+            Err(bad("only streams with the source 'url' have a url", "send 'source': 'url' with it, or leave it out"))
+        }
+        (Source::Live | Source::File, None) => Ok(None),
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -95,7 +114,7 @@ pub(super) async fn one(_: Admin, State(house): State<Arc<House>>, Path(id): Pat
 /// Ends a live stream now rather than after its grace time.
 pub(super) async fn end(_: Admin, State(house): State<Arc<House>>, Path(id): Path<String>) -> Answer<api::Stream> {
     let stream = find(&house, &id).await?;
-    if stream.source != Source::Live {
+    if !stream.is_live() {
         return Err(Error::conflict("not_live", "only live streams are ended by hand", "a recording ends by itself"));
     }
     // What was pushed and acknowledged belongs to it.
@@ -117,13 +136,10 @@ pub(super) async fn delete(
     if !house.store.delete_stream(&id).await? {
         return Err(Error::no_stream());
     }
+    house.pulls.stop(&id).await;
     // A publisher or a file in the midst of it finds the stream gone at its next segment.
     house.media.delete_stream(&id).await?;
-    if let Err(error) = tokio::fs::remove_file(file::upload_path(&house, &id)).await
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        tracing::warn!(stream = %id, %error, "the upload can't be removed");
-    }
+    file::remove_upload(&house, &id).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -150,24 +166,27 @@ pub(super) async fn workers(_: Admin, State(house): State<Arc<House>>) -> Answer
 pub(super) fn view(house: &House, stream: &Stream) -> api::Stream {
     let (http, id) = (&house.http_url, &stream.id);
     let ingest = match stream.source {
-        Source::Live => Ingest { url: house.rtmp_url.clone(), stream_key: None },
-        Source::File => Ingest { url: format!("{http}/v1/streams/{id}/source"), stream_key: None },
+        Source::Live => Some(Ingest { url: house.rtmp_url.clone(), stream_key: None }),
+        Source::File => Some(Ingest { url: format!("{http}/v1/streams/{id}/source"), stream_key: None }),
+        Source::Url => None,
     };
-    let vod = match stream.source {
-        Source::File => Some(format!("{http}/hls/{id}/index.m3u8")),
-        Source::Live if stream.state == StreamState::Ended => Some(format!("{http}/hls/{id}/vod.m3u8")),
-        Source::Live => None,
+    let vod = if stream.is_live() {
+        (stream.state == StreamState::Ended).then(|| format!("{http}/hls/{id}/vod.m3u8"))
+    } else {
+        let known = stream.source == Source::File || stream.fetched.is_some();
+        known.then(|| format!("{http}/hls/{id}/index.m3u8"))
     };
     api::Stream {
         id: id.clone(),
         name: stream.name.clone(),
         source: stream.source,
+        url: stream.url.as_deref().map(address::told),
         state: stream.state,
         reason: stream.reason.clone(),
         profile: stream.profile.clone(),
         listed: stream.listed,
         created_ms: stream.created_ms,
-        ingest: Some(ingest),
+        ingest,
         playback: Playback { hls: format!("{http}/hls/{id}/index.m3u8"), vod },
         progress: Progress {
             source_bytes: stream.source_bytes,

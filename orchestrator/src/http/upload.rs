@@ -62,7 +62,7 @@ fn refuse(house: &House, stream: &Stream, part: Part) -> Result<(), Error> {
     if stream.source != Source::File {
         return Err(Error::conflict(
             "not_a_file",
-            "this stream is live",
+            "this stream is live, or is fetched from a url",
             "push to it over RTMP, or create a file stream",
         ));
     }
@@ -122,9 +122,8 @@ async fn receive(house: &House, stream: &Stream, part: Part, body: Body) -> Resu
                 if bytes + chunk.len() as u64 > most {
                     break Err(Error::TooLarge(format!("more than the announced {most} bytes came")));
                 }
-                if let Err(error) = file.write_all(&chunk).await {
-                    break Err(failed(error));
-                }
+                // Which of the last bytes were written nobody knows then: it goes on from what is durable.
+                file.write_all(&chunk).await.map_err(failed)?;
                 bytes += chunk.len() as u64;
                 if bytes - durable >= CHECKPOINT_BYTES {
                     checkpoint(house, stream, &mut file, part.first + bytes, part.total).await?;

@@ -1,4 +1,4 @@
-//! Recordings: an uploaded file is read by the media child and becomes segments.
+//! Recordings: a file that was uploaded, or fetched, is read by the media child and becomes segments.
 //!
 //! Reading is repeatable: after a crash the file is read again from its start, and what is durable already is
 //! passed over. The upload is removed when all of it is in segments.
@@ -9,10 +9,7 @@ use millrace_media::{
     FailureKind, Limits,
     job::{Demux, Demuxed},
 };
-use millrace_proto::{
-    StreamId,
-    api::{Source, StreamState},
-};
+use millrace_proto::{StreamId, api::StreamState};
 
 use super::{event::Event, intake::Intake};
 use crate::{
@@ -33,7 +30,7 @@ pub fn upload_path(house: &House, stream: &StreamId) -> PathBuf {
 pub async fn start_ready(house: &Arc<House>) -> store::Result<()> {
     for stream in house.store.streams_in(&[StreamState::Waiting, StreamState::Live]).await? {
         let complete = stream.source_bytes_total == Some(stream.source_bytes) && stream.source_bytes > 0;
-        if stream.source != Source::File || !complete {
+        if !stream.is_file() || !complete {
             continue;
         }
         let Ok(slot) = house.files.clone().try_acquire_owned() else { return Ok(()) };
@@ -69,14 +66,19 @@ async fn read(house: &House, stream: Stream) -> store::Result<()> {
             Err(Stop::Crashed(why) | Stop::Hopeless(why)) => {
                 tracing::info!(stream = %id, why, "the file can't be processed");
                 move_to(house, &id, StreamState::Failed, Some(why)).await?;
-                return remove(house, &id).await;
+                remove_upload(house, &id).await;
+                return Ok(());
             }
-            Err(Stop::Gone) => return remove(house, &id).await,
+            Err(Stop::Gone) => {
+                remove_upload(house, &id).await;
+                return Ok(());
+            }
         }
     }
     move_to(house, &id, StreamState::Finishing, None).await?;
     house.committed(&id);
-    remove(house, &id).await
+    remove_upload(house, &id).await;
+    Ok(())
 }
 
 enum Stop {
@@ -149,11 +151,11 @@ async fn move_to(house: &House, id: &StreamId, to: StreamState, reason: Option<S
     house.store.move_stream(id, &Move { from: &from, to, reason, grace_ends_ms: 0, now_ms: now_ms() }).await
 }
 
-async fn remove(house: &House, id: &StreamId) -> store::Result<()> {
+/// Removes a stream's upload; it may be gone already.
+pub async fn remove_upload(house: &House, id: &StreamId) {
     match tokio::fs::remove_file(upload_path(house, id)).await {
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => tracing::warn!(stream = %id, %error, "the upload can't be removed"),
     }
-    Ok(())
 }

@@ -7,7 +7,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use millrace_cmaf::Track;
-use millrace_proto::{StreamId, api::Source, profile::Rung};
+use millrace_proto::{StreamId, profile::Rung};
 
 use super::event::Event;
 use crate::{
@@ -188,7 +188,7 @@ impl Intake {
     pub fn push(&mut self, event: Event, now_ms: u64) -> Result<(), Error> {
         if matches!(event, Event::Tracks { .. }) {
             self.close(now_ms);
-            self.wall_ms = (self.stream.source == Source::Live).then_some(now_ms.max(self.wall_end_ms));
+            self.wall_ms = self.stream.is_live().then_some(now_ms.max(self.wall_end_ms));
         }
         let cuts = self.segmenter.push(event)?;
         self.queue(cuts, now_ms);
@@ -263,7 +263,7 @@ impl Intake {
         let subject = Subject {
             stream: &self.stream.id,
             seq,
-            live: self.stream.source == Source::Live,
+            live: self.stream.is_live(),
             duration_ms: cut.duration_ns / 1_000_000,
             display,
         };

@@ -174,7 +174,7 @@ pub async fn interrupt(
 /// could not be noted.
 pub async fn recover(store: &Arc<dyn Store>, publishing: &Busy, limits: &Ingest, now_ms: u64) -> store::Result<()> {
     for stream in store.streams_in(&[StreamState::Live]).await? {
-        if stream.source != Source::Live {
+        if !stream.is_live() {
             continue;
         }
         // Held meanwhile: a publisher that comes just now must not be found interrupted.

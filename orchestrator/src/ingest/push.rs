@@ -88,6 +88,11 @@ impl Pushes {
         self.session(stream).is_some()
     }
 
+    /// How many streams are pushed into.
+    pub fn count(&self) -> usize {
+        self.sessions.lock().expect("no panic while held").len()
+    }
+
     /// Ends all sessions after what they are at.
     pub fn stop(&self) {
         for session in self.sessions.lock().expect("no panic while held").values() {

@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-use millrace_proto::api::Source;
-
 use super::window_from;
 use crate::{
     media::{self, MediaStore},
@@ -32,9 +30,7 @@ pub enum Error {
 
 /// The first segment that is to be kept. `oldest` are the stream's segments from `first_seq` on.
 pub fn keep_from(stream: &Stream, oldest: &[Segment], now_ms: u64) -> u64 {
-    let (Some(retention_s), Source::Live) = (stream.profile.retention_s, stream.source) else {
-        return stream.first_seq;
-    };
+    let Some(retention_s) = stream.profile.retention_s.filter(|_| stream.is_live()) else { return stream.first_seq };
     let old = |segment: &&Segment| segment.arrived_ms + u64::from(retention_s) * 1_000 <= now_ms;
     let expired = oldest.iter().take_while(old).map(|segment| segment.seq + 1).last().unwrap_or(stream.first_seq);
     expired.min(window_from(stream)).max(stream.first_seq)

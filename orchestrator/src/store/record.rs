@@ -18,6 +18,10 @@ pub struct Stream {
     pub name: String,
     /// Where its video comes from.
     pub source: Source,
+    /// What is fetched; streams with the source `url` alone have one. It may hold secrets.
+    pub url: Option<String>,
+    /// What the URL turned out to be; absent until its first bytes told.
+    pub fetched: Option<Fetched>,
     /// What is wanted.
     pub profile: Profile,
     /// Shown on the page at `/`.
@@ -63,6 +67,8 @@ impl Stream {
             id,
             name: name.to_owned(),
             source,
+            url: None,
+            fetched: None,
             profile,
             listed: false,
             created_ms: now_ms,
@@ -83,6 +89,32 @@ impl Stream {
             source_bytes_total: None,
         }
     }
+
+    /// Whether it is a broadcast: with a sliding window, on the wall clock, never to be had again. False for
+    /// recordings, and as long as nobody knows.
+    pub fn is_live(&self) -> bool {
+        self.source == Source::Live
+    }
+
+    /// Whether it is read from one file that lies in the folder of uploads.
+    pub fn is_file(&self) -> bool {
+        match self.source {
+            Source::File => true,
+            Source::Live => false,
+            Source::Url => matches!(self.fetched, Some(Fetched::File { .. })),
+        }
+    }
+}
+
+/// What a stream's URL turned out to be, and what fetching it goes on from after a restart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Fetched {
+    /// One file.
+    File {
+        /// Which version of it, by `ETag` or `Last-Modified`; a transfer goes on only in the same one.
+        version: Option<String>,
+    },
 }
 
 /// Where a stream's timeline ends.

@@ -21,12 +21,16 @@ use sqlx::{
 
 use super::{
     Commit, Error, Kind, Listing, Move, Noted, Result, Settlement, Store,
-    record::{Pushed, Segment, Stream, Tail, Worker},
+    record::{Fetched, Pushed, Segment, Stream, Tail, Worker},
 };
 use crate::task::Task;
 
 /// Bumped with every change of the schema; a file of another version is refused rather than misread.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = SCHEMAS.len() as i64;
+
+/// The n-th makes version n of version n - 1; the first one begins with nothing.
+const SCHEMAS: [&str; 3] =
+    [include_str!("sqlite/schema.sql"), include_str!("sqlite/pushes.sql"), include_str!("sqlite/urls.sql")];
 
 const READERS: u32 = 4;
 
@@ -76,20 +80,12 @@ impl SqliteStore {
     async fn prepare(&self) -> Result<()> {
         let mut tx = self.write().await?;
         let (version,): (i64,) = sqlx::query_as("PRAGMA user_version").fetch_one(&mut *tx).await?;
-        match version {
-            SCHEMA_VERSION => {}
-            0 => {
-                sqlx::raw_sql(include_str!("sqlite/schema.sql")).execute(&mut *tx).await?;
-                sqlx::raw_sql(include_str!("sqlite/pushes.sql")).execute(&mut *tx).await?;
-            }
-            // The one table is all that came with version 2.
-            1 => {
-                sqlx::raw_sql(include_str!("sqlite/pushes.sql")).execute(&mut *tx).await?;
-            }
-            other => {
-                let text = format!("its schema has version {other}, this program knows {SCHEMA_VERSION}");
-                return Err(Error::new(Kind::Damaged, text));
-            }
+        let Some(missing) = usize::try_from(version).ok().and_then(|version| SCHEMAS.get(version..)) else {
+            let text = format!("its schema has version {version}, this program knows {SCHEMA_VERSION}");
+            return Err(Error::new(Kind::Damaged, text));
+        };
+        for schema in missing {
+            sqlx::raw_sql(*schema).execute(&mut *tx).await?;
         }
         tx.commit().await?;
         Ok(())
@@ -159,6 +155,9 @@ impl Store for SqliteStore {
     }
     async fn note_upload(&self, id: &StreamId, bytes: u64, total: Option<u64>) -> Result<bool> {
         streams::note_upload(self, id, bytes, total).await
+    }
+    async fn note_fetched(&self, id: &StreamId, fetched: &Fetched) -> Result<bool> {
+        streams::note_fetched(self, id, fetched).await
     }
     async fn fix_rungs(&self, id: &StreamId, rungs: &[String]) -> Result<()> {
         streams::fix_rungs(self, id, rungs).await

@@ -14,7 +14,7 @@ use millrace_proto::{
 
 use super::{
     Commit, Listing, Move, Noted, Settlement, Store,
-    record::{Media, Pushed, Segment, SegmentState, Stream, Tail},
+    record::{Fetched, Media, Pushed, Segment, SegmentState, Stream, Tail},
 };
 use crate::task::{Held, State, Task};
 
@@ -132,6 +132,21 @@ async fn states_move_only_from_where_they_may(store: impl Store) {
     assert!(store.note_upload(&file.id, 5, Some(9)).await.unwrap());
     let file = store.stream(&file.id).await.unwrap().unwrap();
     assert_eq!((file.source_bytes, file.source_bytes_total), (5, Some(9)));
+}
+
+async fn what_a_url_turned_out_to_be_is_kept(store: impl Store) {
+    let url = Some("https://name:word@example.org/clip.mp4?token=1".to_owned());
+    let stream = Stream { source: Source::Url, url, key_sha256: None, ..stream("u", 1) };
+    let fetched = Fetched::File { version: Some("\"v1\"".into()) };
+    assert!(!store.note_fetched(&stream.id, &fetched).await.unwrap(), "it is not there");
+    store.create_stream(&stream).await.unwrap();
+    assert_eq!(store.stream(&stream.id).await.unwrap().as_ref(), Some(&stream));
+    assert!(!store.note_upload(&stream.id, 5, None).await.unwrap(), "nobody knows that it is a file");
+    assert!(store.note_fetched(&stream.id, &fetched).await.unwrap());
+    assert!(store.note_upload(&stream.id, 5, Some(9)).await.unwrap());
+    let now = store.stream(&stream.id).await.unwrap().unwrap();
+    assert_eq!((now.source_bytes, now.fetched.as_ref()), (5, Some(&fetched)));
+    assert!(now.is_file() && !now.is_live());
 }
 
 async fn segments_are_committed_once_and_in_order(store: impl Store) {
@@ -294,6 +309,11 @@ macro_rules! suite {
             async fn states_move_only_from_where_they_may() {
                 let (store, _folder) = $open;
                 super::states_move_only_from_where_they_may(store).await;
+            }
+            #[tokio::test]
+            async fn what_a_url_turned_out_to_be_is_kept() {
+                let (store, _folder) = $open;
+                super::what_a_url_turned_out_to_be_is_kept(store).await;
             }
             #[tokio::test]
             async fn segments_are_committed_once_and_in_order() {

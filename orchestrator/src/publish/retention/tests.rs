@@ -1,7 +1,10 @@
 //! Checks of retention: what is old goes, what is listed stays, and a half-done sweep is finished.
 
 use bytes::Bytes;
-use millrace_proto::{api::StreamState, profile::Choice};
+use millrace_proto::{
+    api::{Source, StreamState},
+    profile::Choice,
+};
 
 use super::*;
 use crate::{

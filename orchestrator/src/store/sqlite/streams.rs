@@ -4,15 +4,18 @@ use millrace_proto::{StreamId, api::StreamState};
 use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{SqliteStore, from_json, from_word, int, parsed, to_json, uint, word};
-use crate::store::{Move, Result, record::Stream};
+use crate::store::{
+    Move, Result,
+    record::{Fetched, Stream},
+};
 
 pub(super) async fn create(store: &SqliteStore, stream: &Stream) -> Result<bool> {
     let mut tx = store.write().await?;
     let done = sqlx::query(
         "INSERT INTO streams (id, name, source, profile, listed, created_ms, key_sha256, state, state_since_ms, reason,
              grace_ends_ms, next_seq, listed_seq, failed_segments, tail, rungs, target_duration_s, variants,
-             source_bytes, source_bytes_total)
-         VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO NOTHING",
+             source_bytes, source_bytes_total, url, fetched)
+         VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO NOTHING",
     )
     .bind(stream.id.as_str())
     .bind(&stream.name)
@@ -34,6 +37,8 @@ pub(super) async fn create(store: &SqliteStore, stream: &Stream) -> Result<bool>
     .bind(to_json(&stream.variants))
     .bind(int(stream.source_bytes))
     .bind(stream.source_bytes_total.map(int))
+    .bind(&stream.url)
+    .bind(stream.fetched.as_ref().map(to_json))
     .execute(&mut *tx)
     .await?;
     tx.commit().await?;
@@ -92,13 +97,24 @@ pub(super) async fn note_upload(store: &SqliteStore, id: &StreamId, bytes: u64, 
     let mut tx = store.write().await?;
     let done = sqlx::query(
         "UPDATE streams SET source_bytes = ?, source_bytes_total = ?
-         WHERE id = ? AND source = 'file' AND state = 'waiting'",
+         WHERE id = ? AND state = 'waiting' AND (source = 'file' OR fetched ->> '$.kind' = 'file')",
     )
     .bind(int(bytes))
     .bind(total.map(int))
     .bind(id.as_str())
     .execute(&mut *tx)
     .await?;
+    tx.commit().await?;
+    Ok(done.rows_affected() == 1)
+}
+
+pub(super) async fn note_fetched(store: &SqliteStore, id: &StreamId, fetched: &Fetched) -> Result<bool> {
+    let mut tx = store.write().await?;
+    let done = sqlx::query("UPDATE streams SET fetched = ? WHERE id = ?")
+        .bind(to_json(fetched))
+        .bind(id.as_str())
+        .execute(&mut *tx)
+        .await?;
     tx.commit().await?;
     Ok(done.rows_affected() == 1)
 }
@@ -127,6 +143,8 @@ fn read(row: &SqliteRow) -> Result<Stream> {
         id: parsed(&text("id")?)?,
         name: text("name")?,
         source: from_word(&text("source")?)?,
+        url: row.try_get("url")?,
+        fetched: row.try_get::<Option<String>, _>("fetched")?.map(|text| from_json(&text)).transpose()?,
         profile: from_json(&text("profile")?)?,
         listed: row.try_get("listed")?,
         created_ms: number("created_ms")?,

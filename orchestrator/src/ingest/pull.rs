@@ -1,0 +1,251 @@
+//! Pull: streams that the orchestrator fetches itself, from the URL that the app gave.
+//!
+//! One task a stream. The first bytes tell what the URL is, which is noted in the store. A file is laid where uploads
+//! lie, from where `file.rs` reads it. What is known here is in the store: a task that was cut off begins anew where
+//! the last one was.
+
+mod file;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use millrace_proto::{
+    StreamId,
+    api::{Source, StreamState},
+};
+use reqwest::Url;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::fetch::{Answer, Failure, Fetcher, Kind, Part, Retry, address};
+use crate::{
+    clock::now_ms,
+    house::House,
+    store::{
+        self, Move,
+        record::{Fetched, Stream},
+    },
+};
+
+/// The states of a stream that may have more to fetch.
+const OPEN: [StreamState; 3] = [StreamState::Waiting, StreamState::Live, StreamState::Interrupted];
+
+/// What every playlist begins with (RFC 8216, 4.3.1.1).
+const PLAYLIST: &[u8] = b"#EXTM3U";
+
+/// Which streams are being fetched. Memory only.
+#[derive(Debug)]
+pub struct Pulls {
+    running: Mutex<HashMap<StreamId, Arc<Pull>>>,
+    /// Places for streams that are live, or may be.
+    streams: Arc<Semaphore>,
+    /// Places for recordings.
+    recordings: Arc<Semaphore>,
+    /// What fetches.
+    pub fetcher: Fetcher,
+}
+
+/// One stream being fetched.
+#[derive(Debug, Default)]
+struct Pull {
+    stop: CancellationToken,
+    over: CancellationToken,
+}
+
+impl Pulls {
+    /// None yet.
+    pub fn new(fetcher: Fetcher) -> Self {
+        let places = |count| Arc::new(Semaphore::new(count));
+        Self {
+            running: Mutex::default(),
+            streams: places(fetcher.config().streams_max),
+            recordings: places(fetcher.config().recordings_max),
+            fetcher,
+        }
+    }
+
+    /// How many streams are being fetched.
+    pub fn count(&self) -> usize {
+        self.running.lock().expect("no panic while held").len()
+    }
+
+    fn begin(&self, stream: &StreamId) -> Option<Arc<Pull>> {
+        let mut running = self.running.lock().expect("no panic while held");
+        if running.contains_key(stream) {
+            return None;
+        }
+        let pull = Arc::new(Pull::default());
+        running.insert(stream.clone(), pull.clone());
+        Some(pull)
+    }
+
+    /// Ends the fetching of a stream, at whatever it is; it may begin again.
+    pub async fn stop(&self, stream: &StreamId) {
+        let pull = self.running.lock().expect("no panic while held").get(stream).cloned();
+        if let Some(pull) = pull {
+            pull.stop.cancel();
+            pull.over.cancelled().await;
+        }
+    }
+}
+
+/// Removes a stream from those being fetched when dropped.
+struct Running {
+    house: Arc<House>,
+    stream: StreamId,
+    pull: Arc<Pull>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.house.pulls.running.lock().expect("no panic while held").remove(&self.stream);
+        self.pull.over.cancel();
+    }
+}
+
+/// Why the fetching of a stream ends before all is here.
+#[derive(Debug)]
+enum Stop {
+    /// The stream is gone, or takes no more.
+    Gone,
+    /// It can't be done now: the next task goes on.
+    Later(String),
+    /// It can't be done.
+    Failed(String),
+}
+
+impl From<store::Error> for Stop {
+    fn from(error: store::Error) -> Self {
+        Self::Later(error.to_string())
+    }
+}
+
+/// Starts to fetch the streams that need it, as many at once as configured. Safe to repeat.
+pub async fn start_ready(house: &Arc<House>) -> store::Result<()> {
+    for stream in house.store.streams_in(&OPEN).await? {
+        if !needs(&stream) {
+            continue;
+        }
+        let Ok(place) = places(house, &stream).clone().try_acquire_owned() else { continue };
+        let Some(pull) = house.pulls.begin(&stream.id) else { continue };
+        let running = Running { house: house.clone(), stream: stream.id.clone(), pull };
+        tokio::spawn(async move {
+            let Running { house, pull, .. } = &running;
+            tokio::select! {
+                () = pull.stop.cancelled() => {}
+                () = run(house, stream, place) => {}
+            }
+        });
+    }
+    Ok(())
+}
+
+fn needs(stream: &Stream) -> bool {
+    let complete = stream.source_bytes > 0 && stream.source_bytes_total == Some(stream.source_bytes);
+    match stream.fetched {
+        _ if stream.source != Source::Url => false,
+        None => true,
+        Some(Fetched::File { .. }) => stream.state == StreamState::Waiting && !complete,
+    }
+}
+
+/// Where a stream waits for its turn. One that nobody knows yet may be live.
+fn places<'a>(house: &'a House, stream: &Stream) -> &'a Arc<Semaphore> {
+    let recording = stream.fetched.is_some() && !stream.is_live();
+    if recording { &house.pulls.recordings } else { &house.pulls.streams }
+}
+
+async fn run(house: &Arc<House>, stream: Stream, place: OwnedSemaphorePermit) {
+    let id = stream.id.clone();
+    let done = match stream.url.as_deref().map(address::parse) {
+        Some(Ok(url)) => fetch(house, stream, &url, place).await,
+        Some(Err(refused)) => Err(Stop::Failed(refused.to_string())),
+        None => Err(Stop::Failed("it has no url".into())),
+    };
+    match done {
+        Ok(()) | Err(Stop::Gone) => {}
+        Err(Stop::Later(why)) => {
+            tracing::warn!(stream = %id, why, "fetching stops here and starts again");
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+        Err(Stop::Failed(why)) => {
+            tracing::info!(stream = %id, why, "the url can't be fetched");
+            let step =
+                Move { from: &OPEN, to: StreamState::Failed, reason: Some(why), grace_ends_ms: 0, now_ms: now_ms() };
+            if let Err(error) = house.store.move_stream(&id, &step).await {
+                tracing::warn!(stream = %id, %error, "the stream's failure is noted later");
+            }
+            super::file::remove_upload(house, &id).await;
+        }
+    }
+}
+
+async fn fetch(house: &Arc<House>, mut stream: Stream, url: &Url, place: OwnedSemaphorePermit) -> Result<(), Stop> {
+    if stream.fetched.is_some() {
+        return file::fetch(house, &stream, url, None).await;
+    }
+    let begun = first(house, &stream, url).await?;
+    if begun.head.starts_with(PLAYLIST) {
+        return Err(Stop::Failed(
+            "this is an HLS playlist, which is not fetched yet: give the address of a file".into(),
+        ));
+    }
+    let fetched = Fetched::File { version: begun.answer.version.clone() };
+    tracing::info!(stream = %stream.id, host = address::host(url), "the url is a file");
+    if !house.store.note_fetched(&stream.id, &fetched).await? {
+        return Err(Stop::Gone);
+    }
+    stream.fetched = Some(fetched);
+    // If other recordings are before it, it is asked for anew when its turn comes.
+    let Ok(_place) = places(house, &stream).clone().try_acquire_owned() else { return Ok(()) };
+    drop(place);
+    file::fetch(house, &stream, url, Some(begun)).await
+}
+
+/// A transfer whose first bytes were looked at.
+struct Begun {
+    answer: Answer,
+    head: Vec<u8>,
+}
+
+/// Asks for what is at `url`, until it begins to come.
+async fn first(house: &House, stream: &Stream, url: &Url) -> Result<Begun, Stop> {
+    let mut retry = Retry::default();
+    loop {
+        match begin(house, url).await {
+            Ok(begun) => return Ok(begun),
+            Err(failure) => again(house, &stream.id, &mut retry, &failure).await?,
+        }
+    }
+}
+
+async fn begin(house: &House, url: &Url) -> Result<Begun, Failure> {
+    let mut answer = house.pulls.fetcher.get(url, Part::default()).await?;
+    let mut head = Vec::new();
+    while head.len() < PLAYLIST.len() {
+        match answer.chunk().await? {
+            Some(chunk) => head.extend_from_slice(&chunk),
+            None => break,
+        }
+    }
+    Ok(Begun { answer, head })
+}
+
+/// Waits until a try that failed is to be repeated, if it is.
+async fn again(house: &House, stream: &StreamId, retry: &mut Retry, failure: &Failure) -> Result<(), Stop> {
+    let asked = match failure.kind {
+        Kind::Refused | Kind::Denied | Kind::TooLarge => return Err(Stop::Failed(failure.why.clone())),
+        Kind::Changed => None,
+        Kind::Later(asked) => asked,
+    };
+    let config = house.pulls.fetcher.config();
+    let Some(pause) = retry.failed(config, now_ms(), asked, rand::random()) else {
+        return Err(Stop::Failed(format!("{}, for {} s", failure.why, config.give_up_s)));
+    };
+    tracing::debug!(%stream, why = failure.why, pause_ms = pause.as_millis(), "fetching is tried again");
+    tokio::time::sleep(pause).await;
+    Ok(())
+}
