@@ -134,16 +134,16 @@ fn visit(visitor: &TcpStream, seen: &Mutex<Vec<Ask>>, answer: &dyn Fn(&Ask) -> R
     let ask = Ask { path, headers };
     seen.lock().expect("no panic while held").push(ask.clone());
     let reply = answer(&ask);
-    let mut head = format!("HTTP/1.1 {} Said\r\nConnection: close\r\n", reply.status);
-    for (name, value) in &reply.headers {
-        head += &format!("{name}: {value}\r\n");
-    }
     let mut visitor = visitor;
-    visitor.write_all(head.as_bytes()).ok()?;
-    visitor.write_all(b"\r\n").ok()?;
-    visitor.write_all(&reply.body).ok()?;
-    while reply.endless {
-        visitor.write_all(&reply.body).ok()?;
+    write!(visitor, "HTTP/1.1 {} Said\r\nConnection: close\r\n", reply.status).ok()?;
+    for (name, value) in &reply.headers {
+        write!(visitor, "{name}: {value}\r\n").ok()?;
     }
-    visitor.flush().ok()
+    visitor.write_all(b"\r\n").ok()?;
+    loop {
+        visitor.write_all(&reply.body).ok()?;
+        if !reply.endless {
+            return visitor.flush().ok();
+        }
+    }
 }
