@@ -2,10 +2,11 @@
 //! `deploy/orchestrator.toml` with it.
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
+use ipnet::IpNet;
 use millrace_proto::profile::Profile;
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +31,7 @@ pub struct Config {
     /// Folder of the page at `/`; none if empty.
     pub web: PathBuf,
     /// Addresses told to apps, for when this program stands behind a proxy, e.g. `https://video.example.org`.
-    /// Empty: where it listens.
+    /// Empty: as a trusted proxy says, or as the request names this server.
     pub public_http_url: String,
     /// The same for RTMP, e.g. `rtmp://video.example.org/live`.
     pub public_rtmp_url: String,
@@ -92,6 +93,8 @@ pub struct Api {
     pub upload_idle_s_max: u64,
     /// Outcomes checked at once; 0: as many as cores.
     pub checks_max: usize,
+    /// Networks of proxies before this server, whose `Forwarded` and `X-Forwarded-*` are believed.
+    pub proxies_trusted: Vec<IpNet>,
 }
 
 impl Default for Config {
@@ -136,7 +139,16 @@ impl Default for Ingest {
 
 impl Default for Api {
     fn default() -> Self {
-        Self { json_bytes_max: 1 << 20, poll_ms_max: 30_000, upload_idle_s_max: 60, checks_max: 0 }
+        Self {
+            json_bytes_max: 1 << 20,
+            poll_ms_max: 30_000,
+            upload_idle_s_max: 60,
+            checks_max: 0,
+            proxies_trusted: vec![
+                IpNet::new_assert(Ipv4Addr::new(127, 0, 0, 0).into(), 8),
+                IpNet::new_assert(Ipv6Addr::LOCALHOST.into(), 128),
+            ],
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex},
 };
@@ -25,10 +26,12 @@ use crate::{
 pub struct House {
     /// What was configured.
     pub config: Config,
-    /// Where apps reach HTTP, without a slash at the end.
+    /// Where apps reach HTTP, without a slash at the end: as configured, or where it listens.
     pub http_url: String,
-    /// Where publishers reach RTMP, with the application's name.
+    /// Where publishers reach RTMP, with the application's name: as configured, or where it listens.
     pub rtmp_url: String,
+    /// Where RTMP listens.
+    pub rtmp_at: SocketAddr,
     /// The administrator's key.
     pub admin_key: String,
     /// The truth.

@@ -2,6 +2,7 @@
 //!
 //! Handlers translate; they decide nothing. Errors become answers in `http/error.rs` alone.
 
+mod answer;
 mod auth;
 mod dash;
 mod error;
@@ -9,6 +10,7 @@ mod hls;
 mod page;
 mod push;
 mod streams;
+mod told;
 mod upload;
 mod worker;
 
@@ -16,7 +18,7 @@ use std::sync::Arc;
 
 use axum::{
     Extension, Router,
-    extract::{DefaultBodyLimit, State},
+    extract::{DefaultBodyLimit, Request, State},
     http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header},
     routing::{get, post, put},
 };
@@ -52,8 +54,17 @@ pub fn router(house: Arc<House>) -> Router {
     let cors = CorsLayer::new()
         .allow_origin(tower_http::cors::Any)
         .allow_methods([Method::GET, Method::HEAD, Method::OPTIONS])
-        .allow_headers([header::RANGE, header::IF_NONE_MATCH])
-        .expose_headers([header::CONTENT_LENGTH, header::CONTENT_RANGE, header::ETAG])
+        .allow_headers([header::RANGE, header::IF_RANGE, header::IF_NONE_MATCH, header::AUTHORIZATION])
+        .expose_headers([
+            header::ACCEPT_RANGES,
+            header::AGE,
+            header::CONTENT_LENGTH,
+            header::CONTENT_RANGE,
+            header::DATE,
+            header::ETAG,
+        ])
+        // All origins get the same answer: a CDN keeps it once.
+        .vary([])
         .max_age(std::time::Duration::from_hours(24));
     let playback = Router::new()
         .route("/hls/{stream}/{playlist}", get(hls::multivariant))
@@ -75,7 +86,13 @@ pub fn router(house: Arc<House>) -> Router {
     } else {
         // What is not the page's is not there, whatever the method.
         let page = ServeDir::new(&house.config.web).call_fallback_on_method_not_allowed(true);
-        router.fallback_service(page.not_found_service(axum::routing::any(unknown)))
+        let page = page.not_found_service(axum::routing::any(unknown));
+        // Kept, and asked for again: a page must fit the server that it is of.
+        router.fallback_service(tower_http::set_header::SetResponseHeader::if_not_present(
+            page,
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("no-cache"),
+        ))
     };
     router
         .method_not_allowed_fallback(wrong_method)
@@ -83,8 +100,18 @@ pub fn router(house: Arc<House>) -> Router {
             HeaderName::from_static("x-content-type-options"),
             HeaderValue::from_static("nosniff"),
         ))
-        .layer(TraceLayer::new_for_http())
+        // What nobody gave a lifetime is for who asked, at that moment: it may hold secrets, or its own address.
+        .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .layer(TraceLayer::new_for_http().make_span_with(span))
         .with_state(house)
+}
+
+/// What the log tells of a request. Never what follows `?`, which may be a playback token, nor the stream key in
+/// the path of a push.
+fn span(request: &Request) -> tracing::Span {
+    let path = request.uri().path();
+    let path = if path.starts_with("/live/") { "/live/..." } else { path };
+    tracing::debug_span!("request", method = %request.method(), path)
 }
 
 /// Playlists are text, and asked for again and again; media does not get smaller.

@@ -206,6 +206,11 @@ impl MediaStore {
         }
     }
 
+    /// How many bytes these are.
+    pub async fn size(&self, stream: &StreamId, hash: Sha256) -> Result<u64> {
+        Ok(self.0.head(&Self::key(stream, hash)).await?.size)
+    }
+
     /// Reads, as `options` say.
     pub async fn get(&self, stream: &StreamId, hash: Sha256, options: GetOptions) -> Result<GetResult> {
         Ok(self.0.get_opts(&Self::key(stream, hash), options).await?)

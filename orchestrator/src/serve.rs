@@ -58,6 +58,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
     let house = Arc::new(House {
         http_url: url(&config.public_http_url, || format!("http://{http_at}")),
         rtmp_url: url(&config.public_rtmp_url, || format!("rtmp://{rtmp_at}/live")),
+        rtmp_at,
         admin_key,
         farm: Farm::new(store.clone(), config.tasks),
         sessions: Sessions::default(),
@@ -101,8 +102,9 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
     write_run_file(&data.join("run.json"), &http_at.to_string(), &rtmp_at.to_string())?;
     tracing::info!(http = %http_at, rtmp = %rtmp_at, data = %data.display(), "listening");
     let serving = stop.clone();
-    let server = axum::serve(http_listener, http::router(house.clone()))
-        .with_graceful_shutdown(async move { serving.cancelled().await });
+    // Who asks is known to handlers by address.
+    let service = http::router(house.clone()).into_make_service_with_connect_info::<std::net::SocketAddr>();
+    let server = axum::serve(http_listener, service).with_graceful_shutdown(async move { serving.cancelled().await });
     tokio::select! {
         done = server => done?,
         // Long polls and slow uploads end with the program: whoever sent them sends again.

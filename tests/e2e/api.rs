@@ -63,6 +63,16 @@ impl Api {
         Self { base: format!("http://{address}"), key: key.to_owned(), agent: config.into() }
     }
 
+    /// The same server, asked at another address.
+    pub(crate) fn at(&self, address: &str) -> Self {
+        Self::new(address, &self.key)
+    }
+
+    /// The administrator's `Authorization`.
+    pub(crate) fn bearer(&self) -> String {
+        format!("Bearer {}", self.key)
+    }
+
     /// One request, with exactly these headers.
     pub(crate) fn send(
         &self,

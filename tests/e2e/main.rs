@@ -12,11 +12,13 @@ mod program;
 mod proxy;
 mod push;
 mod site;
+mod stranger;
 mod wait;
 mod watch;
 mod webdriver;
 
 mod browser;
+mod cdn;
 mod conformance;
 mod dash;
 mod deploy;

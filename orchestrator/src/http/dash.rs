@@ -8,16 +8,12 @@ use std::{
 use axum::{
     Extension,
     extract::{Path, State},
-    http::{HeaderMap, header},
+    http::{header, request::Parts},
     response::{IntoResponse, Response},
 };
 use millrace_proto::{StreamId, api::StreamState};
 
-use super::{
-    error::Error,
-    hls::{not_yet, text_answer},
-    streams,
-};
+use super::{answer::text_answer, error::Error, hls::not_yet, streams};
 use crate::{
     clock::now_ms,
     house::House,
@@ -55,7 +51,7 @@ pub(super) async fn manifest(
     State(house): State<Arc<House>>,
     Extension(edges): Extension<Edges>,
     Path(id): Path<String>,
-    request: HeaderMap,
+    request: Parts,
 ) -> Result<Response, Error> {
     let stream = streams::find(&house, &id).await?;
     let ended = stream.state == StreamState::Ended;

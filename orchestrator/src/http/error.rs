@@ -27,6 +27,8 @@ pub(super) enum Error {
     LeaseGone,
     /// A limit was passed.
     TooLarge(String),
+    /// A range starts behind the end; how many bytes there are.
+    BeyondEnd(u64),
     /// The method is none of this address.
     WrongMethod,
     /// Too many at once.
@@ -80,6 +82,12 @@ impl Error {
             Self::TooLarge(message) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "too_large".into(), message, "send less at once".into())
             }
+            Self::BeyondEnd(size) => (
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "beyond_end".into(),
+                format!("the range starts behind the end: there are {size} bytes"),
+                "ask for bytes that there are, or without Range".into(),
+            ),
             Self::WrongMethod => say(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "wrong_method",
@@ -107,8 +115,15 @@ impl Error {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
+        let beyond = if let Self::BeyondEnd(size) = self { Some(size) } else { None };
         let (status, code, message, hint) = self.parts();
         let mut response = (status, axum::Json(api::Error { code, message, hint })).into_response();
+        // What is not there now may be there in a second: a CDN must ask again.
+        response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+        if let Some(size) = beyond {
+            let range = header::HeaderValue::try_from(format!("bytes */{size}")).expect("digits are header text");
+            response.headers_mut().insert(header::CONTENT_RANGE, range);
+        }
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
         }

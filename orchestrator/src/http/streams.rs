@@ -16,6 +16,7 @@ use super::{
     Answer,
     auth::Admin,
     error::{Error, Json},
+    told::Told,
 };
 use crate::{
     clock::now_ms,
@@ -41,6 +42,7 @@ pub(super) async fn find(house: &House, id: &str) -> Result<Stream, Error> {
 pub(super) async fn create(
     _: Admin,
     State(house): State<Arc<House>>,
+    told: Told,
     Json(wish): Json<CreateStream>,
 ) -> Result<(StatusCode, Json<api::Stream>), Error> {
     let name = wish.name.trim();
@@ -66,7 +68,7 @@ pub(super) async fn create(
     if !house.store.create_stream(&stream).await? {
         return Err(Error::Unavailable("the new id was taken".into()));
     }
-    let mut view = view(&house, &stream);
+    let mut view = view(&told, &stream);
     if let (Source::Live, Some(ingest)) = (wish.source, &mut view.ingest) {
         ingest.stream_key = Some(live::stream_key(&id, &secret));
     }
@@ -98,21 +100,32 @@ pub(super) struct After {
 pub(super) async fn list(
     _: Admin,
     State(house): State<Arc<House>>,
+    told: Told,
     Query(after): Query<After>,
 ) -> Answer<Page<api::Stream>> {
     let after = after.after.map(|text| stream_id(&text)).transpose()?;
     let streams = house.store.streams(after.as_ref(), PAGE_ITEMS + 1).await?;
     let next = (streams.len() > PAGE_ITEMS as usize).then(|| streams[PAGE_ITEMS as usize - 1].id.to_string());
-    let items = streams.iter().take(PAGE_ITEMS as usize).map(|stream| view(&house, stream)).collect();
+    let items = streams.iter().take(PAGE_ITEMS as usize).map(|stream| view(&told, stream)).collect();
     Ok(Json(Page { items, next }))
 }
 
-pub(super) async fn one(_: Admin, State(house): State<Arc<House>>, Path(id): Path<String>) -> Answer<api::Stream> {
-    Ok(Json(view(&house, &find(&house, &id).await?)))
+pub(super) async fn one(
+    _: Admin,
+    State(house): State<Arc<House>>,
+    told: Told,
+    Path(id): Path<String>,
+) -> Answer<api::Stream> {
+    Ok(Json(view(&told, &find(&house, &id).await?)))
 }
 
 /// Ends a live stream now rather than after its grace time.
-pub(super) async fn end(_: Admin, State(house): State<Arc<House>>, Path(id): Path<String>) -> Answer<api::Stream> {
+pub(super) async fn end(
+    _: Admin,
+    State(house): State<Arc<House>>,
+    told: Told,
+    Path(id): Path<String>,
+) -> Answer<api::Stream> {
     let stream = find(&house, &id).await?;
     if !stream.is_live() {
         return Err(Error::conflict("not_live", "only live streams are ended by hand", "a recording ends by itself"));
@@ -124,7 +137,7 @@ pub(super) async fn end(_: Admin, State(house): State<Arc<House>>, Path(id): Pat
         return Err(Error::conflict("publisher_live", "a publisher is live on it", "stop the publisher first"));
     };
     loops::finish(&house, &stream.id, &[StreamState::Waiting, StreamState::Live, StreamState::Interrupted]).await?;
-    one(Admin, State(house), Path(id)).await
+    one(Admin, State(house), told, Path(id)).await
 }
 
 pub(super) async fn delete(
@@ -163,10 +176,10 @@ pub(super) async fn workers(_: Admin, State(house): State<Arc<House>>) -> Answer
 }
 
 /// What an app is told of a stream.
-pub(super) fn view(house: &House, stream: &Stream) -> api::Stream {
-    let (http, id) = (&house.http_url, &stream.id);
+pub(super) fn view(told: &Told, stream: &Stream) -> api::Stream {
+    let (http, id) = (&told.http, &stream.id);
     let ingest = match stream.source {
-        Source::Live => Some(Ingest { url: house.rtmp_url.clone(), stream_key: None }),
+        Source::Live => Some(Ingest { url: told.rtmp.clone(), stream_key: None }),
         Source::File => Some(Ingest { url: format!("{http}/v1/streams/{id}/source"), stream_key: None }),
         Source::Url => None,
     };

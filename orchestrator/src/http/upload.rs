@@ -19,6 +19,7 @@ use super::{
     auth::Admin,
     error::{Error, Json},
     streams,
+    told::Told,
 };
 use crate::{house::House, ingest::file, media, store::record::Stream};
 
@@ -37,6 +38,7 @@ struct Part {
 pub(super) async fn put(
     _: Admin,
     State(house): State<Arc<House>>,
+    told: Told,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -55,7 +57,7 @@ pub(super) async fn put(
     }
     receive(&house, &stream, part, body).await?;
     drop(hold);
-    Ok(Json(streams::view(&house, &streams::find(&house, &id).await?)))
+    Ok(Json(streams::view(&told, &streams::find(&house, &id).await?)))
 }
 
 fn refuse(house: &House, stream: &Stream, part: Part) -> Result<(), Error> {

@@ -1,0 +1,137 @@
+//! Answers to players, and to the CDN before them: lifetimes, conditions and ranges (RFC 9110, RFC 9111).
+
+use std::ops::Range;
+
+use axum::{
+    body::Body,
+    http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use millrace_proto::{Sha256, api::StreamState};
+use object_store::{GetOptions, GetRange};
+
+use super::error::Error;
+use crate::{house::House, publish::hls::AUDIO, store::record::Stream};
+
+/// Bytes named by hash or by number never change.
+const FOREVER: &str = "public, max-age=31536000, immutable";
+/// A live playlist is old after half a segment.
+const LIVE: &str = "public, max-age=1";
+/// The playlists of what has ended change no more, but may be deleted.
+const ENDED: &str = "public, max-age=300";
+
+/// A playlist or a manifest. Its validator is weak, since it goes out compressed, too (RFC 9110, 8.8.3.3).
+pub(super) fn text_answer(stream: &Stream, kind: &str, text: String, request: &Parts) -> Response {
+    let etag = format!("W/\"{}\"", Sha256::of(text.as_bytes()));
+    let cache = match stream.state {
+        StreamState::Ended | StreamState::Failed => ENDED,
+        _ => LIVE,
+    };
+    let mut response = if matches(request, &etag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        ([(header::CONTENT_TYPE, kind.to_owned())], text).into_response()
+    };
+    set(&mut response, header::CACHE_CONTROL, cache);
+    set(&mut response, header::VARY, "accept-encoding");
+    set(&mut response, header::ETAG, etag);
+    response
+}
+
+/// Stored bytes of a rendition.
+pub(super) async fn bytes(
+    house: &House,
+    stream: &Stream,
+    rendition: &str,
+    hash: Sha256,
+    request: &Parts,
+) -> Result<Response, Error> {
+    let etag = format!("\"{hash}\"");
+    let mut response = if matches(request, &etag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        let size = house.media.size(&stream.id, hash).await?;
+        let part = wanted(request, &etag, size)?;
+        let options = GetOptions { range: part.clone().map(GetRange::Bounded), ..GetOptions::default() };
+        let found = house.media.get(&stream.id, hash, options).await?;
+        let mut response = Body::from_stream(found.into_stream()).into_response();
+        let length = part.as_ref().map_or(size, |part| part.end - part.start);
+        set(&mut response, header::CONTENT_TYPE, if rendition == AUDIO { "audio/mp4" } else { "video/mp4" });
+        set(&mut response, header::CONTENT_LENGTH, length.to_string());
+        set(&mut response, header::ACCEPT_RANGES, "bytes");
+        if let Some(part) = part {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            set(&mut response, header::CONTENT_RANGE, format!("bytes {}-{}/{size}", part.start, part.end - 1));
+        }
+        response
+    };
+    set(&mut response, header::CACHE_CONTROL, FOREVER);
+    set(&mut response, header::ETAG, etag);
+    Ok(response)
+}
+
+fn set(response: &mut Response, name: HeaderName, value: impl Into<String>) {
+    let value = HeaderValue::try_from(value.into()).expect("digits and names are header text");
+    response.headers_mut().insert(name, value);
+}
+
+/// Whether the asker has this already (RFC 9110, 13.1.2: the comparison is the weak one).
+fn matches(request: &Parts, etag: &str) -> bool {
+    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    let asked = request.headers.get_all(header::IF_NONE_MATCH);
+    asked
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.split(',').any(|one| one.trim() == "*" || opaque(one) == opaque(etag)))
+}
+
+/// The bytes that are wanted of `size`; `None` for all of them.
+fn wanted(request: &Parts, etag: &str, size: u64) -> Result<Option<Range<u64>>, Error> {
+    let text = |name| request.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    // Ranges are of GET alone (RFC 9110, 14.2). Who has a part of something else wants all of this (13.1.5).
+    if request.method != Method::GET || text(header::IF_RANGE).is_some_and(|had| had != etag) {
+        return Ok(None);
+    }
+    match text(header::RANGE).and_then(|range| byte_range(range, size)) {
+        Some(range) if range.is_empty() => Err(Error::BeyondEnd(size)),
+        range => Ok(range),
+    }
+}
+
+/// A single range (RFC 9110, 14.1.2), empty if it can't be satisfied; several at once are answered with the whole.
+fn byte_range(text: &str, size: u64) -> Option<Range<u64>> {
+    let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
+    match (first.parse::<u64>(), last.parse::<u64>()) {
+        (Ok(first), Ok(last)) if first <= last => Some(first..last.saturating_add(1).min(size)),
+        (Ok(first), Err(_)) if last.is_empty() => Some(first..size),
+        (Err(_), Ok(count)) if first.is_empty() => Some(size.saturating_sub(count)..size),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_read_as_the_rfc_says() {
+        let cases: [(&str, Option<Range<u64>>); 10] = [
+            ("bytes=0-99", Some(0..10)),
+            ("bytes=2-3", Some(2..4)),
+            ("bytes=9-", Some(9..10)),
+            ("bytes=-4", Some(6..10)),
+            ("bytes=-40", Some(0..10)),
+            ("bytes=0-18446744073709551615", Some(0..10)),
+            ("bytes=5-4", None),
+            ("bytes=0-1,3-4", None),
+            ("lines=0-1", None),
+            ("bytes=-", None),
+        ];
+        for (text, wanted) in cases {
+            assert_eq!(byte_range(text, 10), wanted, "{text}");
+        }
+        for text in ["bytes=10-", "bytes=10-20", "bytes=-0"] {
+            assert!(byte_range(text, 10).is_some_and(|range| range.is_empty()), "{text}");
+        }
+    }
+}
