@@ -17,6 +17,7 @@ mod wait;
 mod watch;
 mod webdriver;
 
+mod apps;
 mod browser;
 mod cdn;
 mod conformance;

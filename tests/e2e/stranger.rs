@@ -17,11 +17,19 @@ impl Stranger {
     pub(crate) fn new() -> Self {
         let dir = TempDir::new().expect("a temporary folder can be made");
         let user = geteuid().is_root().then(|| {
-            let nobody = User::from_name("nobody").expect("users can be looked up").expect("there is a user nobody");
-            chown(dir.path(), Some(nobody.uid), Some(nobody.gid)).expect("root can give a folder away");
-            nobody.uid
+            let nobody = User::from_name("nobody").expect("users can be looked up");
+            nobody.expect("there is a user nobody").uid
         });
-        Self { dir, user }
+        let stranger = Self { dir, user };
+        stranger.owns(stranger.dir());
+        stranger
+    }
+
+    /// Gives it a file or a folder.
+    pub(crate) fn owns(&self, path: &Path) {
+        if self.user.is_some() {
+            chown(path, self.user, None).expect("root can give a folder away");
+        }
     }
 
     /// Its folder, which it may write.
