@@ -1,4 +1,4 @@
-//! A cache in front, as a CDN is: Apache's mod_cache before the orchestrator, players behind it.
+//! A cache in front, as a CDN is: Apache's `mod_cache` before the orchestrator, players behind it.
 
 use std::{fs, net::TcpListener};
 
