@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ingest::{fetch, rtmp},
-    segment,
+    publish, segment,
     task::machine,
 };
 
@@ -54,7 +54,7 @@ pub struct Ingest {
     /// A publisher that said goodbye may come back for so long.
     pub goodbye_grace_s: u64,
     /// Longest time without a keyframe.
-    pub segment_ms_max: u32,
+    pub keyframe_ms_max: u32,
     /// Most bytes of one segment.
     pub segment_bytes_max: u64,
     /// How far audio may trail behind video.
@@ -120,7 +120,7 @@ impl Default for Ingest {
         Self {
             lost_grace_s: 30,
             goodbye_grace_s: 5,
-            segment_ms_max: 30_000,
+            keyframe_ms_max: 30_000,
             segment_bytes_max: 256 << 20,
             audio_lag_ms_max: 1_000,
             storage_retry_s_max: 300,
@@ -157,7 +157,9 @@ impl Ingest {
     pub fn limits(&self, profile: &Profile) -> segment::Limits {
         segment::Limits {
             segment_ms: profile.segment_ms,
-            segment_ms_max: self.segment_ms_max,
+            // The source's own video is published as it is, so each of its segments has to start with a keyframe.
+            segment_ms_max: (!profile.passthrough).then(|| publish::segment_ms_max(profile)),
+            keyframe_ms_max: self.keyframe_ms_max,
             segment_bytes_max: self.segment_bytes_max,
             audio_lag_ms_max: self.audio_lag_ms_max,
         }
@@ -205,7 +207,7 @@ impl Config {
             ("ingest.push_bytes_max", self.ingest.push_bytes_max),
             ("ingest.push_open_max", self.ingest.push_open_max),
             ("ingest.segment_bytes_max", self.ingest.segment_bytes_max),
-            ("ingest.segment_ms_max", u64::from(self.ingest.segment_ms_max)),
+            ("ingest.keyframe_ms_max", u64::from(self.ingest.keyframe_ms_max)),
         ];
         self.rtmp_server.check().map_err(|why| Error::Value(format!("rtmp_server.{why}")))?;
         self.ingest.fetch.check().map_err(|why| Error::Value(format!("ingest.fetch.{why}")))?;

@@ -22,10 +22,11 @@ use millrace_proto::{
 use tokio::sync::{Notify, oneshot};
 
 use crate::{
-    store::{self, Store, record::Segment},
+    store::{self, Store},
     task::{
         Held, State, Task, assign,
         machine::{self, Finish, Gone, Grant, Policy},
+        source::{Decodable, source},
     },
     verify::settle,
 };
@@ -212,6 +213,7 @@ impl Farm {
             return Ok(None);
         }
         let Some(segment) = self.store.segment(&task.stream, task.seq).await? else { return Ok(None) };
+        let Some(source) = source(&*self.store, &segment).await? else { return Ok(None) };
         let token = hex::encode(rand::random::<[u8; 16]>());
         let id = lease_id(&task.id);
         let grant = Grant { id: id.clone(), token_sha256: Sha256::of(token.as_bytes()), worker, instance };
@@ -226,7 +228,7 @@ impl Farm {
             lease_ms: self.policy.lease_ms,
             work_ms_max,
             work: leased.work,
-            inputs: inputs(&id, &segment),
+            inputs: inputs(&id, &source),
             output_url: format!("/v1/worker/leases/{id}/output/{{output}}"),
             id,
         }))
@@ -341,10 +343,9 @@ impl<'a> Online<'a> {
     }
 }
 
-fn inputs(lease: &LeaseId, segment: &Segment) -> Vec<Input> {
-    let input =
-        |name: &str, blob| Input { name: name.into(), url: format!("/v1/worker/leases/{lease}/input/{name}"), blob };
-    segment.video.iter().flat_map(|video| [input("init", video.init), input("segment", video.segment)]).collect()
+fn inputs(lease: &LeaseId, source: &Decodable) -> Vec<Input> {
+    let input = |(name, blob)| Input { url: format!("/v1/worker/leases/{lease}/input/{name}"), name, blob };
+    source.named().into_iter().map(input).collect()
 }
 
 /// A lease's name starts with its task's, so that the task is found without a further index.

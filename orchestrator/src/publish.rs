@@ -9,7 +9,7 @@ pub mod retention;
 
 use std::sync::Arc;
 
-use millrace_proto::{StreamId, api::StreamState};
+use millrace_proto::{StreamId, api::StreamState, profile::Profile};
 
 use hls::Span;
 
@@ -84,10 +84,20 @@ pub async fn listed_from(store: &Arc<dyn Store>, stream: &Stream, from: u64) -> 
     store.segments(&stream.id, from, count).await
 }
 
+/// `EXT-X-TARGETDURATION` of a stream's playlists: a promise that [`segment_ms_max`] keeps.
+fn target_duration_s(profile: &Profile) -> u32 {
+    profile.segment_ms.div_ceil(1_000)
+}
+
+/// The longest segment that is still rounded down to the target duration, with a margin for the frame that it ends with.
+pub fn segment_ms_max(profile: &Profile) -> u32 {
+    target_duration_s(profile) * 1_000 + 450
+}
+
 /// What is to be said of `stream` once `segments` are listed too.
 pub fn list(stream: &Stream, segments: &[Segment]) -> Listing {
     let mut listing = Listing {
-        target_duration_s: stream.target_duration_s.max(stream.profile.segment_ms.div_ceil(1_000)),
+        target_duration_s: stream.target_duration_s.max(target_duration_s(&stream.profile)),
         variants: stream.variants.clone(),
         failed: 0,
     };

@@ -1,8 +1,10 @@
-//! Segmenting: cuts a stream's samples at keyframes and puts them on the stream's timeline. Pure.
+//! Segmenting: cuts a stream's samples near keyframes and puts them on the stream's timeline. Pure.
 //!
 //! Takes [`Event`]s, gives [`Cut`]s. Never writes a byte and never looks at a clock; `ingest/intake.rs` drives it.
-//! A cut is final: its video ends where the next keyframe starts, its audio is complete up to there.
+//! A cut is final: its video ends where the next segment's starts, its audio is complete up to there. Where no keyframe
+//! comes in time, the cut is made before another picture, and says from which segment on it has to be decoded.
 
+mod places;
 mod run;
 
 use std::sync::Arc;
@@ -18,8 +20,10 @@ use run::{Ending, Run};
 pub struct Limits {
     /// Cut at the first keyframe at or after this length.
     pub segment_ms: u32,
+    /// Cut at any picture if no keyframe comes by this length; absent: at keyframes alone.
+    pub segment_ms_max: Option<u32>,
     /// Longest time without a keyframe.
-    pub segment_ms_max: u32,
+    pub keyframe_ms_max: u32,
     /// Most bytes without a cut.
     pub segment_bytes_max: u64,
     /// How far audio may trail behind video before a cut goes on without it.
@@ -29,17 +33,14 @@ pub struct Limits {
 /// Why a stream can't be segmented.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// A source without video.
-    #[error("the source has no video track: send one (streams of audio alone are not supported yet)")]
-    NoVideo,
-    /// Samples before any track.
+    /// Samples before any track, or no track at all.
     #[error("media came before its codec header: restart the publisher")]
     NoTracks,
     /// Too long without a keyframe.
     #[error("no keyframe for {0} s: set the encoder's keyframe interval to 2 s")]
     NoKeyframe(u32),
     /// Too many bytes without a keyframe.
-    #[error("more than {0} bytes between two keyframes: lower the bitrate or the keyframe interval")]
+    #[error("more than {0} bytes in one segment: lower the bitrate or segment_ms")]
     TooLarge(u64),
 }
 
@@ -54,8 +55,8 @@ pub struct Cut {
     pub duration_ns: u64,
     /// Start relative to the first segment of its discontinuity.
     pub run_ns: u64,
-    /// The video; never empty.
-    pub video: Part,
+    /// The video, if the stream has any; never empty.
+    pub video: Option<Part>,
     /// The audio, if any came.
     pub audio: Option<Part>,
 }
@@ -70,6 +71,8 @@ pub struct Part {
     pub samples: Vec<Sample>,
     /// Where the last sample ends, in the track's timescale.
     pub end: i64,
+    /// How many segments before this one, of the same discontinuity, its decoder has to have seen.
+    pub preroll: u32,
 }
 
 impl Part {
@@ -105,7 +108,7 @@ impl Segmenter {
         match event {
             Event::Tracks { video, audio } => {
                 let cuts = self.finish();
-                self.run = Some(Run::new(video.ok_or(Error::NoVideo)?, audio));
+                self.run = Some(Run::new(video, audio).ok_or(Error::NoTracks)?);
                 Ok(cuts)
             }
             Event::Video(sample) => {

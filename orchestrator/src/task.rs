@@ -3,6 +3,7 @@
 pub mod assign;
 pub mod machine;
 pub mod plan;
+pub mod source;
 
 use millrace_proto::{Address, LeaseId, Sha256, StreamId, TaskId, outcome::FailureKind, outcome::Outcome, task::Work};
 use serde::{Deserialize, Serialize};

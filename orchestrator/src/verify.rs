@@ -25,6 +25,7 @@ use crate::{
     task::{
         State, Task,
         machine::{self, Policy, Verdict},
+        source::{Decodable, source},
     },
 };
 
@@ -57,11 +58,11 @@ pub enum Error {
 pub trait Look: std::fmt::Debug + Send + Sync + 'static {
     /// Whether these bytes are here, in full.
     async fn has(&self, stream: &StreamId, blob: Blob) -> Result<bool, Error>;
-    /// What is in these segments (each a header and a media segment), one answer for each.
+    /// What is in these segments, one answer for each.
     async fn inspect(
         &self,
         stream: &StreamId,
-        pairs: &[(Blob, Blob)],
+        segments: &[Decodable],
         decode_all: bool,
     ) -> Result<Vec<Inspection>, Error>;
 }
@@ -109,7 +110,7 @@ impl Verifier {
             let text = format!("{} renditions instead of {}", done.renditions.len(), work.renditions.len());
             return Ok((Verdict::Refuse(text), Vec::new()));
         }
-        let mut pairs = source(segment);
+        let mut looked_at: Vec<Decodable> = source(&*self.store, segment).await?.into_iter().collect();
         for rendition in &done.renditions {
             for blob in [rendition.init, rendition.segment] {
                 if !self.eyes.has(&task.stream, blob).await? {
@@ -117,9 +118,9 @@ impl Verifier {
                     return Ok((Verdict::Refuse(text), Vec::new()));
                 }
             }
-            pairs.push((rendition.init, rendition.segment));
+            looked_at.push(Decodable { init: rendition.init, preroll: Vec::new(), segment: rendition.segment });
         }
-        let seen = match self.eyes.inspect(&task.stream, &pairs, false).await {
+        let seen = match self.eyes.inspect(&task.stream, &looked_at, false).await {
             // Of the input, or of what came back?
             Err(Error::Broke(why)) => return Ok((self.who_broke(task, segment, why, now_ms).await?, Vec::new())),
             other => other?,
@@ -149,6 +150,7 @@ impl Verifier {
                 height: target.height,
                 channels: 0,
                 duration_ns: segment.video.as_ref().map_or(segment.duration_ns, |video| video.duration_ns),
+                preroll: 0,
             }
         });
         Ok((Verdict::Accept, renditions.collect()))
@@ -156,7 +158,7 @@ impl Verifier {
 
     /// Our media child failed on a source and what was made of it: which of them was it?
     async fn who_broke(&self, task: &Task, segment: &Segment, why: String, now_ms: u64) -> Result<Verdict, Error> {
-        match self.eyes.inspect(&segment.stream, &source(segment), false).await {
+        match self.eyes.inspect(&segment.stream, source(&*self.store, segment).await?.as_slice(), false).await {
             Err(Error::Broke(why)) => broken_input(task, why, now_ms),
             Err(error) => Err(error),
             Ok(_) => Ok(Verdict::Refuse(format!("what it made can't be looked at: {why}"))),
@@ -165,7 +167,8 @@ impl Verifier {
 
     /// A worker says that it failed, and perhaps that the input is bad: is it?
     async fn blame(&self, task: &Task, segment: &Segment, said: &Failure, now_ms: u64) -> Result<Verdict, Error> {
-        let seen = match self.eyes.inspect(&segment.stream, &source(segment), true).await {
+        let seen = match self.eyes.inspect(&segment.stream, source(&*self.store, segment).await?.as_slice(), true).await
+        {
             Err(Error::Broke(why)) => return broken_input(task, why, now_ms),
             other => other?.into_iter().next(),
         };
@@ -194,11 +197,6 @@ fn broken_input(task: &Task, why: String, now_ms: u64) -> Result<Verdict, Error>
         return Err(Error::Broke(why));
     }
     Ok(Verdict::BadInput(format!("our own media child fails on it: {why}")))
-}
-
-/// The source's video: its header and its media segment.
-fn source(segment: &Segment) -> Vec<(Blob, Blob)> {
-    segment.video.iter().map(|video| (video.init, video.segment)).collect()
 }
 
 /// What is written with a changed task: `tries` is how many had failed before the change.

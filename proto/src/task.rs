@@ -28,10 +28,23 @@ pub struct Lease {
     pub output_url: String,
 }
 
+/// Name of the input that is the source's CMAF header.
+pub const INIT: &str = "init";
+/// Name of the input that is the source's media segment.
+pub const SEGMENT: &str = "segment";
+/// Most `preroll-N` inputs of a task.
+pub const PREROLL_MAX: usize = 64;
+
+/// Name of the input that is the media segment which comes `number + 1`-st of those that only have to be decoded before
+/// the task's own.
+pub fn preroll_name(number: usize) -> String {
+    format!("preroll-{number}")
+}
+
 /// Bytes to fetch. `url` is absolute, or relative to the orchestrator's address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
-    /// `init` or `segment`.
+    /// [`INIT`], then [`preroll_name`]s from 0 on where the segment does not start with a keyframe, then [`SEGMENT`].
     pub name: String,
     /// Where to GET it.
     pub url: String,

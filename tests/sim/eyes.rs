@@ -5,6 +5,7 @@ use bytes::Bytes;
 use millrace_media::job::Inspection;
 use millrace_orchestrator::{
     media::MediaStore,
+    task::source::Decodable,
     verify::{Error, Look},
 };
 use millrace_proto::{Sha256, StreamId, task::Blob};
@@ -35,7 +36,7 @@ impl Look for Eyes {
     async fn inspect(
         &self,
         stream: &StreamId,
-        pairs: &[(Blob, Blob)],
+        segments: &[Decodable],
         decode_all: bool,
     ) -> Result<Vec<Inspection>, Error> {
         self.gate.sleep(20).await;
@@ -43,8 +44,12 @@ impl Look for Eyes {
             return Err(Error::NoChild("the simulation says so".into()));
         }
         let mut all = Vec::new();
-        for (init, segment) in pairs {
-            let (init, segment) = (self.bytes(stream, init.sha256).await?, self.bytes(stream, segment.sha256).await?);
+        for looked_at in segments {
+            let init = self.bytes(stream, looked_at.init.sha256).await?;
+            for before in &looked_at.preroll {
+                self.bytes(stream, before.sha256).await?;
+            }
+            let segment = self.bytes(stream, looked_at.segment.sha256).await?;
             let Some(seen) = labour::inspect(&init, &segment, decode_all) else {
                 return Err(Error::Broke("the media child died".into()));
             };

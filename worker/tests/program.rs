@@ -45,7 +45,8 @@ fn a_segment_goes_all_the_way() {
     let folder = tempfile::tempdir().unwrap();
     let mut segments = Vec::new();
     for rendition in &done.renditions {
-        let pair = Pair { init: folder.path().join("init"), segment: folder.path().join(&rendition.name) };
+        let pair =
+            Pair { init: folder.path().join("init"), segment: folder.path().join(&rendition.name), ..Pair::default() };
         for (part, blob, path) in [("init", rendition.init, &pair.init), ("segment", rendition.segment, &pair.segment)]
         {
             let name = format!("{}.{part}", rendition.name);

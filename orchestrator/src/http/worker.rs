@@ -22,7 +22,15 @@ use super::{
     auth::{LeaseToken, Worker},
     error::{Error, Json},
 };
-use crate::{clock::now_ms, farm::Ticket, house::House, task::Task};
+use crate::{
+    clock::now_ms,
+    farm::Ticket,
+    house::House,
+    task::{
+        Task,
+        source::{Decodable, source},
+    },
+};
 
 /// Largest CMAF header taken: codec configurations are a few hundred bytes.
 const INIT_BYTES_MAX: u64 = 64 << 10;
@@ -145,11 +153,12 @@ pub(super) async fn input(
 ) -> Result<Response, Error> {
     let task = house.farm.open(worker.0.address, &lease_id(&lease)?, &token.0).await?;
     let segment = house.store.segment(&task.stream, task.seq).await?.ok_or(Error::LeaseGone)?;
-    let blob = match (name.as_str(), &segment.video) {
-        ("init", Some(video)) => video.init,
-        ("segment", Some(video)) => video.segment,
-        _ => return Err(Error::not_found("input", "the task has no such input", "use the lease's own URLs")),
-    };
+    let source = source(&*house.store, &segment).await?;
+    let (_, blob) = source
+        .iter()
+        .flat_map(Decodable::named)
+        .find(|(known, _)| *known == name)
+        .ok_or_else(|| Error::not_found("input", "the task has no such input", "use the lease's own URLs"))?;
     let found = house.media.get(&task.stream, blob.sha256, GetOptions::default()).await?;
     let headers = [(header::CONTENT_TYPE, "video/mp4".to_owned()), (header::CONTENT_LENGTH, blob.bytes.to_string())];
     Ok((headers, Body::from_stream(found.into_stream())).into_response())

@@ -255,8 +255,8 @@ impl Intake {
     }
 
     async fn try_commit(&mut self) -> Result<Commit, Failed> {
-        let picture = self.waiting.front().and_then(|waiting| waiting.cut.video.track.video());
-        let display = picture.map(|picture| picture.display_size());
+        let part = self.waiting.front().and_then(|waiting| waiting.cut.video.as_ref());
+        let display = part.and_then(|part| part.track.video()).map(|picture| picture.display_size());
         let rungs = self.rungs(display).await?;
         let Some(Waiting { cut, wall_ms, arrived_ms }) = self.waiting.front() else { return Ok(Commit::Repeated) };
         let (seq, arrived_ms) = (self.next_seq, *arrived_ms);
@@ -268,10 +268,13 @@ impl Intake {
             display,
         };
         let tasks = plan::tasks(&rungs, &subject, arrived_ms);
-        let audio = match &cut.audio {
-            Some(part) => Some(self.put(AUDIO, part, seq).await?),
-            None => None,
-        };
+        let mut tracks = [None, None];
+        for ((name, part), track) in [(SOURCE, &cut.video), (AUDIO, &cut.audio)].into_iter().zip(&mut tracks) {
+            if let Some(part) = part {
+                *track = Some(self.put(name, part, seq).await?);
+            }
+        }
+        let [video, audio] = tracks;
         let segment = Segment {
             stream: self.stream.id.clone(),
             seq,
@@ -280,7 +283,7 @@ impl Intake {
             duration_ns: cut.duration_ns,
             wall_ms: *wall_ms,
             arrived_ms,
-            video: Some(self.put(SOURCE, &cut.video, seq).await?),
+            video,
             audio,
             state: if tasks.is_empty() { SegmentState::Ready } else { SegmentState::Pending },
             renditions: Vec::new(),
@@ -322,6 +325,7 @@ impl Intake {
             height,
             channels: track.audio().map_or(0, |audio| audio.channels),
             duration_ns: part.duration_ns(),
+            preroll: part.preroll,
         })
     }
 }

@@ -28,18 +28,24 @@ pub enum Error {
     Media(#[from] media::Error),
 }
 
-/// The first segment that is to be kept. `oldest` are the stream's segments from `first_seq` on.
-pub fn keep_from(stream: &Stream, oldest: &[Segment], now_ms: u64) -> u64 {
+/// The first segment that is to be kept. `oldest` are the stream's segments from `first_seq` on, `unlisted` is its
+/// first one that is not listed: those that it is decoded after are kept as well.
+pub fn keep_from(stream: &Stream, oldest: &[Segment], unlisted: Option<&Segment>, now_ms: u64) -> u64 {
     let Some(retention_s) = stream.profile.retention_s.filter(|_| stream.is_live()) else { return stream.first_seq };
     let old = |segment: &&Segment| segment.arrived_ms + u64::from(retention_s) * 1_000 <= now_ms;
     let expired = oldest.iter().take_while(old).map(|segment| segment.seq + 1).last().unwrap_or(stream.first_seq);
-    expired.min(window_from(stream)).max(stream.first_seq)
+    let needed = unlisted.map_or(u64::MAX, |segment| {
+        let preroll = segment.video.as_ref().map_or(0, |video| video.preroll);
+        segment.seq.saturating_sub(preroll.into())
+    });
+    expired.min(window_from(stream)).min(needed).max(stream.first_seq)
 }
 
 /// Frees what has expired of `stream`. Returns how many segments were freed.
 pub async fn sweep(store: &Arc<dyn Store>, media: &MediaStore, stream: &Stream, now_ms: u64) -> Result<usize, Error> {
     let oldest = store.segments(&stream.id, stream.first_seq, STEP_SEGMENTS).await?;
-    let keep = keep_from(stream, &oldest, now_ms);
+    let unlisted = store.segment(&stream.id, stream.listed_seq).await?;
+    let keep = keep_from(stream, &oldest, unlisted.as_ref(), now_ms);
     if keep > stream.first_seq {
         store.expire_segments(&stream.id, keep).await?;
     }

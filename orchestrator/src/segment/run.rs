@@ -4,7 +4,10 @@ use std::{collections::VecDeque, sync::Arc};
 
 use millrace_cmaf::{ORIGIN_S, Sample, Track};
 
-use super::{Cut, Error, Limits, Part};
+use super::{
+    Cut, Error, Limits, Part,
+    places::{Place, Places},
+};
 use crate::store::record::Tail;
 
 const NS: i128 = 1_000_000_000;
@@ -14,16 +17,16 @@ const AUDIO_LEAD_MS_MAX: i128 = 1_000;
 
 /// How far the run's own times are moved to lie on the stream's timeline.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct Shift {
     discontinuity: u32,
     /// The run's own time of its start.
     base_ns: i128,
     /// The timeline's time of its start.
     start_ns: u64,
-    /// Added to the video's times; places the timeline's start where files have it.
-    video_shift: i64,
-    /// Added to the audio's times.
-    audio_shift: i64,
+    /// Added to the leading track's times; places the timeline's start where files have it.
+    lead: i64,
+    /// Added to the audio's times beside video.
+    audio: i64,
 }
 
 /// What comes after the samples that are here.
@@ -37,64 +40,86 @@ pub(super) enum Ending {
     Last,
 }
 
+/// Cuts are found in one track, which leads; audio beside video follows.
 #[derive(Debug)]
 pub(super) struct Run {
-    video: Arc<Track>,
+    lead: Arc<Track>,
     audio: Option<Arc<Track>>,
-    place: Option<Place>,
-    /// Key pictures at which segments start, as indexes into `pictures`; the first is 0.
-    cuts: VecDeque<usize>,
+    shift: Option<Shift>,
     pictures: VecDeque<Sample>,
+    places: Places,
+    /// The last keyframe's presentation time.
+    key: Option<i64>,
+    /// Segments cut since the one that holds the last keyframe before the open segment; absent before the first cut.
+    since_key: Option<u32>,
     sounds: VecDeque<Sample>,
     bytes: u64,
-    /// Where the open segment starts, on the run's own clock.
-    start_ns: Option<i128>,
+    /// Where the open segment starts, in the leading track's timescale; absent before the first cut.
+    open: Option<i64>,
 }
 
 impl Run {
-    pub(super) fn new(video: Track, audio: Option<Track>) -> Self {
-        Self {
-            video: Arc::new(video),
+    /// Of video, if there is some, with the audio beside it; of the audio alone otherwise.
+    pub(super) fn new(video: Option<Track>, audio: Option<Track>) -> Option<Self> {
+        let (lead, audio) = match (video, audio) {
+            (Some(video), audio) => (video, audio),
+            (None, Some(audio)) => (audio, None),
+            (None, None) => return None,
+        };
+        Some(Self {
+            lead: Arc::new(lead),
             audio: audio.map(Arc::new),
-            place: None,
-            cuts: VecDeque::new(),
+            shift: None,
             pictures: VecDeque::new(),
+            places: Places::default(),
+            key: None,
+            since_key: None,
             sounds: VecDeque::new(),
             bytes: 0,
-            start_ns: None,
-        }
+            open: None,
+        })
     }
 
+    /// Takes the next sample of the leading track, in decode order.
     pub(super) fn video(&mut self, sample: Sample, limits: &Limits) -> Result<(), Error> {
-        if self.pictures.is_empty() {
-            // Decoding can't start before a key picture; what comes earlier could never be seen.
-            if !sample.key {
-                return Ok(());
-            }
-            self.cuts.push_back(0);
-        } else if sample.key {
-            let last = self.cuts.back().map_or(sample.pts, |&at| self.pictures[at].pts);
-            // Half a millisecond of grace: sources round their times.
-            let length_ns = self.video_ns(sample.pts) - self.video_ns(last) + NS / 2_000;
-            if length_ns >= i128::from(limits.segment_ms) * NS / 1_000 {
-                self.cuts.push_back(self.pictures.len());
-            }
+        if self.lead.video().is_none() {
+            return Ok(());
         }
-        self.grow(&sample, limits)?;
-        let open =
-            self.cuts.back().map_or(sample.pts, |&at| self.pictures.get(at).map_or(sample.pts, |first| first.pts));
-        let open_ns = self.video_ns(sample.pts) - self.video_ns(open);
-        self.pictures.push_back(sample);
-        if open_ns > i128::from(limits.segment_ms_max) * NS / 1_000 {
-            return Err(Error::NoKeyframe(limits.segment_ms_max / 1_000));
+        self.follow(sample, limits)
+    }
+
+    pub(super) fn audio(&mut self, sample: Sample, limits: &Limits) -> Result<(), Error> {
+        if self.lead.video().is_none() {
+            return self.follow(sample, limits);
+        }
+        if self.audio.is_some() {
+            self.grow(&sample, limits)?;
+            self.sounds.push_back(sample);
         }
         Ok(())
     }
 
-    pub(super) fn audio(&mut self, sample: Sample, limits: &Limits) -> Result<(), Error> {
-        if self.audio.is_some() {
-            self.grow(&sample, limits)?;
-            self.sounds.push_back(sample);
+    fn follow(&mut self, mut sample: Sample, limits: &Limits) -> Result<(), Error> {
+        sample.key |= self.lead.video().is_none();
+        // Decoding can't start before a key picture; what comes earlier, or is shown before a run's first one, could
+        // never be seen.
+        let unseen = match self.pictures.front() {
+            None => !sample.key,
+            Some(first) => self.since_key.is_none() && sample.pts < first.pts,
+        };
+        if unseen {
+            return Ok(());
+        }
+        self.grow(&sample, limits)?;
+        self.places.push(self.pictures.len(), sample.pts, sample.key);
+        if sample.key {
+            self.key = Some(sample.pts);
+        }
+        let key_ns = self.ns(self.key.unwrap_or(sample.pts));
+        let open_ns = self.ns(sample.pts) - key_ns;
+        self.pictures.push_back(sample);
+        if open_ns > i128::from(limits.keyframe_ms_max) * NS / 1_000 {
+            return Err(Error::NoKeyframe(limits.keyframe_ms_max / 1_000));
         }
         Ok(())
     }
@@ -110,53 +135,81 @@ impl Run {
     /// The next segment, if it is complete, or whatever is there at a pause and at the end.
     pub(super) fn take(&mut self, ending: Ending, tail: Option<Tail>, limits: &Limits) -> Option<Cut> {
         let all = ending != Ending::Open;
-        let closed = self.cuts.len() > 1;
-        if self.pictures.is_empty() || !(closed || all) {
-            return None;
+        if all {
+            self.places.settle();
         }
-        let (count, next) = match self.cuts.get(1) {
-            Some(&at) => (at, Some(self.pictures[at].pts)),
-            None => (self.pictures.len(), None),
-        };
-        if let (Some(next), false) = (next, all)
-            && !self.audio_reached(next, limits)
-        {
-            return None;
+        let place = self.place(limits);
+        match place {
+            Some(place) if !all && !self.audio_reached(place.start, limits) => return None,
+            None if !all || self.pictures.is_empty() => return None,
+            _ => {}
         }
-        let place = *self
-            .place
-            .get_or_insert_with(|| place(&self.video, self.audio.as_deref(), &self.pictures, &mut self.sounds, tail));
-        self.cuts.pop_front();
-        for at in &mut self.cuts {
-            *at -= count;
-        }
+        let shift = *self
+            .shift
+            .get_or_insert_with(|| shift(&self.lead, self.audio.as_deref(), &self.pictures, &mut self.sounds, tail));
+        let (count, next) = place.map_or((self.pictures.len(), None), |place| (place.at, Some(place.start)));
         let mut pictures: Vec<Sample> = self.pictures.drain(..count).collect();
+        match place {
+            Some(place) => self.places.cut(place),
+            None => self.places.clear(),
+        }
+        let preroll = self.preroll(&pictures);
         self.bytes -= pictures.iter().map(|sample| sample.data.len() as u64).sum::<u64>();
-        let video_end = next.unwrap_or_else(|| end_of(&pictures, self.video.timescale));
+        let lead_end = next.unwrap_or_else(|| end_of(&pictures, self.lead.timescale));
+        let start_ns = self.open.map_or(shift.base_ns, |open| self.ns(open));
+        if let Some(open) = self.open {
+            // A source that goes on with a picture from before the cut: it is shown first of the new segment.
+            pictures.iter_mut().for_each(|sample| sample.pts = sample.pts.max(open));
+        }
         order(&mut pictures);
-        shift(&mut pictures, place.video_shift);
-        let end_ns = ns(video_end, self.video.timescale);
-        let audio = self.take_audio(next.map(|_| end_ns), place);
-
-        let start_ns = self.start_ns.unwrap_or(place.base_ns);
-        let audio_end_ns =
-            audio.as_ref().map_or(i128::MIN, |part| ns(part.end - place.audio_shift, part.track.timescale));
+        move_by(&mut pictures, shift.lead);
+        self.open = Some(lead_end);
+        let end_ns = self.ns(lead_end);
+        let audio = self.take_audio(next.map(|_| end_ns), shift);
+        let audio_end_ns = audio.as_ref().map_or(i128::MIN, |part| ns(part.end - shift.audio, part.track.timescale));
         // The last segment of a run lasts as long as its longer track.
         let last = next.is_none() && ending == Ending::Last;
         let end_ns = if last { end_ns.max(audio_end_ns) } else { end_ns };
-        self.start_ns = Some(end_ns);
-        let run_ns = u64::try_from(start_ns - place.base_ns).unwrap_or(0);
+        let run_ns = u64::try_from(start_ns - shift.base_ns).unwrap_or(0);
+        let part = Part { track: self.lead.clone(), samples: pictures, end: lead_end + shift.lead, preroll };
+        let (video, audio) = if self.lead.video().is_some() { (Some(part), audio) } else { (None, Some(part)) };
         Some(Cut {
-            discontinuity: place.discontinuity,
-            start_ns: place.start_ns + run_ns,
+            discontinuity: shift.discontinuity,
+            start_ns: shift.start_ns + run_ns,
             duration_ns: u64::try_from(end_ns - start_ns).unwrap_or(0),
             run_ns,
-            video: Part { track: self.video.clone(), samples: pictures, end: video_end + place.video_shift },
+            video,
             audio,
         })
     }
 
-    fn take_audio(&mut self, end_ns: Option<i128>, place: Place) -> Option<Part> {
+    /// Where the open segment ends: at the first keyframe that makes it long enough; if none comes in time, at the
+    /// first picture that does.
+    fn place(&self, limits: &Limits) -> Option<Place> {
+        let open_ns = self.ns(self.open.or_else(|| self.pictures.front().map(|first| first.pts))?);
+        let length_ns = |pts: i64| self.ns(pts) - open_ns;
+        // Half a millisecond of grace: sources round their times.
+        let enough_ns = i128::from(limits.segment_ms) * NS / 1_000 - NS / 2_000;
+        let forced_ns = limits.segment_ms_max.map(|ms| i128::from(ms) * NS / 1_000);
+        let in_time = |place: &Place| forced_ns.is_none_or(|ns| length_ns(place.start) <= ns);
+        let at_key = |place: &Place| place.key && length_ns(place.start) >= enough_ns && in_time(place);
+        let found = self.places.find(at_key).or_else(|| {
+            let late = forced_ns.is_some_and(|ns| self.places.latest().is_some_and(|pts| length_ns(pts) > ns));
+            self.places.find(|place| late && length_ns(place.start) >= enough_ns)
+        });
+        found.filter(|(_, sure)| *sure).map(|(place, _)| place)
+    }
+
+    /// How many segments before this one its decoder has to have seen.
+    fn preroll(&mut self, pictures: &[Sample]) -> u32 {
+        let first = pictures.first();
+        let clean = first.is_some_and(|first| first.key && pictures.iter().all(|sample| sample.pts >= first.pts));
+        let before = self.since_key.unwrap_or(0);
+        self.since_key = Some(if pictures.iter().any(|sample| sample.key) { 1 } else { before + 1 });
+        if clean { 0 } else { before }
+    }
+
+    fn take_audio(&mut self, end_ns: Option<i128>, shift: Shift) -> Option<Part> {
         let track = self.audio.clone()?;
         let count = match end_ns {
             Some(end_ns) => self.sounds.iter().take_while(|sample| ns(sample.pts, track.timescale) < end_ns).count(),
@@ -172,37 +225,37 @@ impl Run {
             _ => own_end,
         };
         order(&mut samples);
-        shift(&mut samples, place.audio_shift);
-        Some(Part { track, samples, end: end + place.audio_shift })
+        move_by(&mut samples, shift.audio);
+        Some(Part { track, samples, end: end + shift.audio, preroll: 0 })
     }
 
-    /// Whether all audio before video time `pts` is here, or so late that it is not waited for.
+    /// Whether all audio before the leading track's time `pts` is here, or so late that it is not waited for.
     fn audio_reached(&self, pts: i64, limits: &Limits) -> bool {
         let Some(track) = &self.audio else { return true };
-        let until_ns = self.video_ns(pts);
+        let until_ns = self.ns(pts);
         let audio_ns = self.sounds.back().map(|sample| ns(sample.pts, track.timescale));
-        let video_ns = self.pictures.back().map_or(until_ns, |sample| self.video_ns(sample.pts));
+        let lead_ns = self.pictures.back().map_or(until_ns, |sample| self.ns(sample.pts));
         audio_ns.is_some_and(|audio_ns| audio_ns >= until_ns)
-            || video_ns - until_ns >= i128::from(limits.audio_lag_ms_max) * NS / 1_000
+            || lead_ns - until_ns >= i128::from(limits.audio_lag_ms_max) * NS / 1_000
     }
 
-    fn video_ns(&self, ticks: i64) -> i128 {
-        ns(ticks, self.video.timescale)
+    fn ns(&self, ticks: i64) -> i128 {
+        ns(ticks, self.lead.timescale)
     }
 }
 
 /// Decides where a run lies on the timeline: its earliest presentation time comes where the last run ended.
-fn place(
-    video: &Track,
+fn shift(
+    lead: &Track,
     audio: Option<&Track>,
     pictures: &VecDeque<Sample>,
     sounds: &mut VecDeque<Sample>,
     tail: Option<Tail>,
-) -> Place {
-    let first_ns = pictures.front().map_or(0, |first| ns(first.pts, video.timescale));
+) -> Shift {
+    let first_ns = pictures.front().map_or(0, |first| ns(first.pts, lead.timescale));
     if let Some(track) = audio {
-        let lead_ns = AUDIO_LEAD_MS_MAX * NS / 1_000;
-        while sounds.front().is_some_and(|sound| ns(sound.pts, track.timescale) < first_ns - lead_ns) {
+        let early_ns = AUDIO_LEAD_MS_MAX * NS / 1_000;
+        while sounds.front().is_some_and(|sound| ns(sound.pts, track.timescale) < first_ns - early_ns) {
             sounds.pop_front();
         }
     }
@@ -215,15 +268,15 @@ fn place(
         let scaled = move_ns * i128::from(timescale);
         i64::try_from(scaled.div_euclid(NS) + i128::from(scaled.rem_euclid(NS) > 0)).unwrap_or(0)
     };
-    let audio_shift = audio.map_or(0, |track| ticks(track.timescale));
-    Place { discontinuity, base_ns, start_ns, video_shift: ticks(video.timescale), audio_shift }
+    let audio = audio.map_or(0, |track| ticks(track.timescale));
+    Shift { discontinuity, base_ns, start_ns, lead: ticks(lead.timescale), audio }
 }
 
 fn ns(ticks: i64, timescale: u32) -> i128 {
     i128::from(ticks) * NS / i128::from(timescale.max(1))
 }
 
-/// Where a last picture ends: its own duration, else the distance before it, else a 30th of a second.
+/// Where a last sample ends: its own duration, else the distance before it, else a 30th of a second.
 fn end_of(pictures: &[Sample], timescale: u32) -> i64 {
     let mut times: Vec<i64> = pictures.iter().map(|sample| sample.pts).collect();
     times.sort_unstable();
@@ -246,7 +299,7 @@ fn order(samples: &mut [Sample]) {
     }
 }
 
-fn shift(samples: &mut [Sample], ticks: i64) {
+fn move_by(samples: &mut [Sample], ticks: i64) {
     for sample in samples {
         sample.pts += ticks;
         sample.dts += ticks;

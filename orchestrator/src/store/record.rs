@@ -216,6 +216,14 @@ pub struct Media {
     pub channels: u16,
     /// Its own duration; the segment's differs where a track starts late or ends early.
     pub duration_ns: u64,
+    /// How many segments before this one its decoder has to have seen; 0 for all but sources with keyframes far apart.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub preroll: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// A segment that an app pushed over HTTP, by the app's own number.

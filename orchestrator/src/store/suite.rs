@@ -54,6 +54,7 @@ fn media(name: &str) -> Media {
         height: 720,
         channels: 0,
         duration_ns: 2_000_000_000,
+        preroll: 0,
     }
 }
 

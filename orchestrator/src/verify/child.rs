@@ -7,10 +7,13 @@ use millrace_media::{
     FailureKind, Launcher, Limits,
     job::{Inspect, Inspection, Pair},
 };
-use millrace_proto::{StreamId, task::Blob};
+use millrace_proto::{
+    StreamId,
+    task::{Blob, INIT, SEGMENT},
+};
 
 use super::{Error, Look};
-use crate::media::MediaStore;
+use crate::{media::MediaStore, task::source::Decodable};
 
 /// Copies media out of the media store for the media child, and asks it.
 #[derive(Debug, Clone)]
@@ -32,21 +35,25 @@ impl Look for Child {
     async fn inspect(
         &self,
         stream: &StreamId,
-        pairs: &[(Blob, Blob)],
+        segments: &[Decodable],
         decode_all: bool,
     ) -> Result<Vec<Inspection>, Error> {
         let folder = tempfile::tempdir_in(&self.scratch)?;
-        let mut segments = Vec::new();
-        for (at, (init, media)) in pairs.iter().enumerate() {
-            let pair = Pair {
-                init: folder.path().join(format!("{at}.init")),
-                segment: folder.path().join(format!("{at}.segment")),
-            };
-            self.media.copy_out(stream, init.sha256, &pair.init).await?;
-            self.media.copy_out(stream, media.sha256, &pair.segment).await?;
-            segments.push(pair);
+        let mut pairs = Vec::new();
+        for (at, segment) in segments.iter().enumerate() {
+            let (mut init, mut media, mut preroll) = (PathBuf::new(), PathBuf::new(), Vec::new());
+            for (name, blob) in segment.named() {
+                let path = folder.path().join(format!("{at}.{name}"));
+                self.media.copy_out(stream, blob.sha256, &path).await?;
+                match name.as_str() {
+                    INIT => init = path,
+                    SEGMENT => media = path,
+                    _ => preroll.push(path),
+                }
+            }
+            pairs.push(Pair { init, preroll, segment: media });
         }
-        let job = Inspect { segments, decode_all };
+        let job = Inspect { segments: pairs, decode_all };
         self.launcher.inspect(&job, &Limits::default()).await.map_err(|failure| match failure.kind {
             FailureKind::NotStarted => Error::NoChild(failure.to_string()),
             _ => Error::Broke(failure.to_string()),

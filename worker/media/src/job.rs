@@ -25,10 +25,8 @@ pub enum Job {
 /// Decodes one CMAF video segment once, scales in a cascade, encodes every target.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Transcode {
-    /// CMAF header of the source.
-    pub init: PathBuf,
-    /// CMAF media segment of the source.
-    pub segment: PathBuf,
+    /// The source.
+    pub source: Pair,
     /// Renditions to make, largest first.
     pub targets: Vec<Target>,
     /// Folder for the results: `{name}.init` and `{name}.segment`.
@@ -93,11 +91,14 @@ pub struct Inspect {
     pub decode_all: bool,
 }
 
-/// A CMAF header and one media segment.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// A CMAF header and one media segment, with what has to be decoded before it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Pair {
     /// The header's file.
     pub init: PathBuf,
+    /// Files of the media segments that come before, from the one with the keyframe on; none if the segment starts
+    /// with one.
+    pub preroll: Vec<PathBuf>,
     /// The segment's file.
     pub segment: PathBuf,
 }

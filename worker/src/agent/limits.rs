@@ -3,7 +3,7 @@
 
 use millrace_proto::{
     outcome::{Failure, FailureKind},
-    task::{Lease, Target, Work},
+    task::{INIT, Lease, PREROLL_MAX, SEGMENT, Target, Work, preroll_name},
 };
 
 /// What a lease may ask of this worker.
@@ -43,10 +43,10 @@ impl Limits {
         if !lease.output_url.contains("{output}") {
             return unsupported("the output URL has no {output} in it".into());
         }
-        let mut names: Vec<&str> = lease.inputs.iter().map(|input| input.name.as_str()).collect();
-        names.sort_unstable();
-        if names != ["init", "segment"] {
-            return unsupported("the inputs of a transcode task are one init and one segment".into());
+        let preroll = lease.inputs.len().saturating_sub(2);
+        let names = [INIT.to_owned()].into_iter().chain((0..preroll).map(preroll_name)).chain([SEGMENT.to_owned()]);
+        if preroll > PREROLL_MAX || !names.eq(lease.inputs.iter().map(|input| input.name.as_str())) {
+            return unsupported("the inputs of a transcode task are init, preroll-0 and so on, and segment".into());
         }
         let bytes = lease.inputs.iter().fold(0_u64, |sum, input| sum.saturating_add(input.blob.bytes));
         if bytes > self.input_bytes_max {

@@ -9,11 +9,14 @@ use std::{
 };
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use millrace_media::{Limits, job};
+use millrace_media::{
+    Limits,
+    job::{self, Pair},
+};
 use millrace_proto::{
     Sha256,
     outcome::{Done, Failure, FailureKind, Rendition},
-    task::{Blob, Lease, Part, Target, Work, output_name},
+    task::{Blob, INIT, Lease, Part, SEGMENT, Target, Work, output_name, preroll_name},
 };
 use sha2::Digest;
 
@@ -78,13 +81,9 @@ pub(super) async fn work(worker: &Worker, bench: &Bench, lease: &Lease, time_ms_
         Failure { kind: FailureKind::Limit, message }
     })?;
     let Work::Transcode(work) = &lease.work;
-    let job = job::Transcode {
-        init: folder.path("init"),
-        segment: folder.path("segment"),
-        targets: work.renditions.clone(),
-        out: out.clone(),
-        threads: worker.threads,
-    };
+    let mut source = Pair { init: folder.path(INIT), preroll: Vec::new(), segment: folder.path(SEGMENT) };
+    source.preroll = (0..lease.inputs.len() - 2).map(|at| folder.path(&preroll_name(at))).collect();
+    let job = job::Transcode { source, targets: work.renditions.clone(), out: out.clone(), threads: worker.threads };
     // CPU time counts on every thread; one more is for what is not the codecs'.
     let cpu_s_max = time_ms_max.div_ceil(1_000).saturating_mul(u64::from(worker.threads) + 1).max(1);
     let limits = Limits { wall_ms_max: time_ms_max, cpu_s_max, ..Limits::default() };

@@ -20,6 +20,7 @@ fn rendition(name: &str, bytes: u64, frames: u32) -> Media {
         height: if name == AUDIO { 0 } else { 720 },
         channels: if name == AUDIO { 2 } else { 0 },
         duration_ns: 2_000_000_000,
+        preroll: 0,
     }
 }
 

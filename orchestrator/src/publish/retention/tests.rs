@@ -34,6 +34,7 @@ async fn stream(media: &MediaStore, count: u64, retention_s: Option<u32>) -> (Ar
             height: 360,
             channels: 0,
             duration_ns: 2_000_000_000,
+            preroll: 0,
         };
         let segment = Segment {
             stream: stream.id.clone(),

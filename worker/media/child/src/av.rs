@@ -1,6 +1,7 @@
 //! FFmpeg, as far as the jobs need it: opening inputs, decoding, pictures. `params` and `frame` hold what the
 //! safe API lacks.
 
+pub(crate) mod clip;
 pub(crate) mod decode;
 pub(crate) mod frame;
 pub(crate) mod input;

@@ -1,16 +1,19 @@
 //! The inspect job: what segments hold, frame by frame. Trusts nothing, and tells what is wrong rather than
 //! failing: only passed limits and a broken program are failures.
 
-use std::{io::Cursor, path::Path};
+use std::io::Cursor;
 
 use ffmpeg_next::{Packet, Stream, format::context::Input, frame::Video, media};
-use millrace_cmaf::{Codec, Track, h264, nal, read};
+use millrace_cmaf::{Codec, Track, h264, nal};
 use millrace_media::{
     Failure, FailureKind,
     job::{Inspect, Inspection, Pair, Seen},
 };
 
-use crate::{av, transcode::read_file, trouble};
+use crate::{
+    av::{self, clip::Clip},
+    trouble,
+};
 
 /// Two inspections side by side would only slow each other down; one uses what a small machine has.
 const THREADS: u32 = 2;
@@ -21,7 +24,7 @@ pub(crate) fn run(job: &Inspect) -> Result<Vec<Inspection>, Failure> {
 }
 
 fn inspect(pair: &Pair, decode_all: bool) -> Result<Inspection, Failure> {
-    match look(&pair.init, &pair.segment, decode_all) {
+    match look(pair, decode_all) {
         Ok(seen) => Ok(Inspection::Readable(seen)),
         Err(failure) if matches!(failure.kind, FailureKind::BadInput | FailureKind::Unsupported) => {
             Ok(Inspection::Unreadable { message: failure.message })
@@ -30,24 +33,22 @@ fn inspect(pair: &Pair, decode_all: bool) -> Result<Inspection, Failure> {
     }
 }
 
-fn look(init: &Path, segment: &Path, decode_all: bool) -> Result<Seen, Failure> {
-    let (init, segment) = (read_file(init)?, read_file(segment)?);
-    let header = read::header(&init).map_err(|error| trouble::cmaf(&error))?;
-    let fragment = read::fragment(&segment).map_err(|error| trouble::cmaf(&error))?;
-    if !header.video {
+fn look(pair: &Pair, decode_all: bool) -> Result<Seen, Failure> {
+    let mut clip = Clip::read(pair)?;
+    if !clip.header.video {
         return Err(trouble::bad_input("its track is no video"));
     }
-    let mut input = av::input::open(Cursor::new([init, segment].concat()), "mov", &[])?;
-    let packets = packets(&mut input)?;
+    let mut input = av::input::open(Cursor::new(std::mem::take(&mut clip.bytes)), "mov", &[])?;
+    let mut packets = packets(&mut input)?;
     let stream = video(&input)?;
     let track = av::track::video(&stream)?;
-    let pts = packets.iter().map(Packet::pts).collect::<Option<Vec<_>>>();
+    let preroll = clip.trim(&mut packets)?;
+    let own = &packets[preroll..];
+    let pts = own.iter().map(Packet::pts).collect::<Option<Vec<_>>>();
     let mut pts = pts.ok_or_else(|| trouble::bad_input("a frame has no time"))?;
     pts.sort_unstable();
-    if pts.len() != fragment.samples {
-        return Err(trouble::bad_input(format!("{} of its {} frames can be read", pts.len(), fragment.samples)));
-    }
-    let pictures = decode(&stream, &packets, decode_all)?;
+    // The first packet alone, and the end: the decoder gives out its picture at once.
+    let pictures = decode(&stream, if decode_all { &packets } else { &packets[..=preroll] }, &pts)?;
     let Some(first) = pictures.first else {
         return Err(trouble::bad_input("not one frame can be decoded"));
     };
@@ -56,8 +57,8 @@ fn look(init: &Path, segment: &Path, decode_all: bool) -> Result<Seen, Failure> 
     Ok(Seen {
         codec: stream.parameters().id().name().to_owned(),
         codec_string: track.codec_string().map_err(|error| trouble::cmaf(&error))?,
-        timescale: header.timescale,
-        key_first: first.key && first.pts == pts.first().copied() && starts_with_key(&track, &packets),
+        timescale: clip.header.timescale,
+        key_first: first.key && first.pts == pts.first().copied() && starts_with_key(&track, own),
         pts,
         width,
         height,
@@ -112,11 +113,15 @@ struct Pictures {
     frames: u32,
 }
 
-fn decode(stream: &Stream, packets: &[Packet], all: bool) -> Result<Pictures, Failure> {
-    let threads = if all { THREADS } else { 1 };
+/// Decodes `packets` and looks at the pictures that are shown at one of `pts`.
+fn decode(stream: &Stream, packets: &[Packet], pts: &[i64]) -> Result<Pictures, Failure> {
+    let threads = if packets.len() > 1 { THREADS } else { 1 };
     let mut decoder = av::decode::Decoder::open(stream, threads)?;
     let mut pictures = Pictures { first: None, frames: 0 };
     let mut take = |frame: Video| {
+        if frame.timestamp().is_none_or(|at| pts.binary_search(&at).is_err()) {
+            return Ok(());
+        }
         pictures.frames += 1;
         pictures.first.get_or_insert_with(|| First {
             pts: frame.timestamp(),
@@ -126,15 +131,8 @@ fn decode(stream: &Stream, packets: &[Packet], all: bool) -> Result<Pictures, Fa
         });
         Ok(())
     };
-    if all {
-        for packet in packets.iter().map(Some).chain([None]) {
-            decoder.feed(packet, &mut take)?;
-        }
-    } else {
-        // The first packet alone, and the end: the decoder gives out its picture at once.
-        decoder.feed(packets.first(), &mut take)?;
-        decoder.feed(None, &mut take)?;
-        pictures.frames = pictures.frames.min(1);
+    for packet in packets.iter().map(Some).chain([None]) {
+        decoder.feed(packet, &mut take)?;
     }
     Ok(pictures)
 }

@@ -20,7 +20,10 @@ use millrace_proto::task::{Part, Target, output_name};
 pub(crate) use colour::Colour;
 pub(crate) use encode::{Encoded, Encoder, name as encoder_name};
 
-use crate::{av, trouble};
+use crate::{
+    av::{self, clip::Clip},
+    trouble,
+};
 use ladder::{Ladder, Picture};
 use timeline::Timeline;
 
@@ -45,12 +48,10 @@ pub(crate) struct Common {
 /// Runs the job.
 pub(crate) fn run(job: &Transcode) -> Result<Transcoded, Failure> {
     check(&job.targets)?;
-    let init = read_file(&job.init)?;
-    let segment = read_file(&job.segment)?;
-    let header = read::header(&init).map_err(|error| trouble::cmaf(&error))?;
-    let fragment = read::fragment(&segment).map_err(|error| trouble::cmaf(&error))?;
+    let clip = Clip::read(&job.source)?;
+    let (header, fragment) = (clip.header, clip.fragment);
     let end = fragment.end(header);
-    let mut source = Source::open([init, segment].concat(), fragment.samples)?;
+    let mut source = Source::open(clip)?;
     let (encoded, frames_concealed) = encode_all(&mut source, header, end, job)?;
     let renditions = job
         .targets
@@ -84,7 +85,7 @@ fn check(targets: &[Target]) -> Result<(), Failure> {
     if targets.is_empty() { Err(trouble::unsupported("no rendition is asked for")) } else { Ok(()) }
 }
 
-/// A CMAF segment that FFmpeg has opened, all of its packets read.
+/// A CMAF segment that FFmpeg has opened, all of its packets read, with those before that it refers to.
 struct Source {
     input: Input,
     stream: usize,
@@ -93,8 +94,8 @@ struct Source {
 }
 
 impl Source {
-    fn open(bytes: Vec<u8>, frames: usize) -> Result<Self, Failure> {
-        let mut input = av::input::open(Cursor::new(bytes), "mov", &[])?;
+    fn open(mut clip: Clip) -> Result<Self, Failure> {
+        let mut input = av::input::open(Cursor::new(std::mem::take(&mut clip.bytes)), "mov", &[])?;
         let best = input.streams().best(media::Type::Video);
         let stream = best.ok_or_else(|| trouble::bad_input("the segment has no video track"))?.index();
         let mut packets = Vec::new();
@@ -103,11 +104,8 @@ impl Source {
                 packets.push(packet);
             }
         }
-        if packets.len() != frames {
-            let message = format!("{} of the {frames} frames of the segment can be read", packets.len());
-            return Err(trouble::bad_input(message));
-        }
-        let times = packets.iter().map(Packet::pts).collect::<Option<Vec<_>>>();
+        let preroll = clip.trim(&mut packets)?;
+        let times = packets[preroll..].iter().map(Packet::pts).collect::<Option<Vec<_>>>();
         let times = times.ok_or_else(|| trouble::bad_input("a frame of the segment has no time"))?;
         Ok(Self { timeline: Timeline::new(times)?, input, stream, packets })
     }
@@ -166,10 +164,6 @@ fn encode_all(
 
 fn init_of(track: &Track) -> Result<bytes::Bytes, Failure> {
     millrace_cmaf::init(track).map_err(|error| trouble::cmaf(&error))
-}
-
-pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(path).map_err(|error| trouble::file("read", path, &error))
 }
 
 fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {

@@ -80,20 +80,27 @@ pub(crate) async fn demux(file: &Path) -> Result<Demuxing, Failure> {
 
 /// Writes the video as CMAF segments, cut at every key frame, on a timeline that starts at the origin.
 pub(crate) fn segments(dir: &Path, track: &Track, samples: &[Sample]) -> Vec<Pair> {
+    let starts: Vec<usize> = (0..samples.len()).filter(|at| samples[*at].key).collect();
+    cut(dir, track, samples, &starts)
+}
+
+/// The same, cut before the samples of these numbers.
+pub(crate) fn cut(dir: &Path, track: &Track, samples: &[Sample], starts: &[usize]) -> Vec<Pair> {
     let header = dir.join("source.init");
     fs::write(&header, init(track).unwrap()).unwrap();
     let shift = ORIGIN_S * i64::from(track.timescale) - samples.iter().map(|sample| sample.pts).min().unwrap();
     let shifted: Vec<_> = samples.iter().map(|s| Sample { pts: s.pts + shift, ..s.clone() }).collect();
-    let mut starts: Vec<_> = (0..shifted.len()).filter(|at| shifted[*at].key).collect();
-    starts.push(shifted.len());
-    let cuts = starts.windows(2).enumerate();
-    cuts.map(|(number, cut)| {
-        let end = shifted.get(cut[1]).map_or(0, |next| next.pts);
+    let mut pairs: Vec<Pair> = Vec::new();
+    for (number, from) in starts.iter().enumerate() {
+        let to = starts.get(number + 1).copied().unwrap_or(shifted.len());
+        let end = shifted[to..].iter().map(|next| next.pts).min().unwrap_or(0);
         let file = dir.join(format!("source-{number}.segment"));
-        fs::write(&file, segment(track, number as u32 + 1, &shifted[cut[0]..cut[1]], end).unwrap()).unwrap();
-        Pair { init: header.clone(), segment: file }
-    })
-    .collect()
+        fs::write(&file, segment(track, number as u32 + 1, &shifted[*from..to], end).unwrap()).unwrap();
+        let before = pairs.last().filter(|_| !shifted[*from].key);
+        let preroll = before.map_or(Vec::new(), |last| [&last.preroll[..], &[last.segment.clone()]].concat());
+        pairs.push(Pair { init: header.clone(), preroll, segment: file });
+    }
+    pairs
 }
 
 pub(crate) fn target(name: &str, width: u32, height: u32) -> Target {

@@ -32,7 +32,8 @@ async fn film(dir: &TempDir) -> (Track, Vec<Sample>) {
 }
 
 fn write(dir: &TempDir, name: &str, header: &[u8], media: &[u8]) -> Pair {
-    let pair = Pair { init: dir.path().join(format!("{name}.i")), segment: dir.path().join(format!("{name}.s")) };
+    let file = |part: &str| dir.path().join(format!("{name}.{part}"));
+    let pair = Pair { init: file("i"), segment: file("s"), ..Pair::default() };
     fs::write(&pair.init, header).unwrap();
     fs::write(&pair.segment, media).unwrap();
     pair

@@ -27,8 +27,7 @@ const END_WAIT: Duration = Duration::from_secs(20);
 
 fn transcode(dir: &TempDir, pair: &Pair) -> Transcode {
     Transcode {
-        init: pair.init.clone(),
-        segment: pair.segment.clone(),
+        source: pair.clone(),
         targets: vec![target("a", 1_280, 720), target("b", 640, 360)],
         out: dir.path().to_owned(),
         threads: 2,
@@ -78,7 +77,7 @@ async fn a_child_that_takes_too_long_is_killed() {
 #[tokio::test]
 async fn noise_is_bad_input_and_a_missing_file_is_not() {
     let dir = tempfile::tempdir().unwrap();
-    let pair = Pair { init: dir.path().join("init"), segment: dir.path().join("segment") };
+    let pair = Pair { init: dir.path().join("init"), segment: dir.path().join("segment"), ..Pair::default() };
     assert_eq!(fails(&transcode(&dir, &pair), Limits::default()).await.kind, FailureKind::Crashed);
     for bytes in [&b""[..], b"no video at all, whatever its name says", &[0; 1_000]] {
         fs::write(&pair.init, bytes).unwrap();
@@ -90,7 +89,7 @@ async fn noise_is_bad_input_and_a_missing_file_is_not() {
 #[tokio::test]
 async fn renditions_that_make_no_sense_are_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let pair = Pair { init: dir.path().join("init"), segment: dir.path().join("segment") };
+    let pair = Pair { init: dir.path().join("init"), segment: dir.path().join("segment"), ..Pair::default() };
     for (name, width, height) in [("../up", 640, 360), ("odd", 641, 360), ("zero", 0, 360), ("huge", 20_000, 360)] {
         let job = Transcode { targets: vec![target(name, width, height)], ..transcode(&dir, &pair) };
         assert_eq!(fails(&job, Limits::default()).await.kind, FailureKind::Unsupported, "{name}");

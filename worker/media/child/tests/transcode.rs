@@ -1,8 +1,12 @@
 //! Transcoding real segments: every frame, every time, in every rendition.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use crate::common::{demux, ffmpeg, joined, launcher, probe, segments, target};
+use crate::common::{cut, demux, ffmpeg, joined, launcher, probe, segments, target};
+use millrace_cmaf::Sample;
 use millrace_media::{
     FailureKind, Limits,
     job::{Inspect, Inspection, Pair, Seen, Transcode, Transcoded},
@@ -13,18 +17,13 @@ use tempfile::TempDir;
 const MOVING: &str = "-f lavfi -i testsrc2=size=640x360:rate=25:duration=4,noise=alls=8:allf=t -pix_fmt yuv420p";
 
 async fn transcode(dir: &TempDir, pair: &Pair, targets: Vec<Target>, threads: u32) -> Transcoded {
-    let job = Transcode {
-        init: pair.init.clone(),
-        segment: pair.segment.clone(),
-        targets,
-        out: dir.path().to_owned(),
-        threads,
-    };
+    let job = Transcode { source: pair.clone(), targets, out: dir.path().to_owned(), threads };
     launcher().transcode(&job, &Limits::default()).await.unwrap()
 }
 
 fn made(dir: &TempDir, name: &str) -> Pair {
-    Pair { init: dir.path().join(format!("{name}.init")), segment: dir.path().join(format!("{name}.segment")) }
+    let part = |part: &str| dir.path().join(format!("{name}.{part}"));
+    Pair { init: part("init"), segment: part("segment"), ..Pair::default() }
 }
 
 async fn inspect(pairs: Vec<Pair>) -> Vec<Inspection> {
@@ -185,16 +184,55 @@ async fn lost_frames_are_concealed_and_counted_and_a_ruin_is_refused() {
 
     for range in [10..50, 0..50] {
         let pair = segments(dir.path(), &track, &spoil(range)).remove(0);
-        let job = Transcode {
-            init: pair.init,
-            segment: pair.segment,
-            targets: vec![target("180p", 320, 180)],
-            out: dir.path().to_owned(),
-            threads: 2,
-        };
+        let job =
+            Transcode { source: pair, targets: vec![target("180p", 320, 180)], out: dir.path().to_owned(), threads: 2 };
         let failure = launcher().transcode(&job, &Limits::default()).await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::BadInput, "{failure}");
     }
+}
+
+#[tokio::test]
+async fn a_segment_without_a_keyframe_is_decoded_after_those_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = ffmpeg(dir.path(), &format!("{MOVING} -c:v libx264 -g 100 -sc_threshold 0 -bf 2"), "in.mp4");
+    let all = demux(&file).await.unwrap();
+    // Every picture before the cut is shown before every picture behind it.
+    let shown = |range: &[Sample]| range.iter().map(|sample| sample.pts).collect::<Vec<_>>();
+    let parted = |at: &usize| shown(&all.video[..*at]).iter().max() < shown(&all.video[*at..]).iter().min();
+    let cuts: Vec<usize> = [0, 30, 60].map(|from| (from..).find(parted).unwrap()).to_vec();
+    let pairs = cut(dir.path(), &all.video_track.unwrap(), &all.video, &cuts);
+    assert_eq!(pairs[2].preroll.len(), 2);
+    let original = seen(pairs[2].clone()).await;
+    assert_eq!(original.frames_decoded as usize, 100 - cuts[2]);
+
+    let done = transcode(&dir, &pairs[2], vec![target("360p", 640, 360)], 2).await;
+    assert_eq!((done.frames_concealed, done.renditions[0].frames as usize), (0, 100 - cuts[2]));
+    let made = made(&dir, "360p");
+    let got = seen(made.clone()).await;
+    assert!(got.key_first && got.pts == original.pts);
+    let part = joined(dir.path(), "part.mp4", &[made.init, made.segment]);
+    let ssim = ssim(&part, &file, cuts[2]);
+    assert!(ssim > 0.95, "{ssim}");
+
+    // Without them, nothing of it can be decoded.
+    let alone = Pair { preroll: Vec::new(), ..pairs[2].clone() };
+    assert!(matches!(inspect(vec![alone]).await[0], Inspection::Unreadable { .. }));
+}
+
+/// How alike `part` and `whole` from frame `from` on are, 0 to 1.
+fn ssim(part: &Path, whole: &Path, from: usize) -> f64 {
+    let graph = format!("[0]setpts=N/25/TB[a];[1]select=gte(n\\,{from}),setpts=N/25/TB[b];[a][b]ssim=shortest=1");
+    let output = std::process::Command::new("ffmpeg")
+        .args(["-hide_banner", "-nostdin", "-i"])
+        .arg(part)
+        .arg("-i")
+        .arg(whole)
+        .args(["-lavfi", &graph, "-f", "null", "-"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    let (_, all) = text.rsplit_once("All:").unwrap_or_else(|| panic!("{text}"));
+    all.split_whitespace().next().unwrap().parse().unwrap()
 }
 
 #[tokio::test]
