@@ -331,7 +331,7 @@ impl Watch {
     }
 
     async fn source(&self, id: &StreamId, video: &Media) -> Option<Source> {
-        Source::read(&self.bytes(id, video.init).await?, &self.bytes(id, video.segment).await?)
+        Source::read(&self.bytes(id, video.init).await?, &[self.bytes(id, video.segment).await?])
     }
 
     /// Bytes from the media store itself, where nothing fails.

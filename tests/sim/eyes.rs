@@ -46,11 +46,11 @@ impl Look for Eyes {
         let mut all = Vec::new();
         for looked_at in segments {
             let init = self.bytes(stream, looked_at.init.sha256).await?;
-            for before in &looked_at.preroll {
-                self.bytes(stream, before.sha256).await?;
+            let mut media = Vec::new();
+            for blob in looked_at.preroll.iter().chain([&looked_at.segment]) {
+                media.push(self.bytes(stream, blob.sha256).await?);
             }
-            let segment = self.bytes(stream, looked_at.segment.sha256).await?;
-            let Some(seen) = labour::inspect(&init, &segment, decode_all) else {
+            let Some(seen) = labour::inspect(&init, &media, decode_all) else {
                 return Err(Error::Broke("the media child died".into()));
             };
             all.push(seen);

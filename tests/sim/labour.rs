@@ -58,10 +58,25 @@ pub(crate) struct Source {
     pub(crate) timescale: u32,
     /// Presentation times and frames, in decode order.
     pub(crate) frames: Vec<(i64, Frame)>,
+    /// It starts with a keyframe, or there is one in what comes before it.
+    pub(crate) has_key: bool,
 }
 
 impl Source {
-    pub(crate) fn read(init: &[u8], segment: &[u8]) -> Option<Self> {
+    /// Reads a header and media segments: the last one is the source's own, the others are decoded before it.
+    pub(crate) fn read<T: AsRef<[u8]>>(init: &[u8], media: &[T]) -> Option<Self> {
+        let (segment, preroll) = media.split_last()?;
+        let (mut source, keys) = Self::read_one(init, segment.as_ref())?;
+        source.has_key = *keys.first()?;
+        for before in preroll {
+            let (_, keys) = Self::read_one(init, before.as_ref())?;
+            source.has_key |= keys.contains(&true);
+        }
+        Some(source)
+    }
+
+    /// Also which of its frames are keyframes.
+    fn read_one(init: &[u8], segment: &[u8]) -> Option<(Self, Vec<bool>)> {
         let moov: Moov = boxes(init)?.into_iter().find_map(|found| match found {
             Any::Moov(moov) => Some(moov),
             _ => None,
@@ -85,7 +100,11 @@ impl Source {
             frames.push((at + entry.cts.unwrap_or(0), Frame::read(own)?));
             at += i64::from(entry.duration?);
         }
-        Some(Self { sha256: Sha256::of(segment), timescale: moov.trak.first()?.mdia.mdhd.timescale, frames })
+        // `sample_is_non_sync_sample` (ISO/IEC 14496-12, 8.8.3.1).
+        let is_sync = |flags: u32| flags & 0x0001_0000 == 0;
+        let keys = traf.trun.first()?.samples.iter().map(|entry| entry.flags.is_some_and(is_sync)).collect();
+        let timescale = moov.trak.first()?.mdia.mdhd.timescale;
+        Some((Self { sha256: Sha256::of(segment), timescale, frames, has_key: false }, keys))
     }
 
     pub(crate) fn taint(&self) -> Taint {
@@ -152,13 +171,16 @@ pub(crate) fn header(rung: &str) -> Bytes {
 }
 
 /// What the child sees in a segment; nothing if it dies of it.
-pub(crate) fn inspect(init: &[u8], segment: &[u8], decode_all: bool) -> Option<Inspection> {
-    if let Some(made) = Made::read(segment) {
+pub(crate) fn inspect(init: &[u8], media: &[Bytes], decode_all: bool) -> Option<Inspection> {
+    if let Some(made) = media.last().and_then(|segment| Made::read(segment)) {
         return Some(Inspection::Readable(made.seen));
     }
-    let Some(source) = Source::read(init, segment) else {
+    let Some(source) = Source::read(init, media) else {
         return Some(Inspection::Unreadable { message: "it is no fragmented MP4".into() });
     };
+    if !source.has_key {
+        return Some(Inspection::Unreadable { message: "nothing to decode it from".into() });
+    }
     let frames = u32::try_from(source.frames.len()).unwrap();
     let frames_decoded = match source.taint() {
         Taint::Deadly => return None,

@@ -127,7 +127,7 @@ fn nothing_is_lost_under_any_seed() {
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    for seed in [1, 7, 42, 99] {
+    for seed in [1, 7, 43, 99] {
         let traces = [Trace::default(), Trace::default()];
         for trace in &traces {
             live(seed, trace, None).unwrap_or_else(|objection| panic!("{}", report(seed, trace, &objection)));

@@ -172,7 +172,7 @@ fn patience_ms(streams: &[StreamPlan], workers: &[WorkerPlan]) -> u64 {
 fn stream(r: &mut StdRng) -> StreamPlan {
     let live = r.random_bool(0.65);
     let frame_ms = *[100, 200, 250].choose(r).unwrap();
-    let gop_frames = *[4, 5, 8].choose(r).unwrap();
+    let gop_frames = *[4, 5, 8, 25].choose(r).unwrap();
     let count = if live { r.random_range(1..=3) } else { 1 };
     let bad = r.random_bool(0.25);
     let connection = |r: &mut StdRng| {

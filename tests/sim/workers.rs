@@ -162,7 +162,7 @@ impl World {
             // The job is the one whose fetch this is; a late answer finds none.
             let job = body.jobs.iter_mut().find(|(job, _)| body.fetching.get(job) == Some(call));
             if let Some((_, bench)) = job {
-                bench.source = Source::read(&answer.bytes[0], &answer.bytes[1]);
+                bench.source = Source::read(&answer.bytes[0], &answer.bytes[1..]);
             }
         }
         self.feed(who, answer.input);
@@ -313,7 +313,8 @@ impl World {
         }
         let Work::Transcode(asked) = &lease.work;
         let dies = match source.taint() {
-            Taint::Sound => None,
+            Taint::Sound if source.has_key => None,
+            Taint::Sound => Some(FailureKind::BadInput),
             Taint::Torn | Taint::Rubbish => Some(FailureKind::BadInput),
             Taint::Poison | Taint::Deadly => Some(FailureKind::Crashed),
         };
