@@ -152,10 +152,8 @@ impl Follow {
                     let last = stop.load(Ordering::Relaxed);
                     book.look(&api, &url);
                     // How a live playlist is served is seen while it lives.
-                    if served.is_none()
-                        && book.lists.len() > 1
-                        && book.masters.last().is_some_and(|m| m.audio.is_some())
-                    {
+                    let sounds = |master: &Multivariant| book.lists.keys().any(|url| master.is_sound(url));
+                    if served.is_none() && book.masters.last().is_some_and(sounds) {
                         served = Some(serve::judge(&api, &book));
                     }
                     if last {

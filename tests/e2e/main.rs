@@ -21,6 +21,7 @@ mod apps;
 mod browser;
 mod cdn;
 mod conformance;
+mod cuts;
 mod dash;
 mod deploy;
 mod errors;

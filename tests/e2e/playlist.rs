@@ -9,7 +9,7 @@ use crate::api::Api;
 pub(crate) struct Master {
     /// Best first.
     pub(crate) rungs: Vec<Rung>,
-    /// Address of the audio rendition's playlist.
+    /// Address of the audio's playlist: that of the audio rendition, or of the one variant of a stream without video.
     pub(crate) audio: Option<String>,
 }
 
@@ -89,7 +89,10 @@ impl Master {
             .unwrap_or_else(|error| panic!("{error} in {url}:\n{text}"));
         assert!(master.independent_segments, "no EXT-X-INDEPENDENT-SEGMENTS in {url}:\n{text}");
         let variants = master.variants.iter().filter(|variant| !variant.is_i_frame);
+        let (variants, silent): (Vec<_>, Vec<_>) = variants.partition(|variant| variant.resolution.is_some());
+        assert!(silent.len() <= 1 && (silent.is_empty() || variants.is_empty()), "RESOLUTION is told");
         let mut rungs: Vec<_> = variants
+            .into_iter()
             .map(|variant| {
                 let size = variant.resolution.expect("RESOLUTION is told");
                 Rung {
@@ -105,7 +108,8 @@ impl Master {
             .collect();
         rungs.sort_by_key(|rung| std::cmp::Reverse(rung.height));
         let audio = master.alternatives.iter().find(|media| media.media_type == AlternativeMediaType::Audio);
-        let audio = audio.and_then(|audio| audio.uri.as_deref()).map(|uri| resolve(&url, uri));
+        let alone = silent.first().map(|variant| variant.uri.as_str());
+        let audio = audio.and_then(|audio| audio.uri.as_deref()).or(alone).map(|uri| resolve(&url, uri));
         Some(Self { rungs, audio })
     }
 

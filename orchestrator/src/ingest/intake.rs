@@ -293,12 +293,13 @@ impl Intake {
 
     /// The stream's rungs: chosen by its first picture and kept, so that every segment has the same ones.
     async fn rungs(&mut self, display: Option<(u32, u32)>) -> Result<Vec<Rung>, Failed> {
+        let Some(display) = display else { return Ok(Vec::new()) };
         if let Some(rungs) = &self.rungs {
             return Ok(rungs.clone());
         }
         let profile = &self.stream.profile;
         if self.stream.rungs.is_empty() && !profile.ladder.is_empty() {
-            let chosen = plan::rungs(profile, display.unwrap_or_default());
+            let chosen = plan::rungs(profile, display);
             let names: Vec<String> = chosen.into_iter().map(|rung| rung.name).collect();
             self.store.fix_rungs(&self.stream.id, &names).await?;
             self.stream.rungs = names;

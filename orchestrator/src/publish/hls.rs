@@ -22,12 +22,14 @@ pub enum Span {
 }
 
 /// The multivariant playlist. `playlist` is the name of the media playlists that it names, in each rendition's
-/// folder. `None` until something with video is listed.
+/// folder. `None` until something is listed that can be played.
 pub fn multivariant(stream: &Stream, playlist: &str) -> Option<String> {
     let audio = stream.variants.iter().find(|variant| variant.name == AUDIO);
     let mut videos: Vec<&Variant> = stream.variants.iter().filter(|variant| variant.name != AUDIO).collect();
     if videos.is_empty() {
-        return None;
+        // Sound alone, or only gaps in the video so far?
+        let all_failed = stream.listed_seq <= stream.failed_segments;
+        return audio.filter(|_| !all_failed).map(|audio| audio_alone(audio, playlist));
     }
     // The smallest first: players start with the first and climb.
     videos.sort_by_key(|variant| (variant.height * variant.width, variant.bitrate_bps_peak));
@@ -57,6 +59,15 @@ pub fn multivariant(stream: &Stream, playlist: &str) -> Option<String> {
         let _ = writeln!(text, "\n{}/{playlist}", video.name);
     }
     Some(text)
+}
+
+fn audio_alone(audio: &Variant, playlist: &str) -> String {
+    let average = average_bps(audio).min(audio.bitrate_bps_peak);
+    format!(
+        "#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-STREAM-INF:BANDWIDTH={},\
+         AVERAGE-BANDWIDTH={average},CODECS=\"{}\"\n{AUDIO}/{playlist}\n",
+        audio.bitrate_bps_peak, audio.codec
+    )
 }
 
 fn average_bps(variant: &Variant) -> u64 {

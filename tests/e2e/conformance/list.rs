@@ -88,6 +88,12 @@ impl Multivariant {
     pub(super) fn all(&self) -> impl Iterator<Item = &str> {
         self.variants.iter().map(|variant| variant.url.as_str()).chain(self.audio.as_deref())
     }
+
+    /// Whether the playlist at `url` is of sound: the audio rendition, or a variant without a picture.
+    pub(super) fn is_sound(&self, url: &str) -> bool {
+        let alone = self.variants.iter().any(|variant| variant.url == url && variant.size.is_none());
+        alone || self.audio.as_deref() == Some(url)
+    }
 }
 
 impl List {

@@ -86,7 +86,7 @@ pub(super) fn judge(api: &Api, book: &Book) -> Vec<Finding> {
     look(&master.url, PLAYLIST, book.live);
     for list in book.lists.values().filter_map(|states| states.last()) {
         look(&list.url, PLAYLIST, book.live && !list.ended);
-        let kind = if master.audio.as_ref() == Some(&list.url) { "audio/mp4" } else { "video/mp4" };
+        let kind = if master.is_sound(&list.url) { "audio/mp4" } else { "video/mp4" };
         if let Some(entry) = list.entries.iter().rfind(|entry| !entry.gap) {
             look(&entry.url, kind, false);
             if let Some(init) = &entry.init {

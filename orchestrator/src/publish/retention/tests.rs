@@ -107,3 +107,16 @@ async fn a_sweep_that_was_cut_off_is_finished() {
     assert_eq!(sweep(&store, &media, &stream, 60_000).await.unwrap(), 7);
     assert_eq!(kept(&store, &media, &stream).await[0], 7);
 }
+
+#[tokio::test]
+async fn what_an_unlisted_segment_is_decoded_after_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let media = MediaStore::local(folder.path()).unwrap();
+    let (store, stream) = stream(&media, 40, Some(60)).await;
+    let oldest = store.segments(&stream.id, 0, 100).await.unwrap();
+    let mut next = oldest[39].clone();
+    next.seq = 40;
+    assert_eq!(keep_from(&stream, &oldest, Some(&next), 99_999_000), 30, "the window alone counts");
+    next.video.as_mut().unwrap().preroll = 14;
+    assert_eq!(keep_from(&stream, &oldest, Some(&next), 99_999_000), 26);
+}

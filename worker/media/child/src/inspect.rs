@@ -48,7 +48,8 @@ fn look(pair: &Pair, decode_all: bool) -> Result<Seen, Failure> {
     let mut pts = pts.ok_or_else(|| trouble::bad_input("a frame has no time"))?;
     pts.sort_unstable();
     // The first packet alone, and the end: the decoder gives out its picture at once.
-    let pictures = decode(&stream, if decode_all { &packets } else { &packets[..=preroll] }, &pts)?;
+    let needed = if decode_all || preroll > 0 { &packets[..] } else { &packets[..1] };
+    let pictures = decode(&stream, needed, &pts, decode_all)?;
     let Some(first) = pictures.first else {
         return Err(trouble::bad_input("not one frame can be decoded"));
     };
@@ -113,13 +114,15 @@ struct Pictures {
     frames: u32,
 }
 
-/// Decodes `packets` and looks at the pictures that are shown at one of `pts`.
-fn decode(stream: &Stream, packets: &[Packet], pts: &[i64]) -> Result<Pictures, Failure> {
+/// Decodes `packets` and looks at the pictures that are shown at one of `pts`: at all of them, or at the first that
+/// comes out.
+fn decode(stream: &Stream, packets: &[Packet], pts: &[i64], all: bool) -> Result<Pictures, Failure> {
     let threads = if packets.len() > 1 { THREADS } else { 1 };
     let mut decoder = av::decode::Decoder::open(stream, threads)?;
     let mut pictures = Pictures { first: None, frames: 0 };
-    let mut take = |frame: Video| {
-        if frame.timestamp().is_none_or(|at| pts.binary_search(&at).is_err()) {
+    let take = |pictures: &mut Pictures, frame: Video| {
+        let own = frame.timestamp().is_some_and(|at| pts.binary_search(&at).is_ok());
+        if !own || !all && pictures.first.is_some() {
             return Ok(());
         }
         pictures.frames += 1;
@@ -132,7 +135,10 @@ fn decode(stream: &Stream, packets: &[Packet], pts: &[i64]) -> Result<Pictures, 
         Ok(())
     };
     for packet in packets.iter().map(Some).chain([None]) {
-        decoder.feed(packet, &mut take)?;
+        decoder.feed(packet, |frame| take(&mut pictures, frame))?;
+        if !all && pictures.first.is_some() {
+            break;
+        }
     }
     Ok(pictures)
 }

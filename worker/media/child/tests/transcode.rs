@@ -236,6 +236,29 @@ fn ssim(part: &Path, whole: &Path, from: usize) -> f64 {
 }
 
 #[tokio::test]
+async fn open_groups_are_decoded_after_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = "-c:v libx264 -g 27 -x264-params open-gop=1:bframes=3:b-adapt=0:scenecut=0";
+    let all = demux(&ffmpeg(dir.path(), &format!("{MOVING} {args}"), "in.mkv")).await.unwrap();
+    let keys: Vec<usize> = (0..all.video.len()).filter(|at| all.video[*at].key).collect();
+    assert!(keys.len() > 3 && all.video[keys[2] + 1].pts < all.video[keys[2]].pts, "{keys:?}");
+    // Behind the second group's keyframe and what is shown before that; then with a keyframe.
+    let cuts = [0, keys[1] + 3, keys[2], keys[3]];
+    let pairs = cut(dir.path(), &all.video_track.unwrap(), &all.video, &cuts);
+    for number in [1, 2] {
+        let preroll = pairs[..number].iter().map(|pair| pair.segment.clone()).collect();
+        let pair = Pair { preroll, ..pairs[number].clone() };
+        let original = seen(pair.clone()).await;
+        assert_eq!(original.frames_decoded as usize, cuts[number + 1] - cuts[number]);
+        let job = Inspect { segments: vec![pair.clone()], decode_all: false };
+        let brief = launcher().inspect(&job, &Limits::default()).await.unwrap().remove(0);
+        assert_eq!(brief, Inspection::Readable(Seen { frames_decoded: 1, ..original }));
+        let done = transcode(&dir, &pair, vec![target("180p", 320, 180)], 2).await;
+        assert_eq!(done.frames_concealed, 0);
+    }
+}
+
+#[tokio::test]
 async fn other_codecs_depths_and_ranges_become_plain_h264() {
     let dir = tempfile::tempdir().unwrap();
     let cases = [
