@@ -38,7 +38,7 @@ impl Places {
             return;
         };
         if pts > before {
-            self.list.iter_mut().for_each(|place| place.sure = true);
+            self.settle();
             self.list.push_back(Place { at, start: pts, key, before, sure: false });
             self.latest = Some(pts);
         }
@@ -51,7 +51,9 @@ impl Places {
 
     /// Nothing more will come: every place is sure.
     pub(super) fn settle(&mut self) {
-        self.list.iter_mut().for_each(|place| place.sure = true);
+        for place in &mut self.list {
+            place.sure = true;
+        }
     }
 
     /// The first place that `fits`; with whether it is sure.

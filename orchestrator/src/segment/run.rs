@@ -159,7 +159,9 @@ impl Run {
         let start_ns = self.open.map_or(shift.base_ns, |open| self.ns(open));
         if let Some(open) = self.open {
             // A source that goes on with a picture from before the cut: it is shown first of the new segment.
-            pictures.iter_mut().for_each(|sample| sample.pts = sample.pts.max(open));
+            for sample in &mut pictures {
+                sample.pts = sample.pts.max(open);
+            }
         }
         order(&mut pictures);
         move_by(&mut pictures, shift.lead);

@@ -97,7 +97,8 @@ pub(crate) fn cut(dir: &Path, track: &Track, samples: &[Sample], starts: &[usize
         let file = dir.join(format!("source-{number}.segment"));
         fs::write(&file, segment(track, number as u32 + 1, &shifted[*from..to], end).unwrap()).unwrap();
         let before = pairs.last().filter(|_| !shifted[*from].key);
-        let preroll = before.map_or(Vec::new(), |last| [&last.preroll[..], &[last.segment.clone()]].concat());
+        let preroll =
+            before.map_or(Vec::new(), |last| [&last.preroll[..], std::slice::from_ref(&last.segment)].concat());
         pairs.push(Pair { init: header.clone(), preroll, segment: file });
     }
     pairs
