@@ -314,8 +314,7 @@ impl World {
         let Work::Transcode(asked) = &lease.work;
         let dies = match source.taint() {
             Taint::Sound if source.has_key => None,
-            Taint::Sound => Some(FailureKind::BadInput),
-            Taint::Torn | Taint::Rubbish => Some(FailureKind::BadInput),
+            Taint::Sound | Taint::Torn | Taint::Rubbish => Some(FailureKind::BadInput),
             Taint::Poison | Taint::Deadly => Some(FailureKind::Crashed),
         };
         let is_made_up = bench.lie.is_some_and(|lie| !matches!(lie, Lie::Failure(_)));
