@@ -16,4 +16,4 @@ pub use id::{LeaseId, Sha256, StreamId, TaskId};
 pub use identity::Address;
 
 /// The version of the worker protocol; both sides refuse another one with a clear error.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;

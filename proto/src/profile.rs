@@ -35,26 +35,131 @@ pub struct Rung {
     /// The codec to encode to.
     #[serde(default)]
     pub codec: VideoCodec,
-    /// Constant rate factor, lower is better; the bitrate stays below `bitrate_bps_max` all the same.
-    #[serde(default = "crf")]
-    pub crf: u8,
+    /// Constant rate factor, lower is better; 23 if absent. Goes with `bitrate_bps_max`, below which the bitrate stays
+    /// all the same. Each codec has a scale of its own: AV1's 23 is finer than H.264's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crf: Option<u8>,
     /// The encoder's rate cap (VBV), bits per second.
-    pub bitrate_bps_max: u64,
-    /// x264's preset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bitrate_bps_max: Option<u64>,
+    /// Alone, in place of the two above: the average that the encoder aims at, bits per second, whatever quality that
+    /// gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bitrate_bps: Option<u64>,
+    /// How hard the encoder works.
     #[serde(default)]
     pub preset: Preset,
+    /// The most that decoders of an H.264 rung must know; High if absent. For no other codec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<H264Profile>,
+    /// Keep the first frame of every segment and every n-th from there, 1 to 4: 2 makes 30 frames per second of 60.
+    /// Frames that stay keep their times, so that all rungs stay aligned.
+    #[serde(default = "every_frame", skip_serializing_if = "is_every_frame")]
+    pub fps_divisor: u8,
 }
 
-/// Codecs that a rung can be encoded to.
+/// How an encoder spends its bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+#[expect(missing_docs, reason = "each variant says what its fields are")]
+pub enum Rate {
+    /// As many as the constant rate factor asks for, at most so many per second; the buffer holds one second.
+    Capped { crf: u8, bitrate_bps_max: u64 },
+    /// So many per second on average.
+    Average { bitrate_bps: u64 },
+}
+
+impl Rate {
+    /// Bits per second that are not to be passed for long.
+    pub fn bitrate_bps(self) -> u64 {
+        match self {
+            Self::Capped { bitrate_bps_max, .. } => bitrate_bps_max,
+            Self::Average { bitrate_bps } => bitrate_bps,
+        }
+    }
+}
+
+impl Rung {
+    /// How its encoder spends bits.
+    pub fn rate(&self) -> Rate {
+        match (self.bitrate_bps, self.bitrate_bps_max) {
+            (Some(bitrate_bps), _) => Rate::Average { bitrate_bps },
+            // The second is for a rung that was never checked.
+            (None, bps) => Rate::Capped { crf: self.crf.unwrap_or(CRF), bitrate_bps_max: bps.unwrap_or(BPS_MIN) },
+        }
+    }
+}
+
+/// Codecs that a rung can be encoded to, all 8-bit 4:2:0. The order is that of playlists: what every player knows
+/// comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum VideoCodec {
-    /// H.264, High profile, 8-bit 4:2:0.
+    /// H.264, by libx264.
     #[default]
     H264,
+    /// HEVC, Main profile, by libx265.
+    Hevc,
+    /// AV1, Main profile, by SVT-AV1.
+    Av1,
 }
 
-/// How much work the encoder puts into a rung.
+impl VideoCodec {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::H264, Self::Hevc, Self::Av1];
+
+    /// The name, as FFmpeg has it, too.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::H264 => "h264",
+            Self::Hevc => "hevc",
+            Self::Av1 => "av1",
+        }
+    }
+
+    /// Shortest side that its encoder takes, in pixels.
+    pub fn side_px_min(self) -> u32 {
+        match self {
+            Self::H264 => 2,
+            Self::Hevc => 32,
+            Self::Av1 => 64,
+        }
+    }
+}
+
+/// Profiles of H.264 (ISO/IEC 14496-10, annex A).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names are the standard's own")]
+pub enum H264Profile {
+    Baseline,
+    Main,
+    #[default]
+    High,
+}
+
+impl H264Profile {
+    /// The name as x264 knows it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Baseline => "baseline",
+            Self::Main => "main",
+            Self::High => "high",
+        }
+    }
+
+    /// `profile_idc`, as codec strings have it.
+    pub fn idc(self) -> u8 {
+        match self {
+            Self::Baseline => 66,
+            Self::Main => 77,
+            Self::High => 100,
+        }
+    }
+}
+
+/// How much work the encoder puts into a rung: x264's and x265's own names. SVT-AV1 counts its presets; see
+/// [`Preset::svt_av1`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the names are x264's own")]
@@ -66,6 +171,9 @@ pub enum Preset {
     Faster,
     Fast,
     Medium,
+    Slow,
+    Slower,
+    Veryslow,
 }
 
 impl Preset {
@@ -78,6 +186,25 @@ impl Preset {
             Self::Faster => "faster",
             Self::Fast => "fast",
             Self::Medium => "medium",
+            Self::Slow => "slow",
+            Self::Slower => "slower",
+            Self::Veryslow => "veryslow",
+        }
+    }
+
+    /// The number of SVT-AV1's preset that takes its place: 12 is its fastest that is meant for use, 3 about where
+    /// slower ones stop to pay.
+    pub fn svt_av1(self) -> u8 {
+        match self {
+            Self::Ultrafast => 12,
+            Self::Superfast => 11,
+            Self::Veryfast => 10,
+            Self::Faster => 9,
+            Self::Fast => 8,
+            Self::Medium => 7,
+            Self::Slow => 5,
+            Self::Slower => 4,
+            Self::Veryslow => 3,
         }
     }
 }
@@ -88,9 +215,19 @@ fn segment_ms() -> u32 {
 fn window_s() -> u32 {
     60
 }
-fn crf() -> u8 {
-    23
+fn every_frame() -> u8 {
+    1
 }
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
+fn is_every_frame(divisor: &u8) -> bool {
+    *divisor == 1
+}
+
+/// The constant rate factor where none is given.
+const CRF: u8 = 23;
+/// Bitrates of a rung, bits per second.
+const BPS_MIN: u64 = 50_000;
+const BPS_MAX: u64 = 100_000_000;
 
 /// A profile by preset name or spelled out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,9 +272,12 @@ fn preset(name: &str) -> Option<Profile> {
         name: format!("{short_side_px}p"),
         short_side_px,
         codec: VideoCodec::H264,
-        crf: crf(),
-        bitrate_bps_max,
+        crf: Some(CRF),
+        bitrate_bps_max: Some(bitrate_bps_max),
+        bitrate_bps: None,
         preset: Preset::default(),
+        profile: None,
+        fps_divisor: every_frame(),
     };
     let profile = |ladder, passthrough| Profile {
         segment_ms: segment_ms(),
@@ -185,8 +325,26 @@ impl Profile {
                 return Err(Invalid(format!("two rungs are named {name:?}: give each its own name")));
             }
             within(&format!("{name}: short_side_px"), rung.short_side_px.into(), 64, 4_320)?;
-            within(&format!("{name}: crf"), rung.crf.into(), 10, 45)?;
-            within(&format!("{name}: bitrate_bps_max"), rung.bitrate_bps_max, 50_000, 100_000_000)?;
+            within(&format!("{name}: fps_divisor"), rung.fps_divisor.into(), 1, 4)?;
+            if let Some(crf) = rung.crf {
+                within(&format!("{name}: crf"), crf.into(), 10, if rung.codec == VideoCodec::Av1 { 63 } else { 45 })?;
+            }
+            match (rung.bitrate_bps, rung.bitrate_bps_max) {
+                (Some(bps), None) if rung.crf.is_none() => {
+                    within(&format!("{name}: bitrate_bps"), bps, BPS_MIN, BPS_MAX)?
+                }
+                (None, Some(bps)) => within(&format!("{name}: bitrate_bps_max"), bps, BPS_MIN, BPS_MAX)?,
+                _ => {
+                    return Err(Invalid(format!(
+                        "{name} does not say its bitrate in one way: give bitrate_bps_max, with crf if you like, \
+                         or bitrate_bps alone"
+                    )));
+                }
+            }
+            if rung.profile.is_some() && rung.codec != VideoCodec::H264 {
+                let codec = rung.codec.as_str();
+                return Err(Invalid(format!("{name}: profile is H.264's: leave it out for {codec}")));
+            }
         }
         Ok(())
     }
@@ -207,7 +365,11 @@ mod tests {
     fn a_ladder_in_json_needs_little() {
         let json = r#"{"ladder": [{"name": "low", "short_side_px": 240, "bitrate_bps_max": 400000}]}"#;
         let profile = serde_json::from_str::<Choice>(json).unwrap().resolve().unwrap();
-        assert_eq!((profile.segment_ms, profile.ladder[0].crf), (2_000, 23));
+        assert_eq!(profile.segment_ms, 2_000);
+        assert_eq!(profile.ladder[0].rate(), Rate::Capped { crf: 23, bitrate_bps_max: 400_000 });
+        let json = r#"{"ladder": [{"name": "x", "short_side_px": 240, "codec": "av1", "bitrate_bps": 300000}]}"#;
+        let profile = serde_json::from_str::<Choice>(json).unwrap().resolve().unwrap();
+        assert_eq!(profile.ladder[0].rate(), Rate::Average { bitrate_bps: 300_000 });
     }
 
     #[test]
@@ -222,6 +384,14 @@ mod tests {
         assert!(refusal(|p| p.ladder[1].name = "../x".into()).contains("can't name"));
         assert!(refusal(|p| p.ladder[1].name = "720p".into()).contains("two rungs"));
         assert!(refusal(|p| p.ladder[0].short_side_px = 9_999).contains("short_side_px"));
+        assert!(refusal(|p| p.ladder[0].fps_divisor = 0).contains("fps_divisor is 0"));
+        assert!(refusal(|p| p.ladder[0].bitrate_bps = Some(1_000_000)).contains("in one way"));
+        assert!(refusal(|p| p.ladder[0].bitrate_bps_max = None).contains("in one way"));
+        assert!(refusal(|p| p.ladder[0].crf = Some(46)).contains("crf is 46"));
+        let hevc = |p: &mut Profile| {
+            (p.ladder[0].codec, p.ladder[0].profile) = (VideoCodec::Hevc, Some(H264Profile::Main));
+        };
+        assert!(refusal(hevc).contains("H.264's"));
         assert!(Choice::Preset("best".into()).resolve().unwrap_err().to_string().contains("standard"));
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     LeaseId, Sha256, TaskId,
-    profile::{Preset, VideoCodec},
+    profile::{H264Profile, Preset, Rate, VideoCodec},
 };
 
 /// One task in one worker's hands.
@@ -76,7 +76,7 @@ pub enum Work {
     Transcode(Transcode),
 }
 
-/// Decode once, scale in a cascade, encode every rendition, keep every frame at its timestamp.
+/// Decode once, scale in a cascade, encode every rendition, keep frames at their timestamps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transcode {
     /// What to make, largest picture first.
@@ -94,12 +94,21 @@ pub struct Target {
     pub height: u32,
     /// The codec to encode to.
     pub codec: VideoCodec,
-    /// Constant rate factor.
-    pub crf: u8,
-    /// VBV cap in bits per second; the buffer holds one second of it.
-    pub bitrate_bps_max: u64,
+    /// How the encoder spends bits.
+    #[serde(flatten)]
+    pub rate: Rate,
     /// How hard the encoder works.
     pub preset: Preset,
+    /// The most that decoders must know; for H.264 alone.
+    #[serde(default)]
+    pub profile: H264Profile,
+    /// Of the segment's frames in presentation order keep the first and every n-th from there.
+    #[serde(default = "every_frame")]
+    pub fps_divisor: u8,
+}
+
+fn every_frame() -> u8 {
+    1
 }
 
 /// The two files of a rendition segment.

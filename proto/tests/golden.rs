@@ -10,7 +10,7 @@ use millrace_proto::{
     identity::Secret,
     offer::{Absent, Encoder, Offer},
     outcome::{Done, Failure, FailureKind, Outcome, Rendition, Result as Handed},
-    profile::{Choice, Preset, VideoCodec},
+    profile::{Choice, H264Profile, Preset, Rate, VideoCodec},
     task::{Blob, Input, Lease, Target, Transcode, Work, output_name},
     worker::{Challenge, ChallengeRequest, Finished, Poll, Polled, Renewed, Session, SessionRequest},
 };
@@ -69,9 +69,10 @@ fn lease() -> Lease {
         width: 1_280,
         height: 720,
         codec: VideoCodec::H264,
-        crf: 23,
-        bitrate_bps_max: 3_000_000,
+        rate: Rate::Capped { crf: 23, bitrate_bps_max: 3_000_000 },
         preset: Preset::Veryfast,
+        profile: H264Profile::High,
+        fps_divisor: 1,
     };
     Lease {
         id: lease_id(),

@@ -231,9 +231,12 @@ fn stream(at: usize, plan: &StreamPlan) -> Stream {
         name: name.into(),
         short_side_px,
         codec: VideoCodec::H264,
-        crf: 23,
-        bitrate_bps_max: 1_000_000,
+        crf: Some(23),
+        bitrate_bps_max: Some(1_000_000),
+        bitrate_bps: None,
         preset: Preset::Veryfast,
+        profile: None,
+        fps_divisor: 1,
     };
     let id = format!("s{at}").parse().expect("it is plain");
     let source = if plan.live { Source::Live } else { Source::File };

@@ -12,7 +12,8 @@ use millrace_proto::{
 };
 
 /// Every encoder that a task may ask for: what it makes, and FFmpeg's name of it.
-const ENCODERS: [(VideoCodec, &str); 1] = [(VideoCodec::H264, "libx264")];
+const ENCODERS: [(VideoCodec, &str); 3] =
+    [(VideoCodec::H264, "libx264"), (VideoCodec::Hevc, "libx265"), (VideoCodec::Av1, "libsvtav1")];
 
 /// One encoder takes a few seconds; the first start may have to read it from a slow disk.
 const WALL_MS_MAX: u64 = 60_000;
@@ -52,9 +53,7 @@ pub fn table(offer: &Offer) -> String {
     const FULL_HD_30: f64 = 1_920.0 * 1_080.0 * 30.0;
     let mut text = format!("{:<12} {:<6} {:>14} {:>10}\n", "encoder", "codec", "pixels/s", "1080p30");
     for Encoder { codec, name, pixels_per_s } in &offer.encoders {
-        let codec = match codec {
-            VideoCodec::H264 => "h264",
-        };
+        let codec = codec.as_str();
         let times = pixels_per_s / FULL_HD_30;
         let _ = writeln!(text, "{name:<12} {codec:<6} {pixels_per_s:>14.0} {times:>9.2}x");
     }

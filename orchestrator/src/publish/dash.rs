@@ -11,7 +11,7 @@ use millrace_cmaf::ORIGIN_S;
 use millrace_proto::{Sha256, api::StreamState};
 
 use super::{
-    hls::{AUDIO, rfc3339},
+    hls::{AUDIO, CODEC_RANK_MAX, codec_rank, rfc3339},
     published,
 };
 use crate::store::record::{Media, Segment, SegmentState, Stream};
@@ -103,7 +103,11 @@ pub fn manifest(stream: &Stream, periods: &[Period], window_s: u32) -> Option<St
         };
         let _ = writeln!(text, "  <Period id=\"{}\" start=\"{}\">", period.first.seq, duration(start_ms));
         let media = || published(stream, &period.first);
-        adaptation(&mut text, stream, period, "video", media().filter(|media| media.name != AUDIO));
+        // A set for each codec: players take one set whole, or leave it.
+        for rank in 0..=CODEC_RANK_MAX {
+            let set = media().filter(|media| media.name != AUDIO && codec_rank(&media.codec) == rank);
+            adaptation(&mut text, stream, period, "video", set);
+        }
         adaptation(&mut text, stream, period, "audio", media().filter(|media| media.name == AUDIO));
         text.push_str("  </Period>\n");
     }

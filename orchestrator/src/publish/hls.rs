@@ -31,8 +31,10 @@ pub fn multivariant(stream: &Stream, playlist: &str) -> Option<String> {
         let all_failed = stream.listed_seq <= stream.failed_segments;
         return audio.filter(|_| !all_failed).map(|audio| audio_alone(audio, playlist));
     }
-    // The smallest first: players start with the first and climb.
-    videos.sort_by_key(|variant| (variant.height * variant.width, variant.bitrate_bps_peak));
+    // The smallest first: players start with the first and climb. What every player knows goes before all else, so
+    // that those that look no further find it.
+    let rank = |variant: &Variant| (codec_rank(&variant.codec), variant.height * variant.width);
+    videos.sort_by_key(|variant| (rank(variant), variant.bitrate_bps_peak));
     let mut text = String::from("#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-INDEPENDENT-SEGMENTS\n");
     if let Some(audio) = audio {
         let _ = writeln!(
@@ -68,6 +70,19 @@ fn audio_alone(audio: &Variant, playlist: &str) -> String {
          AVERAGE-BANDWIDTH={average},CODECS=\"{}\"\n{AUDIO}/{playlist}\n",
         audio.bitrate_bps_peak, audio.codec
     )
+}
+
+/// The place of what is no other's.
+pub(super) const CODEC_RANK_MAX: usize = 3;
+
+/// The place of a codec string among the codecs: the more players know it, the lower.
+pub(super) fn codec_rank(codec: &str) -> usize {
+    match codec.split('.').next() {
+        Some("avc1" | "avc3") => 0,
+        Some("hvc1" | "hev1") => 1,
+        Some("av01") => 2,
+        _ => CODEC_RANK_MAX,
+    }
 }
 
 fn average_bps(variant: &Variant) -> u64 {

@@ -1,5 +1,7 @@
 //! Planning: profile and segment -> tasks. Pure and repeatable: the same segment plans the same task.
 
+use std::cmp::Reverse;
+
 use millrace_proto::{
     StreamId, TaskId,
     profile::{Profile, Rung},
@@ -8,20 +10,23 @@ use millrace_proto::{
 
 use super::{State, Task};
 
-/// The rungs of `profile` that a source of this size gets, largest first: those not above it, and at least one.
+/// The rungs of `profile` that a source of this size gets, largest first: those not above it, or else the smallest,
+/// in every codec that has it.
 pub fn rungs(profile: &Profile, display: (u32, u32)) -> Vec<Rung> {
     let short_side_px = display.0.min(display.1);
     let mut ladder = profile.ladder.clone();
-    ladder.sort_by_key(|rung| (std::cmp::Reverse(rung.short_side_px), std::cmp::Reverse(rung.bitrate_bps_max)));
-    let fitting: Vec<Rung> = ladder.iter().filter(|rung| rung.short_side_px <= short_side_px).cloned().collect();
-    if fitting.is_empty() { ladder.into_iter().next_back().into_iter().collect() } else { fitting }
+    ladder.sort_by_key(|rung| (Reverse(rung.short_side_px), rung.codec, Reverse(rung.rate().bitrate_bps())));
+    let smallest = ladder.last().map_or(0, |rung| rung.short_side_px);
+    ladder.retain(|rung| rung.short_side_px <= short_side_px.max(smallest));
+    ladder
 }
 
-/// The picture that `rung` makes of a source of this size: never larger than the source, same aspect ratio, even.
+/// The picture that `rung` makes of a source of this size: same aspect ratio, even, and never larger than the source,
+/// but for sources that are too small for the rung's encoder.
 pub fn target(rung: &Rung, display: (u32, u32)) -> Target {
     let (width, height) = display;
     let short = width.min(height).max(1);
-    let side = rung.short_side_px.min(short);
+    let side = rung.short_side_px.min(short).max(rung.codec.side_px_min());
     // Nearest even size: 4:2:0 chroma needs one.
     let scaled = |length: u32| {
         let exact = u64::from(length) * u64::from(side);
@@ -33,9 +38,10 @@ pub fn target(rung: &Rung, display: (u32, u32)) -> Target {
         width: scaled(width),
         height: scaled(height),
         codec: rung.codec,
-        crf: rung.crf,
-        bitrate_bps_max: rung.bitrate_bps_max,
+        rate: rung.rate(),
         preset: rung.preset,
+        profile: rung.profile.unwrap_or_default(),
+        fps_divisor: rung.fps_divisor,
     }
 }
 
@@ -54,7 +60,8 @@ pub struct Subject<'a> {
     pub display: Option<(u32, u32)>,
 }
 
-/// The tasks of a segment. `rungs` are the stream's, as [`rungs`] chose them for its first segment.
+/// The tasks of a segment: one for all of its rungs, whatever their codecs. It is decoded once, and no player could
+/// use a part of it: a segment is listed when it is there in every rendition. `rungs` are the stream's, as [`rungs`] chose them for its first segment.
 pub fn tasks(rungs: &[Rung], subject: &Subject<'_>, now_ms: u64) -> Vec<Task> {
     let Some(display) = subject.display else { return Vec::new() };
     if rungs.is_empty() {
@@ -78,7 +85,7 @@ pub fn tasks(rungs: &[Rung], subject: &Subject<'_>, now_ms: u64) -> Vec<Task> {
 
 #[cfg(test)]
 mod tests {
-    use millrace_proto::profile::Choice;
+    use millrace_proto::profile::{Choice, VideoCodec};
 
     use super::*;
 
@@ -93,6 +100,14 @@ mod tests {
         assert_eq!(names((854, 480)), ["480p", "360p"]);
         assert_eq!(names((480, 854)), ["480p", "360p"], "a vertical picture counts by its short side");
         assert_eq!(names((320, 240)), ["360p"], "one rung is always made");
+        let mut profile = Choice::default().resolve().unwrap();
+        for mut rung in profile.ladder.clone() {
+            (rung.name, rung.codec) = (format!("{}-av1", rung.name), VideoCodec::Av1);
+            profile.ladder.push(rung);
+        }
+        let both = |display| rungs(&profile, display).into_iter().map(|rung| rung.name).collect::<Vec<_>>();
+        assert_eq!(both((854, 480)), ["480p", "480p-av1", "360p", "360p-av1"]);
+        assert_eq!(both((320, 240)), ["360p", "360p-av1"], "and in each codec");
     }
 
     #[test]
@@ -107,5 +122,8 @@ mod tests {
         assert_eq!(size(0, (1080, 1920)), (720, 1280));
         assert_eq!(size(2, (641, 271)), (642, 272), "a smaller source keeps its size, but for evenness");
         assert_eq!(size(2, (1, 1)), (2, 2));
+        let av1 = Rung { codec: VideoCodec::Av1, ..profile.ladder[2].clone() };
+        let target = target(&av1, (48, 32));
+        assert_eq!((target.width, target.height), (96, 64), "its encoder takes no less");
     }
 }

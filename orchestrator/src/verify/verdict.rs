@@ -3,7 +3,7 @@
 use millrace_media::job::{Inspection, Seen};
 use millrace_proto::{
     outcome::Done,
-    profile::VideoCodec,
+    profile::{H264Profile, VideoCodec},
     task::{Target, Transcode},
 };
 
@@ -28,11 +28,12 @@ pub fn transcode(task: &Transcode, done: &Done, source: &Seen, made: &[Inspectio
 }
 
 fn rendition(target: &Target, frames_claimed: u32, source: &Seen, seen: &Seen) -> Result<(), String> {
-    let codec = match target.codec {
-        VideoCodec::H264 => "h264",
-    };
+    let codec = target.codec.as_str();
     if seen.codec != codec {
         return Err(format!("its codec is {}, {codec} was asked for", seen.codec));
+    }
+    if !plays_as(target, &seen.codec_string) {
+        return Err(format!("its codec is {}, which needs more of players than was asked for", seen.codec_string));
     }
     if (seen.width, seen.height) != (target.width, target.height) {
         let (width, height) = (target.width, target.height);
@@ -41,16 +42,36 @@ fn rendition(target: &Target, frames_claimed: u32, source: &Seen, seen: &Seen) -
     if !seen.key_first {
         return Err("it does not start with a keyframe".into());
     }
-    if seen.pts.len() != source.pts.len() || seen.pts.len() != frames_claimed as usize {
-        let (has, wants) = (seen.pts.len(), source.pts.len());
-        return Err(format!("it has {has} frames and claims {frames_claimed}, the source has {wants}"));
+    // What a worker keeps of the source: see `Target::fps_divisor`.
+    let wanted: Vec<i64> = source.pts.iter().copied().step_by(usize::from(target.fps_divisor.max(1))).collect();
+    if seen.pts.len() != wanted.len() || seen.pts.len() != frames_claimed as usize {
+        let (has, wants) = (seen.pts.len(), wanted.len());
+        return Err(format!("it has {has} frames and claims {frames_claimed}, the source has {wants} for it"));
     }
     if seen.timescale != source.timescale {
         return Err(format!("its timescale is {}, the source's is {}", seen.timescale, source.timescale));
     }
-    match seen.pts.iter().zip(&source.pts).position(|(a, b)| a != b) {
-        Some(at) => Err(format!("frame {at} is at {}, in the source at {}", seen.pts[at], source.pts[at])),
+    match seen.pts.iter().zip(&wanted).position(|(a, b)| a != b) {
+        Some(at) => Err(format!("frame {at} is at {}, in the source at {}", seen.pts[at], wanted[at])),
         None => Ok(()),
+    }
+}
+
+/// Whether what an RFC 6381 codec string names is 8-bit 4:2:0, of a profile no higher than was asked for. Encoders
+/// may use less than they may.
+fn plays_as(target: &Target, codec_string: &str) -> bool {
+    let mut parts = codec_string.split('.');
+    let (entry, profile) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    match target.codec {
+        VideoCodec::H264 => {
+            let idc = profile.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+            let known = [H264Profile::Baseline, H264Profile::Main, H264Profile::High];
+            entry == "avc1" && known.iter().any(|one| *one <= target.profile && Some(one.idc()) == idc)
+        }
+        // Main (ISO/IEC 23008-2, annex A.3.2).
+        VideoCodec::Hevc => entry == "hvc1" && profile == "1",
+        // Main, at 8 bits (AV1 Codec ISO Media File Format Binding, 5).
+        VideoCodec::Av1 => entry == "av01" && profile == "0" && parts.nth(1) == Some("08"),
     }
 }
 

@@ -3,9 +3,11 @@
 use bytes::Bytes;
 use mp4_atom::{Atom, HvcCArray, Hvcc};
 
-use crate::{Error, bits::Bits};
+use crate::{Error, bits::Bits, nal};
 
 /// NAL unit types (ISO/IEC 23008-2, table 7-1).
+const IDR_W_RADL: u8 = 19;
+const IDR_N_LP: u8 = 20;
 const VPS: u8 = 32;
 const SPS: u8 = 33;
 const PPS: u8 = 34;
@@ -29,6 +31,11 @@ pub fn config<'a>(units: impl IntoIterator<Item = &'a [u8]>) -> Result<Bytes, Er
     let mut out = Vec::new();
     record.encode_body(&mut out).map_err(|error| Error::config("hvcC", error))?;
     Ok(out.into())
+}
+
+/// Whether `sample` (with 4-byte lengths) holds a slice of an IDR picture: decoding can start here.
+pub fn is_idr(sample: &[u8]) -> bool {
+    nal::prefixed(sample, 4).any(|unit| matches!(kind(unit), Some(IDR_W_RADL | IDR_N_LP)))
 }
 
 /// Whether `unit` is a parameter set.

@@ -1,9 +1,10 @@
 //! The one CMAF writer, for the orchestrator's source segments and the media child's renditions alike.
 //!
 //! Owns tracks, samples and how they become fragmented MP4 (ISO/IEC 23000-19), and the small readers that
-//! ways in need to make a track: H.264 and AAC configurations, Annex B. Never does I/O.
+//! ways in need to make a track: H.264, HEVC, AV1 and AAC configurations, Annex B. Never does I/O.
 
 pub mod aac;
+pub mod av1;
 mod bits;
 mod entry;
 mod error;

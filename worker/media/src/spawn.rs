@@ -44,6 +44,8 @@ pub(crate) async fn spawn(binary: &Path) -> io::Result<Child> {
         .env_clear()
         // Each further arena of glibc's allocator reserves 64 MiB of the address space that is limited.
         .env("MALLOC_ARENA_MAX", "2")
+        // SVT-AV1 tells its settings at every start otherwise; 1 is for errors alone.
+        .env("SVT_LOG", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

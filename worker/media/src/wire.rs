@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The version of these messages; both sides refuse another one.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 /// The program's version, told in the handshake.
 pub const PROGRAM_VERSION: &str = env!("CARGO_PKG_VERSION");
 

@@ -3,7 +3,7 @@
 use millrace_proto::{
     api,
     outcome::{Done, Rendition},
-    profile::{Preset, VideoCodec},
+    profile::{H264Profile, Preset, Rate, VideoCodec},
     task::{Blob, Input, Lease, Target, Transcode, Work},
 };
 
@@ -22,9 +22,10 @@ pub(crate) fn lease(id: &str) -> Lease {
                 width: 1_280,
                 height: 720,
                 codec: VideoCodec::H264,
-                crf: 23,
-                bitrate_bps_max: 3_000_000,
+                rate: Rate::Capped { crf: 23, bitrate_bps_max: 3_000_000 },
                 preset: Preset::Veryfast,
+                profile: H264Profile::High,
+                fps_divisor: 1,
             }],
         }),
         inputs: vec![input("init"), input("segment")],

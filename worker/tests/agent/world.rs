@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use millrace_proto::{
     LeaseId, api,
     outcome::{self, Done, Rendition},
-    profile::{Preset, VideoCodec},
+    profile::{H264Profile, Preset, Rate, VideoCodec},
     task::{self, Blob, Lease, Target, Transcode, Work},
     worker::{Challenge, Finished, Polled, Renewed, Session},
 };
@@ -26,9 +26,10 @@ pub(crate) fn lease(id: u32) -> Lease {
         width: 1_280,
         height: 720,
         codec: VideoCodec::H264,
-        crf: 23,
-        bitrate_bps_max: 3_000_000,
+        rate: Rate::Capped { crf: 23, bitrate_bps_max: 3_000_000 },
         preset: Preset::Veryfast,
+        profile: H264Profile::High,
+        fps_divisor: 1,
     };
     Lease {
         id: format!("l-{id}").parse().unwrap(),

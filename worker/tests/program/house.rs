@@ -19,7 +19,7 @@ use millrace_proto::{
     Address, LeaseId, PROTOCOL_VERSION, api,
     identity::signer,
     outcome::Outcome,
-    profile::{Preset, VideoCodec},
+    profile::{H264Profile, Preset, Rate, VideoCodec},
     task::{Blob, Input, Lease, Target, Transcode, Work},
     worker::{
         Challenge, ChallengeRequest, Finished, LEASE_HEADER, Poll, Polled, Renewed, SHA256_HEADER, Session,
@@ -208,9 +208,10 @@ fn target(height: u32) -> Target {
         width: height * 16 / 9,
         height,
         codec: VideoCodec::H264,
-        crf: 30,
-        bitrate_bps_max: 500_000,
+        rate: Rate::Capped { crf: 30, bitrate_bps_max: 500_000 },
         preset: Preset::Ultrafast,
+        profile: H264Profile::High,
+        fps_divisor: 1,
     }
 }
 

@@ -87,6 +87,23 @@ fn a_recording_starts_at_zero_and_has_no_clock() {
 }
 
 #[test]
+fn each_codec_has_a_set_of_its_own() {
+    let mut segments = run(1..2);
+    let of =
+        |name: &str, codec: &str| Media { name: name.into(), codec: codec.into(), ..segments[0].renditions[0].clone() };
+    let more = [of("av1", "av01.0.05M.08"), of("480p", "avc1.64001e"), of("hevc", "hvc1.1.6.L93.90")];
+    segments[0].renditions.extend(more);
+    let stream = live(&segments);
+    let text = manifest(&stream, &periods(&stream, None, segments), 30).unwrap();
+    let sets: Vec<Vec<&str>> = text
+        .split("<AdaptationSet ")
+        .skip(1)
+        .map(|set| set.split("<Representation id=\"").skip(1).map(|one| one.split('"').next().unwrap()).collect())
+        .collect();
+    assert_eq!(sets, [vec!["720p", "480p"], vec!["hevc"], vec!["av1"], vec![AUDIO]]);
+}
+
+#[test]
 fn holes_breaks_and_new_headers_start_periods() {
     let mut segments = run(0..7);
     segments[2].state = bad();

@@ -100,6 +100,29 @@ fn the_multivariant_playlist_says_what_was_measured() {
 }
 
 #[test]
+fn variants_go_by_codec_and_then_by_size() {
+    let mut stream = stream(StreamState::Live);
+    let variant = |name: &str, codec: &str, height: u32| Variant {
+        name: name.into(),
+        codec: codec.into(),
+        width: height * 2,
+        height,
+        duration_ns: 1,
+        ..Variant::default()
+    };
+    stream.variants = vec![
+        variant("av1", "av01.0.04M.08", 180),
+        variant("large", "avc1.64001f", 720),
+        variant("hevc", "hvc1.1.6.L93.90", 180),
+        variant("source", "vp09.00.41.08", 100),
+        variant("small", "avc1.64001f", 360),
+    ];
+    let text = multivariant(&stream, "p").unwrap();
+    let names: Vec<&str> = text.lines().filter_map(|line| line.strip_suffix("/p")).collect();
+    assert_eq!(names, ["small", "large", "hevc", "av1", "source"], "what every player knows is first");
+}
+
+#[test]
 fn a_segment_longer_than_the_target_raises_it() {
     let mut long = segment(0, 0, SegmentState::Ready);
     long.duration_ns = 4_400_000_000;

@@ -4,7 +4,7 @@ use millrace_proto::{
     identity::Secret,
     offer::{Encoder, Offer},
     outcome::FailureKind,
-    profile::{Preset, VideoCodec},
+    profile::{H264Profile, Preset, Rate, VideoCodec},
     task::{Target, Transcode},
 };
 
@@ -28,9 +28,10 @@ fn task(seq: u64, live: bool, tries: &[(u8, Fault)]) -> Task {
         width: 1_280,
         height: 720,
         codec: VideoCodec::H264,
-        crf: 23,
-        bitrate_bps_max: 1,
+        rate: Rate::Capped { crf: 23, bitrate_bps_max: 1 },
         preset: Preset::Veryfast,
+        profile: H264Profile::High,
+        fps_divisor: 1,
     };
     let attempt =
         |&(by, fault): &(u8, Fault)| Attempt { worker: worker(by), fault, message: String::new(), at_ms: 1_000 };

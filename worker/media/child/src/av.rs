@@ -1,8 +1,9 @@
-//! FFmpeg, as far as the jobs need it: opening inputs, decoding, pictures. `params` and `frame` hold what the
-//! safe API lacks.
+//! FFmpeg, as far as the jobs need it: opening inputs, decoding, filtering, pictures. `params`, `frame` and
+//! `filter` hold what the safe API lacks.
 
 pub(crate) mod clip;
 pub(crate) mod decode;
+pub(crate) mod filter;
 pub(crate) mod frame;
 pub(crate) mod input;
 pub(crate) mod params;

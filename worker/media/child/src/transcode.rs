@@ -1,6 +1,7 @@
 //! The transcode job: one segment in, decoded once, every rendition out, every frame at its source's time.
 
 mod colour;
+mod condition;
 mod encode;
 mod ladder;
 mod rotate;
@@ -24,6 +25,7 @@ use crate::{
     av::{self, clip::Clip},
     trouble,
 };
+use condition::Conditioner;
 use ladder::{Ladder, Picture};
 use timeline::Timeline;
 
@@ -37,6 +39,9 @@ pub(crate) struct Common {
     pub(crate) timescale: u32,
     /// Frames per second, roughly; chooses the codec's level.
     pub(crate) frames_per_s: u32,
+    /// How many times more that is than there really are: encoders that count time in frames are to be given so
+    /// many times more bits per second.
+    pub(crate) rate_scale: f64,
     /// Clockwise turn that shows the source upright.
     pub(crate) rotation_deg: u16,
     /// What the source's colours mean.
@@ -120,46 +125,79 @@ fn encode_all(
 ) -> Result<(Vec<Encoded>, u32), Failure> {
     let stream = source.input.stream(source.stream).ok_or_else(|| trouble::bad_input("the track is gone"))?;
     let mut decoder = av::decode::Decoder::open(&stream, job.threads)?;
-    let mut common = Common {
+    let (frames_per_s, rate_scale) = source.timeline.frames_per_s(header.timescale, end);
+    let common = Common {
         timescale: header.timescale,
-        frames_per_s: source.timeline.frames_per_s(header.timescale, end),
+        frames_per_s,
+        rate_scale,
         rotation_deg: av::input::rotation_deg(&stream),
         colour: colour::Colour::default(),
         threads: job.threads.max(1),
     };
     let timeline = &mut source.timeline;
-    let mut ladder: Option<Ladder> = None;
-    let mut last: Option<Arc<Video>> = None;
+    let mut line = Line::new(&job.targets, common);
+    let mut last: Option<Picture> = None;
     let mut take = |mut frame: Video| {
         let Some(pts) = frame.timestamp() else { return Ok(()) };
         let Some(missing) = timeline.lost_before(pts) else { return Ok(()) };
         let colour = colour::Colour::take(&mut frame);
-        let frame = Arc::new(frame);
-        if ladder.is_none() {
-            common.colour = colour;
-            ladder = Some(Ladder::start(&job.targets, &common)?);
-        }
-        let ladder = ladder.as_mut().expect("just started");
+        let picture = Picture { pts, frame: Arc::new(frame), colour };
         for pts in missing {
-            ladder.push(Picture { pts, frame: Arc::clone(last.as_ref().unwrap_or(&frame)) })?;
+            line.push(Picture { pts, ..last.as_ref().unwrap_or(&picture).clone() })?;
         }
-        last = Some(Arc::clone(&frame));
-        ladder.push(Picture { pts, frame })
+        last = Some(picture.clone());
+        line.push(picture)
     };
     for packet in source.packets.iter().map(Some).chain([None]) {
         decoder.feed(packet, &mut take)?;
     }
-    let (Some(mut ladder), Some(last)) = (ladder, last) else {
+    let Some(last) = last else {
         return Err(trouble::bad_input("not one frame of the segment can be decoded"));
     };
     for pts in timeline.lost_at_end() {
-        ladder.push(Picture { pts, frame: Arc::clone(&last) })?;
+        line.push(Picture { pts, ..last.clone() })?;
     }
     let (frames, concealed) = (timeline.frames(), timeline.concealed());
     if concealed * 2 > frames {
         return Err(trouble::bad_input(format!("{concealed} of {frames} frames of the segment can't be decoded")));
     }
-    Ok((ladder.finish()?, concealed as u32))
+    Ok((line.finish()?, concealed as u32))
+}
+
+/// From the decoder to the encoders: conditions pictures, and starts the ladder with the first one.
+struct Line<'a> {
+    targets: &'a [Target],
+    common: Common,
+    conditioner: Conditioner,
+    ladder: Option<Ladder>,
+}
+
+impl<'a> Line<'a> {
+    fn new(targets: &'a [Target], common: Common) -> Self {
+        let size = targets.first().map_or((2, 2), |target| (target.width, target.height));
+        let size = if common.rotation_deg % 180 == 90 { (size.1, size.0) } else { size };
+        Self { targets, common, conditioner: Conditioner::new(size, common.threads), ladder: None }
+    }
+
+    fn push(&mut self, picture: Picture) -> Result<(), Failure> {
+        let Self { targets, common, conditioner, ladder } = self;
+        conditioner.push(picture, |picture| pass(ladder, targets, common, picture))
+    }
+
+    fn finish(self) -> Result<Vec<Encoded>, Failure> {
+        let Self { targets, common, mut conditioner, mut ladder } = self;
+        conditioner.finish(|picture| pass(&mut ladder, targets, &common, picture))?;
+        ladder.ok_or_else(|| trouble::bad_input("not one frame of the segment can be decoded"))?.finish()
+    }
+}
+
+fn pass(ladder: &mut Option<Ladder>, targets: &[Target], common: &Common, picture: Picture) -> Result<(), Failure> {
+    let ladder = match ladder {
+        Some(ladder) => ladder,
+        // Segments whose colours change in the middle keep those that they begin with.
+        none => none.insert(Ladder::start(targets, &Common { colour: picture.colour, ..*common })?),
+    };
+    ladder.push(picture)
 }
 
 fn init_of(track: &Track) -> Result<bytes::Bytes, Failure> {

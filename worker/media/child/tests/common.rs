@@ -13,7 +13,7 @@ use millrace_media::{
     job::{Demux, Demuxed, Pair},
 };
 use millrace_proto::{
-    profile::{Preset, VideoCodec},
+    profile::{H264Profile, Preset, Rate, VideoCodec},
     task::Target,
 };
 
@@ -110,9 +110,10 @@ pub(crate) fn target(name: &str, width: u32, height: u32) -> Target {
         width,
         height,
         codec: VideoCodec::H264,
-        crf: 23,
-        bitrate_bps_max: 2_000_000,
+        rate: Rate::Capped { crf: 23, bitrate_bps_max: 2_000_000 },
         preset: Preset::Veryfast,
+        profile: H264Profile::High,
+        fps_divisor: 1,
     }
 }
 

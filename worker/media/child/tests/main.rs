@@ -1,6 +1,8 @@
 //! The media child as its parents see it: the real program, started by the real launcher, on real media.
 
+mod codecs;
 mod common;
+mod condition;
 mod demux;
 mod inspect;
 mod limits;

@@ -16,12 +16,12 @@ use tempfile::TempDir;
 
 const MOVING: &str = "-f lavfi -i testsrc2=size=640x360:rate=25:duration=4,noise=alls=8:allf=t -pix_fmt yuv420p";
 
-async fn transcode(dir: &TempDir, pair: &Pair, targets: Vec<Target>, threads: u32) -> Transcoded {
+pub(crate) async fn transcode(dir: &TempDir, pair: &Pair, targets: Vec<Target>, threads: u32) -> Transcoded {
     let job = Transcode { source: pair.clone(), targets, out: dir.path().to_owned(), threads };
     launcher().transcode(&job, &Limits::default()).await.unwrap()
 }
 
-fn made(dir: &TempDir, name: &str) -> Pair {
+pub(crate) fn made(dir: &TempDir, name: &str) -> Pair {
     let part = |part: &str| dir.path().join(format!("{name}.{part}"));
     Pair { init: part("init"), segment: part("segment"), ..Pair::default() }
 }
@@ -30,7 +30,7 @@ async fn inspect(pairs: Vec<Pair>) -> Vec<Inspection> {
     launcher().inspect(&Inspect { segments: pairs, decode_all: true }, &Limits::default()).await.unwrap()
 }
 
-async fn seen(pair: Pair) -> Seen {
+pub(crate) async fn seen(pair: Pair) -> Seen {
     match inspect(vec![pair]).await.remove(0) {
         Inspection::Readable(seen) => seen,
         Inspection::Unreadable { message } => panic!("{message}"),
@@ -38,7 +38,7 @@ async fn seen(pair: Pair) -> Seen {
 }
 
 /// A file's first segment, cut from its demuxed samples.
-async fn source(dir: &TempDir, file: &std::path::Path) -> Vec<Pair> {
+pub(crate) async fn source(dir: &TempDir, file: &std::path::Path) -> Vec<Pair> {
     let demuxed = demux(file).await.unwrap();
     segments(dir.path(), demuxed.video_track.as_ref().unwrap(), &demuxed.video)
 }

@@ -1,34 +1,28 @@
-//! The H.264 encoder, libx264: one closed group of pictures per segment.
+//! The encoders, libx264, libx265 and SVT-AV1: one closed group of pictures per segment.
 
+mod settings;
+
+use bytes::Bytes;
 use ffmpeg_next::{
-    Dictionary, Error, Packet, Rational,
+    Error, Packet, Rational,
     codec::{self, Parameters, threading},
     encoder, error,
     format::Pixel,
     frame::Video,
     picture,
 };
-use millrace_cmaf::{Codec, Sample, Track, Video as Picture, h264, nal};
+use millrace_cmaf::{Codec, Sample, Track, Video as Picture, av1, h264, hevc, nal};
 use millrace_media::Failure;
 use millrace_proto::{profile::VideoCodec, task::Target};
+
+pub(crate) use settings::name;
 
 use super::Common;
 use crate::{av, trouble};
 
-/// One IDR, at the start: scene cuts become other I pictures. `stitchable` keeps the headers free of what
-/// the content was, so that all segments of a rendition share one.
-const X264: &str = "keyint=infinite:min-keyint=100000:stitchable=1";
-
 /// `user_data_unregistered`: where x264 writes its settings into every segment (ISO/IEC 14496-10, D.1).
 const SEI: u8 = 6;
 const SEI_USER_DATA: u8 = 5;
-
-/// FFmpeg's name of the encoder for a codec.
-pub(crate) fn name(codec: VideoCodec) -> &'static str {
-    match codec {
-        VideoCodec::H264 => "libx264",
-    }
-}
 
 /// One rendition's track and samples, in decode order.
 pub(crate) struct Encoded {
@@ -39,6 +33,7 @@ pub(crate) struct Encoded {
 /// Encodes one rendition.
 pub(crate) struct Encoder {
     inner: encoder::video::Encoder,
+    codec: VideoCodec,
     picture: Picture,
     timescale: u32,
     samples: Vec<Sample>,
@@ -51,15 +46,7 @@ impl Encoder {
         let name = name(target.codec);
         let codec = encoder::find_by_name(name)
             .ok_or_else(|| trouble::unsupported(format!("this FFmpeg is built without {name}")))?;
-        let mut settings = Dictionary::new();
-        settings.set("preset", target.preset.as_str());
-        settings.set("crf", &target.crf.to_string());
-        settings.set("maxrate", &target.bitrate_bps_max.to_string());
-        settings.set("bufsize", &target.bitrate_bps_max.to_string());
-        settings.set("profile", "high");
-        // Captions in the pictures would come through on some rungs and not on others.
-        settings.set("a53cc", "0");
-        settings.set("x264-params", X264);
+        let settings = settings::of(target, common, threads);
         let open = || {
             let mut context = codec::Context::new_with_codec(codec);
             context.set_flags(codec::Flags::GLOBAL_HEADER);
@@ -72,7 +59,7 @@ impl Encoder {
             video.set_height(target.height);
             video.set_format(Pixel::YUV420P);
             video.set_time_base(Rational::new(1, common.timescale as i32));
-            video.set_frame_rate(Some(Rational::new(common.frames_per_s as i32, 1)));
+            video.set_frame_rate(Some(Rational::new(common.frames_per_s as i32, target.fps_divisor.max(1).into())));
             video.set_aspect_ratio(Rational::new(1, 1));
             video.set_color_range(common.colour.range);
             video.set_color_primaries(common.colour.primaries);
@@ -82,7 +69,7 @@ impl Encoder {
         };
         let inner = open().map_err(|error: Error| trouble::machine(&format!("open {name}"), error))?;
         let picture = Picture { width: target.width, height: target.height, pixel_aspect: (1, 1), rotation_deg: 0 };
-        Ok(Self { inner, picture, timescale: common.timescale, samples: Vec::new(), pushed: 0 })
+        Ok(Self { inner, codec: target.codec, picture, timescale: common.timescale, samples: Vec::new(), pushed: 0 })
     }
 
     /// Takes the next picture in presentation order.
@@ -105,16 +92,21 @@ impl Encoder {
             return Err(Failure::new(millrace_media::FailureKind::Crashed, message));
         }
         let headers = av::params::read(&Parameters::from(&self.inner)).extradata;
-        let config = h264::config(nal::annex_b(&headers)).map_err(|error| trouble::cmaf(&error))?;
-        let track = Track { timescale: self.timescale, codec: Codec::H264 { video: self.picture, config } };
-        Ok(Encoded { track, samples: self.samples })
+        let first = self.samples.first().map(|sample| sample.data.clone()).unwrap_or_default();
+        let (video, failed) = (self.picture, |error| trouble::cmaf(&error));
+        let codec = match self.codec {
+            VideoCodec::H264 => Codec::H264 { video, config: h264::config(nal::annex_b(&headers)).map_err(failed)? },
+            VideoCodec::Hevc => Codec::Hevc { video, config: hevc::config(nal::annex_b(&headers)).map_err(failed)? },
+            VideoCodec::Av1 => Codec::Av1 { video, config: av1::config(&first).map_err(failed)? },
+        };
+        Ok(Encoded { track: Track { timescale: self.timescale, codec }, samples: self.samples })
     }
 
     fn receive(&mut self) -> Result<(), Failure> {
         loop {
             let mut packet = Packet::empty();
             match self.inner.receive_packet(&mut packet) {
-                Ok(()) => self.samples.push(sample(&packet)?),
+                Ok(()) => self.samples.push(sample(self.codec, &packet)?),
                 Err(Error::Eof | Error::Other { errno: error::EAGAIN }) => return Ok(()),
                 Err(error) => return Err(trouble::machine("encode", error)),
             }
@@ -122,12 +114,23 @@ impl Encoder {
     }
 }
 
-fn sample(packet: &Packet) -> Result<Sample, Failure> {
+fn sample(codec: VideoCodec, packet: &Packet) -> Result<Sample, Failure> {
     let (Some(pts), Some(bytes)) = (packet.pts(), packet.data()) else {
         return Err(trouble::machine("encode", Error::Bug));
     };
-    let data = nal::join(
-        nal::annex_b(bytes).filter(|unit| !matches!(unit, [header, SEI_USER_DATA, ..] if header & 0x1f == SEI)),
-    );
-    Ok(Sample { pts, dts: packet.dts().unwrap_or(pts), duration: 0, key: h264::is_idr(&data), data })
+    let (data, key): (Bytes, bool) = match codec {
+        VideoCodec::H264 => {
+            let is_settings = |unit: &&[u8]| matches!(unit, [header, SEI_USER_DATA, ..] if header & 0x1f == SEI);
+            let data = nal::join(nal::annex_b(bytes).filter(|unit| !is_settings(unit)));
+            let key = h264::is_idr(&data);
+            (data, key)
+        }
+        VideoCodec::Hevc => {
+            let data = nal::join(nal::annex_b(bytes));
+            let key = hevc::is_idr(&data);
+            (data, key)
+        }
+        VideoCodec::Av1 => (av1::sample(bytes), packet.is_key()),
+    };
+    Ok(Sample { pts, dts: packet.dts().unwrap_or(pts), duration: 0, key, data })
 }

@@ -16,7 +16,7 @@ use millrace_media::{Failure, FailureKind};
 use millrace_proto::task::Target;
 
 use super::{
-    Common,
+    Colour, Common,
     encode::{Encoded, Encoder},
     scale::Scaler,
 };
@@ -24,38 +24,46 @@ use super::{
 /// Pictures that wait before each rung; they are whole and large.
 const QUEUE_PICTURES: usize = 4;
 
-/// A picture and when it is shown.
+/// A picture, when it is shown, and what its colours mean.
 #[derive(Clone)]
 pub(super) struct Picture {
     pub(super) pts: i64,
     pub(super) frame: Arc<Video>,
+    pub(super) colour: Colour,
 }
 
 type Running = JoinHandle<Result<Encoded, Failure>>;
 
 /// All rungs of a segment.
-pub(super) enum Ladder {
+pub(super) struct Ladder {
+    rungs: Rungs,
+    /// Pictures taken.
+    taken: usize,
+}
+
+enum Rungs {
     /// In the caller's thread.
     Inline(Vec<Rung>),
-    /// One thread each.
-    Threads { first: SyncSender<Picture>, rungs: Vec<Running> },
+    /// One thread each; pictures go by their number in the segment, from 0.
+    Threads { first: SyncSender<(usize, Picture)>, rungs: Vec<Running> },
 }
 
 impl Ladder {
     /// Opens every encoder.
     pub(super) fn start(targets: &[Target], common: &Common) -> Result<Self, Failure> {
         if common.threads == 1 {
-            let rungs = targets.iter().enumerate().map(|(at, target)| Rung::open(at, target, common));
-            return rungs.collect::<Result<_, _>>().map(Self::Inline);
+            let rungs = (0..targets.len()).map(|at| Rung::open(at, targets, common));
+            let rungs = Rungs::Inline(rungs.collect::<Result<_, _>>()?);
+            return Ok(Self { rungs, taken: 0 });
         }
         let mut rungs = Vec::new();
-        let mut below: Option<SyncSender<Picture>> = None;
+        let mut below: Option<SyncSender<(usize, Picture)>> = None;
         // From the smallest up, so that each knows where its pictures go on to.
-        for (at, target) in targets.iter().enumerate().rev() {
+        for at in (0..targets.len()).rev() {
             let (inlet, inbox) = sync_channel(QUEUE_PICTURES);
             let outlet = below.replace(inlet);
-            let (target, common) = (target.clone(), *common);
-            let run = move || Rung::open(at, &target, &common)?.run(inbox, outlet);
+            let (targets, common) = (targets.to_vec(), *common);
+            let run = move || Rung::open(at, &targets, &common)?.run(inbox, outlet);
             let rung = thread::Builder::new().name(format!("rung-{at}")).spawn(run);
             rungs.push(
                 rung.map_err(|error| Failure::new(FailureKind::Limit, format!("can't start a thread: {error}")))?,
@@ -63,21 +71,23 @@ impl Ladder {
         }
         rungs.reverse();
         let first = below.ok_or_else(|| crate::trouble::unsupported("no rendition is asked for"))?;
-        Ok(Self::Threads { first, rungs })
+        Ok(Self { rungs: Rungs::Threads { first, rungs }, taken: 0 })
     }
 
     /// Takes the next picture in presentation order.
     pub(super) fn push(&mut self, picture: Picture) -> Result<(), Failure> {
-        match self {
-            Self::Inline(rungs) => {
+        let number = self.taken;
+        self.taken += 1;
+        match &mut self.rungs {
+            Rungs::Inline(rungs) => {
                 let mut picture = picture;
-                for rung in rungs {
+                for rung in rungs.iter_mut().take_while(|rung| rung.wants(number)) {
                     picture = rung.scale(&picture)?;
-                    rung.encode(&picture)?;
+                    rung.encode(number, &picture)?;
                 }
                 Ok(())
             }
-            Self::Threads { first, rungs } => match first.send(picture) {
+            Rungs::Threads { first, rungs } => match first.send((number, picture)) {
                 Ok(()) => Ok(()),
                 Err(_) => Err(first_failure(std::mem::take(rungs))),
             },
@@ -86,9 +96,9 @@ impl Ladder {
 
     /// Ends every rendition.
     pub(super) fn finish(self) -> Result<Vec<Encoded>, Failure> {
-        match self {
-            Self::Inline(rungs) => rungs.into_iter().map(|rung| rung.encoder.finish()).collect(),
-            Self::Threads { first, rungs } => {
+        match self.rungs {
+            Rungs::Inline(rungs) => rungs.into_iter().map(|rung| rung.encoder.finish()).collect(),
+            Rungs::Threads { first, rungs } => {
                 drop(first);
                 rungs.into_iter().map(join).collect()
             }
@@ -110,39 +120,59 @@ fn first_failure(rungs: Vec<Running>) -> Failure {
 pub(super) struct Rung {
     scaler: Scaler,
     encoder: Encoder,
+    /// It keeps the first of so many frames.
+    divisor: usize,
+    /// So do this one and those below it; they want what any of them keeps.
+    divisors: Vec<usize>,
 }
 
 impl Rung {
     /// The largest rung turns the picture upright and gets all threads; those below are a fraction of its
     /// work.
-    fn open(at: usize, target: &Target, common: &Common) -> Result<Self, Failure> {
+    fn open(at: usize, targets: &[Target], common: &Common) -> Result<Self, Failure> {
+        let target = &targets[at];
+        let divisors: Vec<usize> = targets[at..].iter().map(|target| target.fps_divisor.max(1).into()).collect();
         let (rotation_deg, threads) =
             if at == 0 { (common.rotation_deg, common.threads) } else { (0, common.threads.div_ceil(2)) };
         Ok(Self {
             scaler: Scaler::new(target.width, target.height, rotation_deg),
             encoder: Encoder::open(target, common, threads)?,
+            divisor: divisors[0],
+            divisors,
         })
     }
 
-    fn run(mut self, inbox: Receiver<Picture>, below: Option<SyncSender<Picture>>) -> Result<Encoded, Failure> {
-        for picture in inbox {
+    fn run(
+        mut self,
+        inbox: Receiver<(usize, Picture)>,
+        below: Option<SyncSender<(usize, Picture)>>,
+    ) -> Result<Encoded, Failure> {
+        for (number, picture) in inbox {
+            if !self.wants(number) {
+                continue;
+            }
             let picture = self.scale(&picture)?;
             if let Some(below) = &below {
                 // A rung below that died says why when it is joined.
-                let _ = below.send(picture.clone());
+                let _ = below.send((number, picture.clone()));
             }
-            self.encode(&picture)?;
+            self.encode(number, &picture)?;
         }
         // The rung below ends meanwhile.
         drop(below);
         self.encoder.finish()
     }
 
-    fn scale(&mut self, picture: &Picture) -> Result<Picture, Failure> {
-        Ok(Picture { pts: picture.pts, frame: self.scaler.scale(&picture.frame)? })
+    /// Whether this rung, or one below it, keeps a frame.
+    fn wants(&self, number: usize) -> bool {
+        self.divisors.iter().any(|divisor| number.is_multiple_of(*divisor))
     }
 
-    fn encode(&mut self, picture: &Picture) -> Result<(), Failure> {
-        self.encoder.push(&picture.frame, picture.pts)
+    fn scale(&mut self, picture: &Picture) -> Result<Picture, Failure> {
+        Ok(Picture { frame: self.scaler.scale(&picture.frame)?, ..*picture })
+    }
+
+    fn encode(&mut self, number: usize, picture: &Picture) -> Result<(), Failure> {
+        if number.is_multiple_of(self.divisor) { self.encoder.push(&picture.frame, picture.pts) } else { Ok(()) }
     }
 }

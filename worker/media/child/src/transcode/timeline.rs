@@ -53,12 +53,15 @@ impl Timeline {
     }
 
     /// Roughly how many frames a second has in a segment that lasts until `end`: 30, 60, 120 or 240. Coarse, so
-    /// that all segments of a stream get the same, and with it the same header.
-    pub(super) fn frames_per_s(&self, timescale: u32, end: i64) -> u32 {
+    /// that all segments of a stream get the same, and with it the same header. And how many times more that is than
+    /// it has.
+    pub(super) fn frames_per_s(&self, timescale: u32, end: i64) -> (u32, f64) {
         let ticks = end.saturating_sub(self.times[0]).max(1);
         let rate = self.times.len() as f64 * f64::from(timescale) / ticks as f64;
         // A tenth more than the nominal rate is jitter.
-        [30, 60, 120].into_iter().find(|class| rate <= f64::from(*class) * 1.1).unwrap_or(240)
+        let class = [30, 60, 120].into_iter().find(|class| rate <= f64::from(*class) * 1.1).unwrap_or(240);
+        // A slide show is no reason for frames without bound.
+        (class, (f64::from(class) / rate).clamp(0.5, 8.0))
     }
 }
 
@@ -90,10 +93,10 @@ mod tests {
         let rate = |step: i64, timescale| {
             Timeline::new((0..50).map(|at| at * step).collect()).unwrap().frames_per_s(timescale, 50 * step)
         };
-        assert_eq!(rate(1, 24), 30);
-        assert_eq!(rate(1_001, 30_000), 30);
-        assert_eq!(rate(1, 50), 60);
-        assert_eq!(rate(1_001, 60_000), 60);
-        assert_eq!(Timeline::new(vec![7]).unwrap().frames_per_s(90_000, 1_507), 60);
+        assert_eq!(rate(1, 24), (30, 1.25));
+        assert_eq!(rate(1_001, 30_000).0, 30);
+        assert_eq!(rate(1, 50), (60, 1.2));
+        assert_eq!(rate(1_001, 60_000).0, 60);
+        assert_eq!(Timeline::new(vec![7]).unwrap().frames_per_s(90_000, 1_507), (60, 1.0));
     }
 }
