@@ -52,6 +52,7 @@ pub(crate) fn run(job: &Probe) -> Result<Probed, Failure> {
         timescale: 30,
         frames_per_s: 30,
         rate_scale: 1.0,
+        frames: scene.frames,
         rotation_deg: 0,
         colour: transcode::Colour::default(),
         threads,

@@ -42,6 +42,8 @@ pub(crate) struct Common {
     /// How many times more that is than there really are: encoders that count time in frames are to be given so
     /// many times more bits per second.
     pub(crate) rate_scale: f64,
+    /// Frames of the segment.
+    pub(crate) frames: usize,
     /// Clockwise turn that shows the source upright.
     pub(crate) rotation_deg: u16,
     /// What the source's colours mean.
@@ -130,6 +132,7 @@ fn encode_all(
         timescale: header.timescale,
         frames_per_s,
         rate_scale,
+        frames: source.timeline.frames(),
         rotation_deg: av::input::rotation_deg(&stream),
         colour: colour::Colour::default(),
         threads: job.threads.max(1),

@@ -16,9 +16,6 @@ const X264: &str = "keyint=infinite:min-keyint=100000:stitchable=1";
 /// The same for x265. The frame rate that it is told is coarse and goes into no header.
 const X265: &str = "log-level=none:info=0:repeat-headers=0:open-gop=0:keyint=-1:min-keyint=100000:vui-timing-info=0";
 
-/// Frames between key frames; more than a segment has.
-const SVT_AV1_KEYINT: &str = "100000";
-
 /// x265 takes no more.
 const X265_FRAME_THREADS_MAX: u32 = 16;
 
@@ -56,7 +53,9 @@ pub(super) fn of(target: &Target, common: &Common, threads: u32) -> Dictionary<'
         }
         VideoCodec::Av1 => {
             settings.set("preset", &target.preset.svt_av1().to_string());
-            settings.set("g", SVT_AV1_KEYINT);
+            // One key frame, as for the others; but it shares an average out among as many frames as it is told.
+            let frames = common.frames.div_ceil(target.fps_divisor.max(1).into());
+            settings.set("g", &(frames + 1).to_string());
             settings.set("svtav1-params", &format!("lp={threads}"));
             rate(&mut settings, target.rate, common.rate_scale);
         }
