@@ -8,7 +8,7 @@ pub mod sessions;
 mod waiting;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, OnceLock},
 };
 
@@ -16,7 +16,8 @@ use millrace_proto::{
     Address, LeaseId, Sha256, TaskId,
     offer::Offer,
     outcome::Outcome,
-    task::{Input, Lease, Target, Work},
+    profile::VideoCodec,
+    task::{Input, Lease},
     worker::Poll,
 };
 use tokio::sync::{Notify, oneshot};
@@ -115,6 +116,21 @@ impl Farm {
     pub fn heard_at(&self) -> Vec<(Address, u64)> {
         let online = self.online.lock().expect("no panic while held");
         online.iter().map(|(&address, &(_, seen_ms))| (address, seen_ms)).collect()
+    }
+
+    /// What keeps work in `codecs` from being done by those who are online; nothing if someone can do it.
+    pub fn lack(&self, codecs: &BTreeSet<VideoCodec>, now_ms: u64) -> Option<String> {
+        let online = self.online.lock().expect("no panic while held");
+        let here = online.values().filter(|(_, seen_ms)| now_ms.saturating_sub(*seen_ms) < ONLINE_MS);
+        assign::lack(&here.map(|(offer, _)| offer).collect::<Vec<_>>(), codecs)
+    }
+
+    /// How many of the tasks that are ready nobody who is online can do, and why not.
+    pub async fn stuck(&self, now_ms: u64) -> store::Result<(usize, BTreeSet<String>)> {
+        let tasks = self.store.tasks_ready(now_ms, STEP_TASKS).await?;
+        let lacks: Vec<String> =
+            tasks.iter().filter_map(|task| self.lack(&assign::codecs(&task.work), now_ms)).collect();
+        Ok((lacks.len(), lacks.into_iter().collect()))
     }
 
     /// A worker asks for work: puts it in the queue. What the store says it holds and it does not know of was
@@ -332,9 +348,9 @@ impl<'a> Online<'a> {
 
     /// The lowest rank that a worker that can do `task` has with it.
     fn least_rank(&self, task: &Task) -> Option<u32> {
-        let Work::Transcode(work) = &task.work;
-        let able = |offer: &Offer| work.renditions.iter().all(|target: &Target| offer.encodes(target.codec));
-        let ranks = self.workers.iter().filter(|(_, (offer, _))| able(offer)).map(|(&worker, _)| task.rank_of(worker));
+        let codecs = assign::codecs(&task.work);
+        let able = self.workers.iter().filter(|(_, (offer, _))| assign::is_able(offer, &codecs));
+        let ranks = able.map(|(&worker, _)| task.rank_of(worker));
         ranks.min()
     }
 

@@ -2,7 +2,7 @@
 //! a timer. What one of them misses in a crash, it finds again at the next turn.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -214,13 +214,24 @@ pub async fn pulls(house: Arc<House>) {
     }
 }
 
-/// The store knows when workers were last heard.
+/// The store knows when workers were last heard, and people when there is none for what waits.
 pub async fn heard(house: Arc<House>) {
+    let mut told = BTreeSet::new();
     loop {
         tokio::time::sleep(Duration::from_secs(5)).await;
         let heard = house.farm.heard_at();
         house.metrics.workers_online.set(heard.len() as i64);
         tell("noting workers", house.store.hear_workers(&heard).await);
+        match house.farm.stuck(now_ms()).await {
+            Ok((count, reasons)) => {
+                house.metrics.tasks_stuck.set(count as i64);
+                for reason in reasons.difference(&told) {
+                    tracing::warn!(reason, "tasks wait for a worker that can do them");
+                }
+                told = reasons;
+            }
+            Err(error) => tell("looking for tasks that nobody can do", Err(error)),
+        }
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Metrics {
     pub leases_given: IntCounter,
     /// Workers heard lately.
     pub workers_online: IntGauge,
+    /// Tasks that nobody who is online can do.
+    pub tasks_stuck: IntGauge,
     /// RTMP connections open now.
     pub rtmp_connections: IntGauge,
     /// Bytes that came over RTMP.
@@ -68,6 +70,7 @@ impl Default for Metrics {
             leases_expired: counter("millrace_leases_expired_total", "Leases that ran out."),
             leases_given: counter("millrace_leases_given_total", "Leases given to workers."),
             workers_online: gauge("millrace_workers_online", "Workers heard lately."),
+            tasks_stuck: gauge("millrace_tasks_stuck", "Ready tasks that no worker who is online can do."),
             rtmp_connections: gauge("millrace_rtmp_connections", "RTMP connections open now."),
             rtmp_bytes: gauge("millrace_rtmp_received_bytes", "Bytes that came over RTMP since the start."),
             pushes_open: gauge("millrace_pushes_open", "Streams taken as segments now, pushed or fetched."),

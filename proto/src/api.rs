@@ -68,6 +68,9 @@ pub struct Stream {
     /// Why it failed, if it did.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
+    /// Why nobody works on its segments, while that is so: no worker that is online can.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stuck: Option<String>,
     /// What is wanted.
     pub profile: Profile,
     /// Shown on the page at `/`.

@@ -331,7 +331,7 @@ impl Profile {
             }
             match (rung.bitrate_bps, rung.bitrate_bps_max) {
                 (Some(bps), None) if rung.crf.is_none() => {
-                    within(&format!("{name}: bitrate_bps"), bps, BPS_MIN, BPS_MAX)?
+                    within(&format!("{name}: bitrate_bps"), bps, BPS_MIN, BPS_MAX)?;
                 }
                 (None, Some(bps)) => within(&format!("{name}: bitrate_bps_max"), bps, BPS_MIN, BPS_MAX)?,
                 _ => {

@@ -103,6 +103,7 @@ fn stream() -> api::Stream {
         url: None,
         state: StreamState::Live,
         reason: None,
+        stuck: None,
         profile: Choice::default().resolve().unwrap(),
         listed: true,
         created_ms: 1_795_000_000_000,

@@ -1,6 +1,6 @@
 //! `/v1/streams` and `/v1/workers`.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     extract::{Path, Query, State},
@@ -196,6 +196,7 @@ pub(super) fn view(told: &Told, stream: &Stream) -> api::Stream {
         url: stream.url.as_deref().map(address::told),
         state: stream.state,
         reason: stream.reason.clone(),
+        stuck: stuck(house, stream),
         profile: stream.profile.clone(),
         listed: stream.listed,
         created_ms: stream.created_ms,
@@ -209,6 +210,15 @@ pub(super) fn view(told: &Told, stream: &Stream) -> api::Stream {
             segments_failed: stream.failed_segments,
         },
     }
+}
+
+/// Why nobody works on what waits of `stream`, if nobody can.
+fn stuck(house: &House, stream: &Stream) -> Option<String> {
+    let is_open = matches!(stream.state, StreamState::Live | StreamState::Interrupted | StreamState::Finishing);
+    let rung = |name: &String| stream.profile.ladder.iter().find(|rung| rung.name == *name);
+    let codecs: BTreeSet<_> = stream.rungs.iter().filter_map(rung).map(|rung| rung.codec).collect();
+    let waits = is_open && stream.listed_seq < stream.next_seq && !codecs.is_empty();
+    if waits { house.farm.lack(&codecs, now_ms()) } else { None }
 }
 
 /// Letters and digits without those that look alike.

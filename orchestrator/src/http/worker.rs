@@ -192,7 +192,7 @@ fn output_bytes_max(task: &Task, name: &str) -> Option<u64> {
     let target = work.renditions.iter().find(|target| target.name == rendition)?;
     match part {
         "init" => Some(INIT_BYTES_MAX),
-        "segment" => Some(target.bitrate_bps_max / 8 * (task.duration_ms + 1_000) / 1_000 * 2 + (1 << 20)),
+        "segment" => Some(target.rate.bitrate_bps() / 8 * (task.duration_ms + 1_000) / 1_000 * 2 + (1 << 20)),
         _ => None,
     }
 }

@@ -1,6 +1,8 @@
 //! Assignment: waiting workers and ready tasks -> pairs. Pure: the same question gets the same answer.
 
-use millrace_proto::{Address, task::Work};
+use std::collections::BTreeSet;
+
+use millrace_proto::{Address, offer::Offer, profile::VideoCodec, task::Work};
 
 use super::Task;
 
@@ -14,15 +16,43 @@ pub struct Seat {
     /// Leases it holds already.
     pub held: u32,
     /// What it can do.
-    pub offer: millrace_proto::offer::Offer,
+    pub offer: Offer,
 }
 
 impl Seat {
     fn can(&self, work: &Work) -> bool {
-        match work {
-            Work::Transcode(transcode) => transcode.renditions.iter().all(|target| self.offer.encodes(target.codec)),
-        }
+        is_able(&self.offer, &codecs(work))
     }
+}
+
+/// The codecs that a worker must encode to for `work`.
+pub fn codecs(work: &Work) -> BTreeSet<VideoCodec> {
+    match work {
+        Work::Transcode(transcode) => transcode.renditions.iter().map(|target| target.codec).collect(),
+    }
+}
+
+/// Whether a worker with this offer encodes to all of `codecs`.
+pub fn is_able(offer: &Offer, codecs: &BTreeSet<VideoCodec>) -> bool {
+    codecs.iter().all(|codec| offer.encodes(*codec))
+}
+
+/// What is missing for work in `codecs` where these are all offers that there are; nothing if someone is able.
+pub fn lack(offers: &[&Offer], codecs: &BTreeSet<VideoCodec>) -> Option<String> {
+    if offers.iter().any(|offer| is_able(offer, codecs)) {
+        return None;
+    }
+    if offers.is_empty() {
+        return Some("no worker is online: join one".into());
+    }
+    let strange = |codec: &&VideoCodec| !offers.iter().any(|offer| offer.encodes(**codec));
+    let names = |codecs: Vec<&VideoCodec>| codecs.into_iter().map(|codec| codec.as_str()).collect::<Vec<_>>().join(", ");
+    let unknown: Vec<_> = codecs.iter().filter(strange).collect();
+    Some(if unknown.is_empty() {
+        format!("no worker that is online encodes all of {}: join one that does", names(codecs.iter().collect()))
+    } else {
+        format!("no worker that is online encodes {}: join one that does", names(unknown))
+    })
 }
 
 /// A task waits at most so long after its last failure for a worker that has done it less harm, in milliseconds:

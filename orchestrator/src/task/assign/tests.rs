@@ -85,3 +85,26 @@ fn a_task_waits_for_a_better_worker_but_not_for_ever() {
     let lost = [task(0, true, &[(1, Fault::Expired)])];
     assert_eq!(pairs(&[seat(1, 1, 0)], &lost, |_| Some(0), 1_000).len(), 1, "losing a lease once is nobody's fault");
 }
+
+#[test]
+fn a_task_goes_to_who_encodes_all_of_it_and_what_is_lacking_is_said() {
+    let with = |by, codecs: &[VideoCodec]| {
+        let mut seat = seat(by, 1, 0);
+        let encoder = |codec: &VideoCodec| Encoder { codec: *codec, name: String::new(), pixels_per_s: 1.0 };
+        seat.offer.encoders = codecs.iter().map(encoder).collect();
+        seat
+    };
+    let (h264, hevc, av1) = (VideoCodec::H264, VideoCodec::Hevc, VideoCodec::Av1);
+    let mut task = task(0, true, &[]);
+    let Work::Transcode(work) = &mut task.work;
+    work.renditions.push(Target { name: "av1".into(), codec: av1, ..work.renditions[0].clone() });
+    let seats = [with(1, &[h264]), with(2, &[h264, hevc]), with(3, &[av1, hevc, h264])];
+    assert_eq!(pairs(&seats, std::slice::from_ref(&task), |_| Some(0), 0), [(2, 0)]);
+    assert_eq!(pairs(&seats[..2], std::slice::from_ref(&task), |_| None, 0), []);
+    let needs = codecs(&task.work);
+    let said = |seats: &[Seat]| lack(&seats.iter().map(|seat| &seat.offer).collect::<Vec<_>>(), &needs);
+    assert_eq!(said(&seats), None);
+    assert!(said(&seats[..2]).unwrap().contains("encodes av1:"));
+    assert!(said(&[with(4, &[av1]), with(5, &[h264])]).unwrap().contains("all of h264, av1:"));
+    assert!(said(&[]).unwrap().contains("no worker is online"));
+}
