@@ -35,8 +35,8 @@ pub struct Rung {
     /// The codec to encode to.
     #[serde(default)]
     pub codec: VideoCodec,
-    /// Constant rate factor, lower is better; 23 if absent. Goes with `bitrate_bps_max`, below which the bitrate stays
-    /// all the same. Each codec has a scale of its own: AV1's 23 is finer than H.264's.
+    /// Constant rate factor, lower is better; if absent the encoder's own default: 23 for H.264, 28 for HEVC, 35 for
+    /// AV1, whose scales differ. Goes with `bitrate_bps_max`, below which the bitrate stays all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crf: Option<u8>,
     /// The encoder's rate cap (VBV), bits per second.
@@ -85,7 +85,9 @@ impl Rung {
         match (self.bitrate_bps, self.bitrate_bps_max) {
             (Some(bitrate_bps), _) => Rate::Average { bitrate_bps },
             // The second is for a rung that was never checked.
-            (None, bps) => Rate::Capped { crf: self.crf.unwrap_or(CRF), bitrate_bps_max: bps.unwrap_or(BPS_MIN) },
+            (None, bps) => {
+                Rate::Capped { crf: self.crf.unwrap_or(self.codec.crf()), bitrate_bps_max: bps.unwrap_or(BPS_MIN) }
+            }
         }
     }
 }
@@ -114,6 +116,15 @@ impl VideoCodec {
             Self::H264 => "h264",
             Self::Hevc => "hevc",
             Self::Av1 => "av1",
+        }
+    }
+
+    /// Its encoder's own default of the constant rate factor; they look about alike.
+    pub fn crf(self) -> u8 {
+        match self {
+            Self::H264 => 23,
+            Self::Hevc => 28,
+            Self::Av1 => 35,
         }
     }
 
@@ -223,8 +234,6 @@ fn is_every_frame(divisor: &u8) -> bool {
     *divisor == 1
 }
 
-/// The constant rate factor where none is given.
-const CRF: u8 = 23;
 /// Bitrates of a rung, bits per second.
 const BPS_MIN: u64 = 50_000;
 const BPS_MAX: u64 = 100_000_000;
@@ -272,7 +281,7 @@ fn preset(name: &str) -> Option<Profile> {
         name: format!("{short_side_px}p"),
         short_side_px,
         codec: VideoCodec::H264,
-        crf: Some(CRF),
+        crf: Some(VideoCodec::H264.crf()),
         bitrate_bps_max: Some(bitrate_bps_max),
         bitrate_bps: None,
         preset: Preset::default(),

@@ -74,13 +74,20 @@ fn lease() -> Lease {
         profile: H264Profile::High,
         fps_divisor: 1,
     };
+    let av1 = Target {
+        name: "720p-av1".into(),
+        codec: VideoCodec::Av1,
+        rate: Rate::Average { bitrate_bps: 1_500_000 },
+        fps_divisor: 2,
+        ..target.clone()
+    };
     Lease {
         id: lease_id(),
         token: "00112233445566778899aabbccddeeff".into(),
         task: "k3f9-17-transcode".parse().unwrap(),
         lease_ms: 5_000,
         work_ms_max: 60_000,
-        work: Work::Transcode(Transcode { renditions: vec![target] }),
+        work: Work::Transcode(Transcode { renditions: vec![target, av1] }),
         inputs: vec![Input {
             name: "init".into(),
             url: format!("/v1/worker/leases/{}/input/init", lease_id()),
@@ -128,7 +135,10 @@ fn every_message_is_as_its_file_says() {
         work_ms: 840,
     };
     let failure = Failure { kind: FailureKind::BadInput, message: "nothing decodes".into() };
-    let custom = r#"{"ladder": [{"name": "low", "short_side_px": 240, "bitrate_bps_max": 400000}]}"#;
+    let custom = r#"{"ladder": [
+        {"name": "low", "short_side_px": 240, "bitrate_bps_max": 400000, "profile": "baseline"},
+        {"name": "low-av1", "short_side_px": 240, "codec": "av1", "bitrate_bps": 300000, "fps_divisor": 2}
+    ]}"#;
     let custom: Choice = serde_json::from_str(custom).unwrap();
     check(&mut seen, "challenge_request", &ChallengeRequest { address: address(), protocol: PROTOCOL_VERSION });
     check(&mut seen, "challenge", &Challenge { text: "Millrace worker ... nonce 00".into() });

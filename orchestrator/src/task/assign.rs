@@ -46,7 +46,8 @@ pub fn lack(offers: &[&Offer], codecs: &BTreeSet<VideoCodec>) -> Option<String> 
         return Some("no worker is online: join one".into());
     }
     let strange = |codec: &&VideoCodec| !offers.iter().any(|offer| offer.encodes(**codec));
-    let names = |codecs: Vec<&VideoCodec>| codecs.into_iter().map(|codec| codec.as_str()).collect::<Vec<_>>().join(", ");
+    let names =
+        |codecs: Vec<&VideoCodec>| codecs.into_iter().map(|codec| codec.as_str()).collect::<Vec<_>>().join(", ");
     let unknown: Vec<_> = codecs.iter().filter(strange).collect();
     Some(if unknown.is_empty() {
         format!("no worker that is online encodes all of {}: join one that does", names(codecs.iter().collect()))
