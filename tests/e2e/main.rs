@@ -20,6 +20,7 @@ mod webdriver;
 mod apps;
 mod browser;
 mod cdn;
+mod codecs;
 mod conformance;
 mod cuts;
 mod dash;
