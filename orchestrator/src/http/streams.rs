@@ -68,7 +68,7 @@ pub(super) async fn create(
     if !house.store.create_stream(&stream).await? {
         return Err(Error::Unavailable("the new id was taken".into()));
     }
-    let mut view = view(&told, &stream);
+    let mut view = view(&house, &told, &stream);
     if let (Source::Live, Some(ingest)) = (wish.source, &mut view.ingest) {
         ingest.stream_key = Some(live::stream_key(&id, &secret));
     }
@@ -106,7 +106,7 @@ pub(super) async fn list(
     let after = after.after.map(|text| stream_id(&text)).transpose()?;
     let streams = house.store.streams(after.as_ref(), PAGE_ITEMS + 1).await?;
     let next = (streams.len() > PAGE_ITEMS as usize).then(|| streams[PAGE_ITEMS as usize - 1].id.to_string());
-    let items = streams.iter().take(PAGE_ITEMS as usize).map(|stream| view(&told, stream)).collect();
+    let items = streams.iter().take(PAGE_ITEMS as usize).map(|stream| view(&house, &told, stream)).collect();
     Ok(Json(Page { items, next }))
 }
 
@@ -116,7 +116,7 @@ pub(super) async fn one(
     told: Told,
     Path(id): Path<String>,
 ) -> Answer<api::Stream> {
-    Ok(Json(view(&told, &find(&house, &id).await?)))
+    Ok(Json(view(&house, &told, &find(&house, &id).await?)))
 }
 
 /// Ends a live stream now rather than after its grace time.
@@ -176,7 +176,7 @@ pub(super) async fn workers(_: Admin, State(house): State<Arc<House>>) -> Answer
 }
 
 /// What an app is told of a stream.
-pub(super) fn view(told: &Told, stream: &Stream) -> api::Stream {
+pub(super) fn view(house: &House, told: &Told, stream: &Stream) -> api::Stream {
     let (http, id) = (&told.http, &stream.id);
     let ingest = match stream.source {
         Source::Live => Some(Ingest { url: told.rtmp.clone(), stream_key: None }),

@@ -57,7 +57,7 @@ pub(super) async fn put(
     }
     receive(&house, &stream, part, body).await?;
     drop(hold);
-    Ok(Json(streams::view(&told, &streams::find(&house, &id).await?)))
+    Ok(Json(streams::view(&house, &told, &streams::find(&house, &id).await?)))
 }
 
 fn refuse(house: &House, stream: &Stream, part: Part) -> Result<(), Error> {
