@@ -25,9 +25,9 @@ pub(super) struct Joiner {
 
 #[derive(Debug, Clone)]
 struct Last {
-    video: Track,
+    video: Option<Track>,
     audio: Option<Track>,
-    /// Its last picture's time, and where that picture ended.
+    /// Its last picture's time, and where that picture ended; of the sound where there are no pictures.
     picture: (i64, i64),
     /// Where its sound ended.
     sound_end: Option<i64>,
@@ -65,22 +65,20 @@ impl Joiner {
         for event in events {
             match event {
                 Event::Tracks { video, audio } => {
-                    self.last = video.clone().map(|video| Last {
-                        video,
-                        audio: audio.clone(),
-                        picture: (i64::MIN, i64::MIN),
-                        sound_end: None,
-                    });
+                    let (video, audio) = (video.clone(), audio.clone());
+                    self.last = Some(Last { video, audio, picture: (i64::MIN, i64::MIN), sound_end: None });
                 }
                 Event::Video(sample) => {
-                    if let Some(last) = self.last.as_mut().filter(|last| sample.pts > last.picture.0) {
-                        let length = i64::from(sample.duration).max(1);
-                        last.picture = (sample.pts, sample.pts.saturating_add(length));
+                    if let Some(last) = &mut self.last {
+                        last.note(sample);
                     }
                 }
                 Event::Audio(sample) => {
                     if let Some(last) = &mut self.last {
                         last.sound_end = Some(sample.pts.saturating_add(i64::from(sample.duration)));
+                        if last.video.is_none() {
+                            last.note(sample);
+                        }
                     }
                 }
                 Event::End => {}
@@ -92,27 +90,40 @@ impl Joiner {
 impl Last {
     /// By how many ticks of video and audio `events` are moved so that they follow on this; `None` if they don't.
     fn follow(&self, events: &[Event]) -> Option<(i64, i64)> {
-        let Some(Event::Tracks { video: Some(video), audio }) = events.first() else { return None };
+        let Some(Event::Tracks { video, audio }) = events.first() else { return None };
         if *video != self.video || *audio != self.audio {
             return None;
         }
+        let timescale = video.as_ref().or(audio.as_ref())?.timescale;
         let pictures = events.iter().filter_map(|event| match event {
             Event::Video(sample) => Some(sample.pts),
+            Event::Audio(sample) if video.is_none() => Some(sample.pts),
             _ => None,
         });
         let first = pictures.min()?;
         let (last, end) = self.picture;
+        let ticks = |wraps: i128, timescale: u32| {
+            i64::try_from(wraps * i128::from(WRAP) * i128::from(timescale) / i128::from(TS_TIMESCALE)).ok()
+        };
+        // The sound's own timescale does not tell where it comes from.
         let mut wraps = 0;
-        if video.timescale == TS_TIMESCALE {
-            wraps = (i128::from(end) - i128::from(first) + i128::from(WRAP / 2)).div_euclid(i128::from(WRAP)) as i64;
+        if video.is_none() || timescale == TS_TIMESCALE {
+            let wrap = i128::from(ticks(1, timescale)?).max(1);
+            wraps = (i128::from(end) - i128::from(first) + wrap / 2).div_euclid(wrap);
         }
-        let move_by = wraps.checked_mul(WRAP)?;
+        let move_by = ticks(wraps, timescale)?;
         let at = first.checked_add(move_by)?;
-        let gap_max = i64::from(video.timescale) * GAP_MS_MAX / 1_000;
+        let gap_max = i64::from(timescale) * GAP_MS_MAX / 1_000;
         let follows = at > last && at.checked_sub(end)? <= gap_max;
-        let sound_rate = audio.as_ref().map_or(1, |audio| audio.timescale);
-        let sound_by = i128::from(move_by) * i128::from(sound_rate) / i128::from(TS_TIMESCALE);
-        follows.then_some((move_by, i64::try_from(sound_by).ok()?))
+        let sound_by = ticks(wraps, audio.as_ref().map_or(1, |audio| audio.timescale))?;
+        follows.then_some((move_by, sound_by))
+    }
+
+    fn note(&mut self, sample: &Sample) {
+        if sample.pts > self.picture.0 {
+            let length = i64::from(sample.duration).max(1);
+            self.picture = (sample.pts, sample.pts.saturating_add(length));
+        }
     }
 }
 

@@ -104,3 +104,21 @@ fn sound_that_was_there_before_is_dropped() {
     events.insert(1, Event::Audio(sample(48_000, 48_000)));
     assert_eq!(times(&joiner.join(events)).1, [96_000, 144_000]);
 }
+
+#[test]
+fn sound_alone_goes_on_too_over_the_wrap() {
+    let alone = |second: i64, wraps: i64| -> Vec<Event> {
+        let Event::Tracks { audio, .. } = tracks(90_000, b"x") else { unreachable!() };
+        let off = wraps * WRAP * 48_000 / 90_000;
+        let sounds = [second, second + 1].map(|second| Event::Audio(sample(second * 48_000 - off, 48_000)));
+        std::iter::once(Event::Tracks { video: None, audio }).chain(sounds).collect()
+    };
+    let mut joiner = Joiner::default();
+    let last_s = WRAP / 90_000 - 1;
+    assert!(anew(&joiner.join(alone(last_s, 0))));
+    let second = joiner.join(alone(last_s + 2, 1));
+    assert!(!anew(&second));
+    assert_eq!(times(&second).1, [(last_s + 2) * 48_000, (last_s + 3) * 48_000]);
+    assert!(anew(&joiner.join(alone(last_s + 7, 0))), "a hole is one");
+    assert!(anew(&joiner.join(piece(last_s + 9, 0))), "pictures are other tracks");
+}
