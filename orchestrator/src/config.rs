@@ -43,6 +43,18 @@ pub struct Config {
     pub tasks: machine::Policy,
     /// Limits of the HTTP server.
     pub api: Api,
+    /// Pictures and clips.
+    pub assets: Assets,
+}
+
+/// Pictures and clips that are made of streams.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Assets {
+    /// Media children that make pictures at once; checking the workers' outcomes is not held up by them.
+    pub jobs_max: usize,
+    /// Who asks for a picture that is not there yet waits for it so long.
+    pub wait_ms_max: u64,
 }
 
 /// What comes in.
@@ -111,6 +123,7 @@ impl Default for Config {
             rtmp_server: rtmp::Config::default(),
             tasks: machine::Policy::default(),
             api: Api::default(),
+            assets: Assets::default(),
         }
     }
 }
@@ -134,6 +147,12 @@ impl Default for Ingest {
             push_answer_ms_max: 60_000,
             fetch: fetch::Config::default(),
         }
+    }
+}
+
+impl Default for Assets {
+    fn default() -> Self {
+        Self { jobs_max: 1, wait_ms_max: 20_000 }
     }
 }
 
@@ -202,6 +221,7 @@ impl Config {
         let positive = [
             ("tasks.lease_ms", self.tasks.lease_ms),
             ("tasks.work_ms_min", self.tasks.work_ms_min),
+            ("assets.jobs_max", self.assets.jobs_max as u64),
             ("ingest.files_max", self.ingest.files_max as u64),
             ("ingest.file_tasks_max", self.ingest.file_tasks_max),
             ("ingest.push_bytes_max", self.ingest.push_bytes_max),

@@ -58,6 +58,10 @@ pub struct House {
     pub uploading: Busy,
     /// Places for files to be read.
     pub files: Arc<Semaphore>,
+    /// Which streams pictures are made of.
+    pub picturing: Busy,
+    /// Places for the media child to make pictures.
+    pub asset_places: Semaphore,
     /// Streams that may have something to list.
     pub publish: mpsc::UnboundedSender<StreamId>,
     /// What is measured.

@@ -7,8 +7,10 @@ mod auth;
 mod dash;
 mod error;
 mod hls;
+mod movie;
 mod page;
 mod push;
+mod stills;
 mod streams;
 mod told;
 mod upload;
@@ -67,7 +69,7 @@ pub fn router(house: Arc<House>) -> Router {
         .vary([])
         .max_age(std::time::Duration::from_hours(24));
     let playback = Router::new()
-        .route("/hls/{stream}/{playlist}", get(hls::multivariant))
+        .route("/hls/{stream}/{playlist}", get(hls::multivariant).layer(Extension(movie::Movies::default())))
         .route("/hls/{stream}/{rendition}/{file}", get(hls::file))
         .route("/dash/{stream}/manifest.mpd", get(dash::manifest).layer(Extension(dash::Edges::default())))
         .route("/dash/now", get(dash::now))

@@ -2,6 +2,7 @@
 //!
 //! The tree is a segment's way. Links no codec: media is decoded in the media child alone.
 
+pub mod assets;
 pub mod clock;
 pub mod config;
 pub mod farm;

@@ -11,6 +11,7 @@ use millrace_proto::{StreamId, api::StreamState};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
+    assets::stills,
     clock::now_ms,
     house::House,
     ingest::{file, live, pull, push, rtmp},
@@ -142,7 +143,12 @@ pub async fn publish(house: Arc<House>, mut nudges: mpsc::UnboundedReceiver<Stre
         };
         for stream in streams {
             match publish::advance(&house.store, &stream, now_ms()).await {
-                Ok(advanced) => told(&house, &stream, &advanced),
+                Ok(advanced) => {
+                    told(&house, &stream, &advanced);
+                    if advanced.ended {
+                        picture(&house, &stream).await;
+                    }
+                }
                 Err(error) => tell("publishing", Err(error)),
             }
         }
@@ -164,6 +170,16 @@ fn told(house: &House, stream: &StreamId, advanced: &publish::Advanced) {
     }
     if advanced.ended {
         tracing::info!(%stream, "stream ended");
+    }
+}
+
+/// Makes the pictures of a stream that has ended, before someone asks. What a crash makes it miss is made when someone
+/// does.
+async fn picture(house: &Arc<House>, stream: &StreamId) {
+    match house.store.stream(stream).await {
+        Ok(Some(stream)) if stream.listed_seq > stream.failed_segments => drop(stills::begin(house, stream, false)),
+        Ok(_) => {}
+        Err(error) => tell("making pictures", Err(error)),
     }
 }
 

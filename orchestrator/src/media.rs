@@ -197,6 +197,31 @@ impl MediaStore {
         Key::from(format!("{stream}/push-{number}"))
     }
 
+    /// Stores something that is made of a stream, under a name of its own; durable when this returns. What had the
+    /// name before is written over.
+    pub async fn put_asset(&self, stream: &StreamId, name: &str, bytes: Bytes) -> Result<()> {
+        self.0.put(&Self::asset_key(stream, name), bytes.into()).await?;
+        Ok(())
+    }
+
+    /// Reads what was stored under a name.
+    pub async fn get_asset(&self, stream: &StreamId, name: &str, options: GetOptions) -> Result<GetResult> {
+        Ok(self.0.get_opts(&Self::asset_key(stream, name), options).await?)
+    }
+
+    /// Whether something is stored under a name.
+    pub async fn has_asset(&self, stream: &StreamId, name: &str) -> Result<bool> {
+        match self.0.head(&Self::asset_key(stream, name)).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn asset_key(stream: &StreamId, name: &str) -> Key {
+        Key::from(format!("{stream}/asset-{name}"))
+    }
+
     /// Whether these bytes are here, in full.
     pub async fn has(&self, stream: &StreamId, blob: Blob) -> Result<bool> {
         match self.0.head(&Self::key(stream, blob.sha256)).await {

@@ -72,6 +72,8 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
         pulls: Pulls::new(fetcher),
         reading: Busy::default(),
         uploading: Busy::default(),
+        picturing: Busy::default(),
+        asset_places: Semaphore::new(config.assets.jobs_max),
         files: Arc::new(Semaphore::new(config.ingest.files_max)),
         metrics,
         publish,

@@ -136,9 +136,9 @@ impl Verifier {
             return Ok((Verdict::Refuse(why), Vec::new()));
         }
         let renditions = work.renditions.iter().zip(&done.renditions).zip(made).map(|((target, rendition), seen)| {
-            let codec = match seen {
-                Inspection::Readable(seen) => seen.codec_string,
-                Inspection::Unreadable { .. } => String::new(),
+            let (codec, key_bytes) = match seen {
+                Inspection::Readable(seen) => (seen.codec_string, seen.key_bytes),
+                Inspection::Unreadable { .. } => (String::new(), 0),
             };
             Media {
                 name: target.name.clone(),
@@ -151,6 +151,7 @@ impl Verifier {
                 channels: 0,
                 duration_ns: segment.video.as_ref().map_or(segment.duration_ns, |video| video.duration_ns),
                 preroll: 0,
+                key_bytes,
             }
         });
         Ok((Verdict::Accept, renditions.collect()))

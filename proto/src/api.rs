@@ -1,5 +1,7 @@
 //! The apps' API: streams, workers, and the one form of every error.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -97,13 +99,26 @@ pub struct Ingest {
 }
 
 /// Where to play.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Playback {
     /// Multivariant HLS playlist.
     pub hls: String,
     /// The whole recording, once a live stream has ended; for a file the same as `hls`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub vod: Option<String>,
+    /// DASH manifest; for a file only once it is through.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub dash: Option<String>,
+    /// An ended stream as one MP4 file, by rendition. `source` asks for the administrator's key unless the profile
+    /// publishes the source.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub mp4: BTreeMap<String, String>,
+    /// A picture of it, JPEG; while it lives, a picture of now.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub poster: Option<String>,
+    /// WebVTT that names a thumbnail for every time of an ended stream.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub thumbnails: Option<String>,
 }
 
 /// How far a stream is, in numbers.

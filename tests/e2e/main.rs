@@ -18,6 +18,7 @@ mod watch;
 mod webdriver;
 
 mod apps;
+mod assets;
 mod browser;
 mod cdn;
 mod codecs;

@@ -148,6 +148,7 @@ impl Made {
             codec_string: "avc1.64001f".into(),
             timescale: source.timescale,
             frames_decoded: 1,
+            key_bytes: 1,
             pts,
             key_first: true,
             width: target.width,
@@ -198,5 +199,6 @@ pub(crate) fn inspect(init: &[u8], media: &[Bytes], decode_all: bool) -> Option<
         width: 320,
         height: 240,
         frames_decoded,
+        key_bytes: 1,
     }))
 }

@@ -54,6 +54,7 @@ pub(crate) async fn believe(store: &Arc<dyn Store>, task: Task, now_ms: u64) {
         channels: 0,
         duration_ns: 1,
         preroll: 0,
+        key_bytes: 1,
     };
     let renditions = done.renditions.iter().map(media).collect();
     if let Some(task) = machine::decide(task, &lease, Verdict::Accept, &Policy::default(), now_ms) {

@@ -46,37 +46,61 @@ pub(super) async fn bytes(
     hash: Sha256,
     request: &Parts,
 ) -> Result<Response, Error> {
+    let kind = if rendition == AUDIO { "audio/mp4" } else { "video/mp4" };
     let etag = format!("\"{hash}\"");
-    let mut response = if matches(request, &etag) {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        let size = house.media.size(&stream.id, hash).await?;
-        let part = wanted(request, &etag, size)?;
-        let options = GetOptions { range: part.clone().map(GetRange::Bounded), ..GetOptions::default() };
-        let found = house.media.get(&stream.id, hash, options).await?;
-        let mut response = Body::from_stream(found.into_stream()).into_response();
-        let length = part.as_ref().map_or(size, |part| part.end - part.start);
-        set(&mut response, header::CONTENT_TYPE, if rendition == AUDIO { "audio/mp4" } else { "video/mp4" });
+    if matches(request, &etag) {
+        return Ok(Whole { kind, cache: FOREVER, etag, size: 0 }.same());
+    }
+    let whole = Whole { kind, cache: FOREVER, etag, size: house.media.size(&stream.id, hash).await? };
+    let part = wanted(request, &whole.etag, whole.size)?;
+    let options = GetOptions { range: part.clone().map(GetRange::Bounded), ..GetOptions::default() };
+    let found = house.media.get(&stream.id, hash, options).await?;
+    Ok(whole.answer(part, Body::from_stream(found.into_stream())))
+}
+
+/// A file that is served whole or in parts.
+#[derive(Debug, Clone)]
+pub(super) struct Whole {
+    pub(super) kind: &'static str,
+    pub(super) cache: &'static str,
+    pub(super) etag: String,
+    pub(super) size: u64,
+}
+
+impl Whole {
+    /// For who has it already.
+    pub(super) fn same(self) -> Response {
+        self.validated(StatusCode::NOT_MODIFIED.into_response())
+    }
+
+    /// `body` is the wanted part, or all of it.
+    pub(super) fn answer(self, part: Option<Range<u64>>, body: Body) -> Response {
+        let mut response = body.into_response();
+        let length = part.as_ref().map_or(self.size, |part| part.end - part.start);
+        set(&mut response, header::CONTENT_TYPE, self.kind);
         set(&mut response, header::CONTENT_LENGTH, length.to_string());
         set(&mut response, header::ACCEPT_RANGES, "bytes");
         if let Some(part) = part {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-            set(&mut response, header::CONTENT_RANGE, format!("bytes {}-{}/{size}", part.start, part.end - 1));
+            set(&mut response, header::CONTENT_RANGE, format!("bytes {}-{}/{}", part.start, part.end - 1, self.size));
         }
+        self.validated(response)
+    }
+
+    fn validated(self, mut response: Response) -> Response {
+        set(&mut response, header::CACHE_CONTROL, self.cache);
+        set(&mut response, header::ETAG, self.etag);
         response
-    };
-    set(&mut response, header::CACHE_CONTROL, FOREVER);
-    set(&mut response, header::ETAG, etag);
-    Ok(response)
+    }
 }
 
-fn set(response: &mut Response, name: HeaderName, value: impl Into<String>) {
+pub(super) fn set(response: &mut Response, name: HeaderName, value: impl Into<String>) {
     let value = HeaderValue::try_from(value.into()).expect("digits and names are header text");
     response.headers_mut().insert(name, value);
 }
 
 /// Whether the asker has this already (RFC 9110, 13.1.2: the comparison is the weak one).
-fn matches(request: &Parts, etag: &str) -> bool {
+pub(super) fn matches(request: &Parts, etag: &str) -> bool {
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
     let asked = request.headers.get_all(header::IF_NONE_MATCH);
     asked
@@ -86,7 +110,7 @@ fn matches(request: &Parts, etag: &str) -> bool {
 }
 
 /// The bytes that are wanted of `size`; `None` for all of them.
-fn wanted(request: &Parts, etag: &str, size: u64) -> Result<Option<Range<u64>>, Error> {
+pub(super) fn wanted(request: &Parts, etag: &str, size: u64) -> Result<Option<Range<u64>>, Error> {
     let text = |name| request.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     // Ranges are of GET alone (RFC 9110, 14.2). Who has a part of something else wants all of this (13.1.5).
     if request.method != Method::GET || text(header::IF_RANGE).is_some_and(|had| had != etag) {

@@ -20,11 +20,16 @@ impl FromRequestParts<Arc<House>> for Admin {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, house: &Arc<House>) -> Result<Self, Error> {
-        let key = bearer(&parts.headers).ok_or(Error::Unauthorized)?;
-        // Hashes have one length, so that the comparison tells nothing of the key's.
-        let (have, want) = (Sha256::of(key.as_bytes()).to_string(), Sha256::of(house.admin_key.as_bytes()).to_string());
-        if bool::from(have.as_bytes().ct_eq(want.as_bytes())) { Ok(Self) } else { Err(Error::Unauthorized) }
+        admin(house, &parts.headers)
     }
+}
+
+/// The administrator by the headers of a request.
+pub(super) fn admin(house: &House, headers: &HeaderMap) -> Result<Admin, Error> {
+    let key = bearer(headers).ok_or(Error::Unauthorized)?;
+    // Hashes have one length, so that the comparison tells nothing of the key's.
+    let (have, want) = (Sha256::of(key.as_bytes()).to_string(), Sha256::of(house.admin_key.as_bytes()).to_string());
+    if bool::from(have.as_bytes().ct_eq(want.as_bytes())) { Ok(Admin) } else { Err(Error::Unauthorized) }
 }
 
 /// A worker with an open session.

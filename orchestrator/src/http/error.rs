@@ -8,7 +8,13 @@ use axum::{
 use millrace_proto::api;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{farm, farm::sessions, ingest::event::Refusal, media, store};
+use crate::{
+    assets::{movie, stills},
+    farm,
+    farm::sessions,
+    ingest::event::Refusal,
+    media, store,
+};
 
 /// Everything that can be answered instead of what was asked for.
 #[derive(Debug)]
@@ -31,6 +37,8 @@ pub(super) enum Error {
     BeyondEnd(u64),
     /// The method is none of this address.
     WrongMethod,
+    /// What is asked for takes longer to make than one waits.
+    BeingMade,
     /// Too many at once.
     Busy(String),
     /// No space left.
@@ -94,6 +102,12 @@ impl Error {
                 "this address does not take this method",
                 "see the header Allow for those that it takes",
             ),
+            Self::BeingMade => say(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "being_made",
+                "it is being made",
+                "ask again after the seconds that the header Retry-After says",
+            ),
             Self::Busy(message) => {
                 (StatusCode::TOO_MANY_REQUESTS, "busy".into(), message, "try again in a minute".into())
             }
@@ -116,6 +130,7 @@ impl Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let beyond = if let Self::BeyondEnd(size) = self { Some(size) } else { None };
+        let later = matches!(self, Self::BeingMade);
         let (status, code, message, hint) = self.parts();
         let mut response = (status, axum::Json(api::Error { code, message, hint })).into_response();
         // What is not there now may be there in a second: a CDN must ask again.
@@ -126,6 +141,9 @@ impl IntoResponse for Error {
         }
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+        }
+        if later {
+            response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
         }
         response
     }
@@ -153,6 +171,36 @@ impl From<media::Error> for Error {
             media::Kind::Failed => {
                 tracing::warn!(error = ?error, "the media store failed");
                 Self::Unavailable("the media store does not answer".into())
+            }
+        }
+    }
+}
+
+impl From<movie::Error> for Error {
+    fn from(error: movie::Error) -> Self {
+        match error {
+            movie::Error::Media(error) => error.into(),
+            movie::Error::Cmaf(millrace_cmaf::Error::Empty) => {
+                Self::not_found("movie", "nothing of it was published", "look at progress of the stream")
+            }
+            movie::Error::Cmaf(error) => {
+                Self::conflict("no_movie", format!("it can't be one file: {error}"), "play it by its playlists")
+            }
+        }
+    }
+}
+
+impl From<stills::Error> for Error {
+    fn from(error: stills::Error) -> Self {
+        match error {
+            stills::Error::Store(error) => error.into(),
+            stills::Error::Media(error) => error.into(),
+            stills::Error::NoPicture => {
+                Self::not_found("picture", "nothing that is published has a picture", "look at progress of the stream")
+            }
+            stills::Error::Scratch(_) | stills::Error::Child(_) => {
+                tracing::warn!(%error, "pictures can't be made");
+                Self::Unavailable("the pictures can't be made now".into())
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
+    Extension,
     extract::{Path, State},
     http::request::Parts,
     response::Response,
@@ -12,13 +13,14 @@ use millrace_proto::api::StreamState;
 use super::{
     answer::{bytes, text_answer},
     error::Error,
-    streams,
+    movie::{self, Movies},
+    stills, streams,
 };
 use crate::{
     house::House,
     publish::{
         self,
-        hls::{self, AUDIO, Span},
+        hls::{self, AUDIO, Span, iframes},
     },
     store::record::{SegmentState, Stream},
 };
@@ -27,12 +29,19 @@ pub(super) const PLAYLIST_TYPE: &str = "application/vnd.apple.mpegurl";
 
 pub(super) async fn multivariant(
     State(house): State<Arc<House>>,
+    Extension(movies): Extension<Movies>,
     Path((id, playlist)): Path<(String, String)>,
     request: Parts,
 ) -> Result<Response, Error> {
     let stream = streams::find(&house, &id).await?;
-    span(&stream, &playlist)?;
-    let text = hls::multivariant(&stream, &playlist).ok_or_else(not_yet)?;
+    if let Some(rendition) = playlist.strip_suffix(".mp4") {
+        return movie::get(&house, &movies, &stream, rendition, &request).await;
+    }
+    if stills::is_one(&playlist) {
+        return stills::get(&house, &stream, &playlist, &request).await;
+    }
+    let span = span(&stream, &playlist)?;
+    let text = hls::multivariant(&stream, &playlist, span).ok_or_else(not_yet)?;
     Ok(text_answer(&stream, PLAYLIST_TYPE, text, &request))
 }
 
@@ -68,6 +77,12 @@ pub(super) async fn file(
         file.strip_prefix("init-").and_then(|rest| rest.strip_suffix(".mp4")).and_then(|text| text.parse().ok())
     {
         return bytes(&house, &stream, &rendition, hash, &request).await;
+    }
+    if file == iframes::PLAYLIST {
+        span(&stream, "vod.m3u8")?;
+        let segments = publish::covered(&house.store, &stream, Span::Vod).await?;
+        let text = iframes::playlist(&stream, &rendition, &segments).ok_or_else(not_yet)?;
+        return Ok(text_answer(&stream, PLAYLIST_TYPE, text, &request));
     }
     let span = span(&stream, &file)?;
     let segments = publish::covered(&house.store, &stream, span).await?;

@@ -1,6 +1,9 @@
 //! `/v1/streams` and `/v1/workers`.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use axum::{
     extract::{Path, Query, State},
@@ -19,11 +22,13 @@ use super::{
     told::Told,
 };
 use crate::{
+    assets::stills::{POSTER, THUMBNAILS},
     clock::now_ms,
     farm::ONLINE_MS,
     house::House,
-    ingest::{fetch::address, file, live, push},
+    ingest::{fetch::address, file, intake::SOURCE, live, push},
     loops,
+    publish::hls::AUDIO,
     store::record::Stream,
 };
 
@@ -183,12 +188,6 @@ pub(super) fn view(house: &House, told: &Told, stream: &Stream) -> api::Stream {
         Source::File => Some(Ingest { url: format!("{http}/v1/streams/{id}/source"), stream_key: None }),
         Source::Url => None,
     };
-    let vod = if stream.is_live() {
-        (stream.state == StreamState::Ended).then(|| format!("{http}/hls/{id}/vod.m3u8"))
-    } else {
-        let known = stream.source == Source::File || stream.fetched.is_some();
-        known.then(|| format!("{http}/hls/{id}/index.m3u8"))
-    };
     api::Stream {
         id: id.clone(),
         name: stream.name.clone(),
@@ -201,7 +200,7 @@ pub(super) fn view(house: &House, told: &Told, stream: &Stream) -> api::Stream {
         listed: stream.listed,
         created_ms: stream.created_ms,
         ingest,
-        playback: Playback { hls: format!("{http}/hls/{id}/index.m3u8"), vod },
+        playback: playback(house, stream),
         progress: Progress {
             source_bytes: stream.source_bytes,
             source_bytes_total: stream.source_bytes_total,
@@ -219,6 +218,28 @@ fn stuck(house: &House, stream: &Stream) -> Option<String> {
     let codecs: BTreeSet<_> = stream.rungs.iter().filter_map(rung).map(|rung| rung.codec).collect();
     let waits = is_open && stream.listed_seq < stream.next_seq && !codecs.is_empty();
     if waits { house.farm.lack(&codecs, now_ms()) } else { None }
+}
+
+/// Where a stream is played, and what else there is of it.
+fn playback(house: &House, stream: &Stream) -> Playback {
+    let (http, id) = (&house.http_url, &stream.id);
+    let (live, ended) = (stream.is_live(), stream.state == StreamState::Ended);
+    // What an address leads to, live or a recording, is known once it was fetched.
+    let known = stream.source != Source::Url || stream.fetched.is_some();
+    let at = |file: &str| format!("{http}/hls/{id}/{file}");
+    let some = stream.listed_seq > stream.first_seq;
+    let names = stream.variants.iter().map(|variant| variant.name.as_str());
+    // What has no pictures is one file of sound.
+    let pictures = stream.variants.iter().any(|variant| variant.width > 0);
+    let files = names.filter(|name| !pictures || *name != AUDIO).chain(pictures.then_some(SOURCE)).map(|name| (name.to_owned(), at(&format!("{name}.mp4"))));
+    Playback {
+        hls: at("index.m3u8"),
+        vod: if live { ended.then(|| at("vod.m3u8")) } else { known.then(|| at("index.m3u8")) },
+        dash: (live || ended).then(|| format!("{http}/dash/{id}/manifest.mpd")),
+        mp4: if ended && some { files.collect() } else { BTreeMap::new() },
+        poster: (some && pictures).then(|| at(POSTER)),
+        thumbnails: (ended && some && pictures).then(|| at(THUMBNAILS)),
+    }
 }
 
 /// Letters and digits without those that look alike.

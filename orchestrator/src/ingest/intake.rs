@@ -315,6 +315,7 @@ impl Intake {
         let track: &Track = &part.track;
         let sequence = u32::try_from(seq % u64::from(u32::MAX)).unwrap_or(0) + 1;
         let segment = millrace_cmaf::segment(track, sequence, &part.samples, part.end)?;
+        let key_bytes = if part.preroll == 0 { millrace_cmaf::read::fragment(&segment)?.key_bytes } else { 0 };
         let (width, height) = track.video().map_or((0, 0), |video| video.display_size());
         Ok(Media {
             name: name.to_owned(),
@@ -327,6 +328,7 @@ impl Intake {
             channels: track.audio().map_or(0, |audio| audio.channels),
             duration_ns: part.duration_ns(),
             preroll: part.preroll,
+            key_bytes,
         })
     }
 }

@@ -1,5 +1,7 @@
 //! HLS playlists as text (RFC 8216bis). Pure: the same records give the same bytes.
 
+pub mod iframes;
+
 use std::fmt::Write;
 
 use millrace_proto::api::StreamState;
@@ -22,8 +24,8 @@ pub enum Span {
 }
 
 /// The multivariant playlist. `playlist` is the name of the media playlists that it names, in each rendition's
-/// folder. `None` until something is listed that can be played.
-pub fn multivariant(stream: &Stream, playlist: &str) -> Option<String> {
+/// folder. `None` until something is listed that can be played. A recording has I-frame playlists too.
+pub fn multivariant(stream: &Stream, playlist: &str, span: Span) -> Option<String> {
     let audio = stream.variants.iter().find(|variant| variant.name == AUDIO);
     let mut videos: Vec<&Variant> = stream.variants.iter().filter(|variant| variant.name != AUDIO).collect();
     if videos.is_empty() {
@@ -44,7 +46,7 @@ pub fn multivariant(stream: &Stream, playlist: &str) -> Option<String> {
             audio.channels
         );
     }
-    for video in videos {
+    for video in &videos {
         let peak = video.bitrate_bps_peak + audio.map_or(0, |audio| audio.bitrate_bps_peak);
         let average = average_bps(video) + audio.map_or(0, average_bps);
         let _ = write!(text, "#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={}", average.min(peak));
@@ -59,6 +61,9 @@ pub fn multivariant(stream: &Stream, playlist: &str) -> Option<String> {
             text.push_str(",AUDIO=\"audio\"");
         }
         let _ = writeln!(text, "\n{}/{playlist}", video.name);
+    }
+    if stream.state == StreamState::Ended && span != Span::Window {
+        videos.iter().for_each(|video| iframes::announce(&mut text, video));
     }
     Some(text)
 }
@@ -166,4 +171,4 @@ pub fn rfc3339(unix_ms: u64) -> String {
 
 #[cfg(test)]
 #[path = "hls/tests.rs"]
-pub(super) mod tests;
+pub(crate) mod tests;

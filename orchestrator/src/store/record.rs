@@ -151,6 +151,12 @@ pub struct Variant {
     pub duration_ns: u64,
     /// Highest bitrate of a segment, bits per second.
     pub bitrate_bps_peak: u64,
+    /// Bytes of the parts that I-frame playlists name.
+    #[serde(default)]
+    pub key_bytes: u64,
+    /// The same as `bitrate_bps_peak` of these parts.
+    #[serde(default)]
+    pub key_bps_peak: u64,
 }
 
 /// One keyframe-aligned run of source samples.
@@ -219,6 +225,10 @@ pub struct Media {
     /// How many segments before this one its decoder has to have seen; 0 for all but sources with keyframes far apart.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub preroll: u32,
+    /// Bytes from the segment's start to the end of its first sample, if that is a key picture: what I-frame playlists
+    /// name; 0 otherwise.
+    #[serde(default)]
+    pub key_bytes: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]

@@ -55,6 +55,7 @@ fn media(name: &str) -> Media {
         channels: 0,
         duration_ns: 2_000_000_000,
         preroll: 0,
+        key_bytes: 1,
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) const SYNC: u32 = 0x0200_0000;
 const NON_SYNC: u32 = 0x0101_0000;
 
 /// Size and type of the `mdat` box.
-const MDAT_HEADER_BYTES: usize = 8;
+pub(crate) const MDAT_HEADER_BYTES: usize = 8;
 
 /// Where a stream's timeline starts in its files, in seconds: far enough from 0 for decode times to be early.
 pub const ORIGIN_S: i64 = 1;

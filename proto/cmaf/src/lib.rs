@@ -12,6 +12,7 @@ mod fragment;
 pub mod h264;
 mod header;
 pub mod hevc;
+pub mod movie;
 pub mod nal;
 pub mod read;
 pub mod sample;

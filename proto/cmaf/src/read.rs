@@ -1,9 +1,18 @@
 //! Reads back what this crate writes, and nothing wider: one track, one fragment. What a stranger delivered
 //! is checked with it before a decoder sees it.
 
+use bytes::Buf;
 use mp4_atom::{Any, DecodeMaybe, FourCC, Moof, Moov};
 
-use crate::{Error, header::TRACK_ID, lead};
+use crate::{
+    Error,
+    fragment::{MDAT_HEADER_BYTES, SYNC},
+    header::TRACK_ID,
+    lead,
+};
+
+/// `sample_is_non_sync_sample` (ISO/IEC 14496-12, 8.8.3.1).
+const NON_SYNC_FLAG: u32 = 0x0001_0000;
 
 /// What a CMAF header says of its only track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +34,34 @@ pub struct Fragment {
     pub decode_start: u64,
     /// Decode time at which the last sample ends.
     pub decode_end: u64,
+    /// Bytes from the segment's start to the end of its first sample: what an I-frame playlist names.
+    pub key_bytes: u64,
+}
+
+/// What stands before a media segment's samples.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The fragment's sequence number.
+    pub sequence: u32,
+    /// Decode time of the first sample, in the track's timescale.
+    pub decode_start: u64,
+    /// The samples in decode order; their bytes follow each other.
+    pub samples: Vec<Entry>,
+    /// Bytes before the first sample's.
+    pub data_at: u64,
+}
+
+/// What a media segment says of one sample. Times count in the track's timescale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// From its decode time to the next one's.
+    pub duration: u32,
+    /// Its bytes.
+    pub bytes: u32,
+    /// From its decode time to its presentation time.
+    pub offset: i64,
+    /// Decoding can start here.
+    pub key: bool,
 }
 
 impl Fragment {
@@ -70,13 +107,54 @@ pub fn header(bytes: &[u8]) -> Result<Header, Error> {
 ///
 /// # Errors
 /// [`Error::Config`] if it is not `styp`, `moof` and `mdat` with one run of samples that say their times and
-/// sizes.
+/// sizes and fill the `mdat`.
 pub fn fragment(bytes: &[u8]) -> Result<Fragment, Error> {
     let broken = |message: &str| Error::config("segment", message);
-    let (moof, data_bytes): (Moof, u64) = match &boxes("segment", bytes)?[..] {
-        [Any::Styp(_), Any::Moof(moof), Any::Mdat(mdat)] => (moof.clone(), mdat.data.len() as u64),
-        _ => return Err(broken("it is not styp, moof and mdat")),
+    let head = head(bytes)?.ok_or_else(|| broken("it ends early"))?;
+    let (mut decode_end, mut end) = (head.decode_start, head.data_at);
+    for sample in &head.samples {
+        decode_end = decode_end.checked_add(sample.duration.into()).ok_or_else(|| broken("its times overflow"))?;
+        end += u64::from(sample.bytes);
+    }
+    if end != bytes.len() as u64 {
+        return Err(broken("it does not end with its samples"));
+    }
+    Ok(Fragment {
+        sequence: head.sequence,
+        samples: head.samples.len(),
+        decode_start: head.decode_start,
+        decode_end,
+        key_bytes: head.data_at + u64::from(head.samples[0].bytes),
+    })
+}
+
+/// Reads what stands before a media segment's samples; `bytes` are the segment's first. `None` if more of them are
+/// needed.
+///
+/// # Errors
+/// As [`fragment`], but that nothing is known of what follows the given bytes.
+pub fn head(bytes: &[u8]) -> Result<Option<Head>, Error> {
+    let broken = |message: &str| Error::config("segment", message);
+    let mut rest = bytes;
+    match any("segment", &mut rest)? {
+        None => return Ok(None),
+        Some(Any::Styp(_)) => {}
+        Some(_) => return Err(broken("it does not start with styp")),
+    }
+    let before = rest.len();
+    let moof: Moof = match any("segment", &mut rest)? {
+        None => return Ok(None),
+        Some(Any::Moof(moof)) => moof,
+        Some(_) => return Err(broken("after styp comes no moof")),
     };
+    let moof_bytes = before - rest.len();
+    if rest.len() < MDAT_HEADER_BYTES {
+        return Ok(None);
+    }
+    let mdat_bytes = rest.get_u32();
+    if rest.get_u32() != u32::from_be_bytes(*b"mdat") {
+        return Err(broken("after moof comes no mdat"));
+    }
     let [traf] = &moof.traf[..] else { return Err(broken("it has not one track")) };
     let ([run], Some(tfdt)) = (&traf.trun[..], &traf.tfdt) else {
         return Err(broken("it has not one run of samples with a decode time"));
@@ -84,24 +162,32 @@ pub fn fragment(bytes: &[u8]) -> Result<Fragment, Error> {
     if traf.tfhd.track_id != TRACK_ID {
         return Err(broken("its track has another number than 1"));
     }
-    let mut decode_end = tfdt.base_media_decode_time;
-    let mut sizes = 0u64;
-    for sample in &run.samples {
-        let (Some(duration), Some(size)) = (sample.duration, sample.size) else {
+    let data_offset = i32::try_from(moof_bytes + MDAT_HEADER_BYTES).ok();
+    if !traf.tfhd.default_base_is_moof || run.data_offset != data_offset {
+        return Err(broken("its samples do not follow the moof"));
+    }
+    let samples = run.samples.iter().map(|sample| {
+        let (Some(duration), Some(bytes)) = (sample.duration, sample.size) else {
             return Err(broken("a sample does not say its duration or size"));
         };
-        decode_end = decode_end.checked_add(duration.into()).ok_or_else(|| broken("its times overflow"))?;
-        sizes += u64::from(size);
-    }
-    if run.samples.is_empty() || sizes != data_bytes {
+        let key = sample.flags.unwrap_or(SYNC) & NON_SYNC_FLAG == 0;
+        Ok(Entry { duration, bytes, offset: sample.cts.unwrap_or(0), key })
+    });
+    let samples = samples.collect::<Result<Vec<_>, _>>()?;
+    let sizes = samples.iter().map(|sample| u64::from(sample.bytes)).sum::<u64>();
+    if samples.is_empty() || sizes + MDAT_HEADER_BYTES as u64 != u64::from(mdat_bytes) {
         return Err(broken("its samples do not fill its data"));
     }
-    Ok(Fragment {
+    Ok(Some(Head {
         sequence: moof.mfhd.sequence_number,
-        samples: run.samples.len(),
         decode_start: tfdt.base_media_decode_time,
-        decode_end,
-    })
+        samples,
+        data_at: (bytes.len() - rest.len()) as u64,
+    }))
+}
+
+fn any(what: &'static str, rest: &mut &[u8]) -> Result<Option<Any>, Error> {
+    Any::decode_maybe(rest).map_err(|error| Error::config(what, error))
 }
 
 /// All boxes of the top level; at most a few are right, so more than a few are refused early.

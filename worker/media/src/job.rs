@@ -20,6 +20,8 @@ pub enum Job {
     Inspect(Inspect),
     /// See [`Probe`].
     Probe(Probe),
+    /// See [`Stills`].
+    Stills(Stills),
 }
 
 /// Decodes one CMAF video segment once, scales in a cascade, encodes every target.
@@ -135,6 +137,8 @@ pub struct Seen {
     pub height: u32,
     /// Frames that decoded, with `decode_all`; otherwise 1.
     pub frames_decoded: u32,
+    /// Bytes from the segment's start to the end of its first frame.
+    pub key_bytes: u64,
 }
 
 /// Runs one encoder on a moving picture made on the spot.
@@ -153,4 +157,59 @@ pub struct Probed {
     pub encoder: String,
     /// Encoded luma pixels per second.
     pub pixels_per_s: f64,
+}
+
+/// Makes JPEG pictures of key frames: a poster, and sheets of thumbnails.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Stills {
+    /// What the poster may be, in order: the first that is not about one colour is taken. Of each segment the bytes
+    /// up to the end of its first sample are enough, here and below.
+    pub candidates: Vec<Pair>,
+    /// The poster's size; without it none is made.
+    pub poster: Option<Size>,
+    /// The thumbnails, in order.
+    pub thumbnails: Vec<Pair>,
+    /// How they stand on their sheets; without it none are made.
+    pub grid: Option<Grid>,
+    /// Folder for the results: [`Stills::POSTER`] and [`Stills::sheet`].
+    pub out: PathBuf,
+}
+
+impl Stills {
+    /// The poster's file.
+    pub const POSTER: &str = "poster.jpg";
+
+    /// The file of sheet `number`, from 0.
+    pub fn sheet(number: u32) -> String {
+        format!("sprite-{number}.jpg")
+    }
+}
+
+/// A picture's size in pixels, both even.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Size {
+    /// Its width.
+    pub width: u32,
+    /// Its height.
+    pub height: u32,
+}
+
+/// Thumbnails on a sheet, row by row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grid {
+    /// Of each thumbnail.
+    pub tile: Size,
+    /// Thumbnails beside each other.
+    pub columns: u32,
+    /// Rows of one sheet.
+    pub rows: u32,
+}
+
+/// What came of [`Stills`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stilled {
+    /// The poster is there; it is not if no candidate can be decoded.
+    pub poster: bool,
+    /// Sheets that were written.
+    pub sheets: u32,
 }

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use crate::{
     Failure, Limits,
-    job::{Demux, Demuxed, Inspect, Inspection, Job, Probe, Probed, Transcode, Transcoded},
+    job::{Demux, Demuxed, Inspect, Inspection, Job, Probe, Probed, Stilled, Stills, Transcode, Transcoded},
     process::Process,
     wire::{Frame, Message},
 };
@@ -46,6 +46,15 @@ impl Launcher {
     pub async fn probe(&self, job: &Probe, limits: &Limits) -> Result<Probed, Failure> {
         self.ask(Job::Probe(job.clone()), limits, |message| match message {
             Message::Probed(probed) => Some(probed),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Makes a poster and thumbnails.
+    pub async fn stills(&self, job: &Stills, limits: &Limits) -> Result<Stilled, Failure> {
+        self.ask(Job::Stills(job.clone()), limits, |message| match message {
+            Message::Stilled(stilled) => Some(stilled),
             _ => None,
         })
         .await

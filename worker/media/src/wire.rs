@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     Failure, Limits,
-    job::{Inspection, Job, Probed, Transcoded},
+    job::{Inspection, Job, Probed, Stilled, Transcoded},
 };
 
 /// The version of these messages; both sides refuse another one.
@@ -61,6 +61,8 @@ pub enum Message {
     Inspected(Vec<Inspection>),
     /// A probe is done.
     Probed(Probed),
+    /// Stills are made.
+    Stilled(Stilled),
     /// A demux found these tracks; samples follow, then `End`.
     Tracks {
         /// The video track.

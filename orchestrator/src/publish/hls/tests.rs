@@ -21,10 +21,11 @@ fn rendition(name: &str, bytes: u64, frames: u32) -> Media {
         channels: if name == AUDIO { 2 } else { 0 },
         duration_ns: 2_000_000_000,
         preroll: 0,
+        key_bytes: bytes / 10,
     }
 }
 
-pub(in crate::publish) fn segment(seq: u64, discontinuity: u32, state: SegmentState) -> Segment {
+pub(crate) fn segment(seq: u64, discontinuity: u32, state: SegmentState) -> Segment {
     let renditions = if state == SegmentState::Ready { vec![rendition("720p", 500_000, 50)] } else { vec![] };
     Segment {
         stream: "s".parse().unwrap(),
@@ -41,7 +42,7 @@ pub(in crate::publish) fn segment(seq: u64, discontinuity: u32, state: SegmentSt
     }
 }
 
-pub(in crate::publish) fn stream(state: StreamState) -> Stream {
+pub(crate) fn stream(state: StreamState) -> Stream {
     let profile = Choice::default().resolve().unwrap();
     Stream {
         state,
@@ -51,7 +52,7 @@ pub(in crate::publish) fn stream(state: StreamState) -> Stream {
     }
 }
 
-pub(in crate::publish) fn bad() -> SegmentState {
+pub(crate) fn bad() -> SegmentState {
     SegmentState::Failed { reason: "bad input".into() }
 }
 
@@ -85,12 +86,12 @@ fn recordings_grow_and_end() {
 #[test]
 fn the_multivariant_playlist_says_what_was_measured() {
     let mut stream = stream(StreamState::Live);
-    assert_eq!(multivariant(&stream, "index.m3u8"), None);
+    assert_eq!(multivariant(&stream, "index.m3u8", Span::Window), None);
     let listing = publish::list(&stream, &[segment(0, 0, SegmentState::Ready), segment(1, 0, bad())]);
     assert_eq!((listing.failed, listing.target_duration_s), (1, 2));
     stream.variants = listing.variants;
     assert_eq!(
-        multivariant(&stream, "index.m3u8").unwrap(),
+        multivariant(&stream, "index.m3u8", Span::Window).unwrap(),
         "#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-INDEPENDENT-SEGMENTS\n\
          #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"Audio\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\",\
          URI=\"audio/index.m3u8\"\n\
@@ -117,9 +118,33 @@ fn variants_go_by_codec_and_then_by_size() {
         variant("source", "vp09.00.41.08", 100),
         variant("small", "avc1.64001f", 360),
     ];
-    let text = multivariant(&stream, "p").unwrap();
+    let text = multivariant(&stream, "p", Span::Window).unwrap();
     let names: Vec<&str> = text.lines().filter_map(|line| line.strip_suffix("/p")).collect();
     assert_eq!(names, ["small", "large", "hevc", "av1", "source"], "what every player knows is first");
+}
+
+#[test]
+fn recordings_have_i_frame_playlists_of_what_was_measured() {
+    let mut stream = stream(StreamState::Ended);
+    let segments = [segment(0, 0, SegmentState::Ready), segment(1, 0, bad()), segment(2, 1, SegmentState::Ready)];
+    stream.target_duration_s = 2;
+    stream.variants = publish::list(&stream, &segments).variants;
+    let told = "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=200000,AVERAGE-BANDWIDTH=200000,CODECS=\"avc1.64001f\",\
+                RESOLUTION=1280x720,URI=\"720p/iframes.m3u8\"\n";
+    let recording = multivariant(&stream, "vod.m3u8", Span::Vod).unwrap();
+    assert!(recording.ends_with(told) && recording.matches("I-FRAME").count() == 1, "{recording}");
+    assert!(!multivariant(&stream, "index.m3u8", Span::Window).unwrap().contains("I-FRAME"));
+    let map = rendition("720p", 0, 0).init.sha256;
+    assert_eq!(
+        iframes::playlist(&stream, "720p", &segments).unwrap(),
+        format!(
+            "#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n\
+             #EXT-X-I-FRAMES-ONLY\n#EXT-X-MAP:URI=\"init-{map}.mp4\"\n#EXTINF:2.000000,\n\
+             #EXT-X-BYTERANGE:50000@0\n0.m4s\n#EXT-X-GAP\n#EXTINF:2.000000,\n1.m4s\n#EXT-X-DISCONTINUITY\n\
+             #EXTINF:2.000000,\n#EXT-X-BYTERANGE:50000@0\n2.m4s\n#EXT-X-ENDLIST\n"
+        )
+    );
+    assert_eq!(iframes::playlist(&stream, AUDIO, &segments), None, "sound has no pictures");
 }
 
 #[test]

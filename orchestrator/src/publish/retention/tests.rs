@@ -35,6 +35,7 @@ async fn stream(media: &MediaStore, count: u64, retention_s: Option<u32>) -> (Ar
             channels: 0,
             duration_ns: 2_000_000_000,
             preroll: 0,
+            key_bytes: 1,
         };
         let segment = Segment {
             stream: stream.id.clone(),

@@ -22,6 +22,7 @@ fn good() -> (Transcode, Done, Seen, Vec<Inspection>) {
     let blob = Blob::of(b"x");
     let claimed = Rendition { name: "360p".into(), init: blob, segment: blob, codec: "avc1.64001e".into(), frames: 3 };
     let source = Seen {
+        key_bytes: 1,
         codec: "hevc".into(),
         codec_string: "hvc1".into(),
         timescale: 1_000,

@@ -5,6 +5,7 @@ pub(crate) mod clip;
 pub(crate) mod decode;
 pub(crate) mod filter;
 pub(crate) mod frame;
+pub(crate) mod full_range;
 pub(crate) mod input;
 pub(crate) mod params;
 pub(crate) mod track;

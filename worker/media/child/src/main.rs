@@ -9,6 +9,7 @@ mod confine;
 mod demux;
 mod inspect;
 mod probe;
+mod stills;
 mod transcode;
 mod trouble;
 
@@ -46,6 +47,7 @@ fn run(job: Job, answers: &mut Answers) -> Result<Message, Failure> {
         Job::Transcode(job) => transcode::run(&job).map(Message::Transcoded),
         Job::Inspect(job) => inspect::run(&job).map(Message::Inspected),
         Job::Probe(job) => probe::run(&job).map(Message::Probed),
+        Job::Stills(job) => stills::run(&job).map(Message::Stilled),
         Job::Demux(job) => demux::run(&job, answers).map(|()| Message::End),
     }
 }

@@ -20,6 +20,7 @@ use millrace_proto::task::{Part, Target, output_name};
 
 pub(crate) use colour::Colour;
 pub(crate) use encode::{Encoded, Encoder, name as encoder_name};
+pub(crate) use scale::Scaler;
 
 use crate::{
     av::{self, clip::Clip},
@@ -207,6 +208,6 @@ fn init_of(track: &Track) -> Result<bytes::Bytes, Failure> {
     millrace_cmaf::init(track).map_err(|error| trouble::cmaf(&error))
 }
 
-fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     fs::write(path, bytes).map_err(|error| trouble::file("write", path, &error))
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::common::{demux, ffmpeg, launcher, segments};
-use millrace_cmaf::{Codec, Sample, Track, init, segment};
+use millrace_cmaf::{Codec, Sample, Track, init, read, segment};
 use millrace_media::{
     Limits,
     job::{Inspect, Inspection, Pair, Seen},
@@ -56,6 +56,8 @@ async fn a_sound_segment_is_told_frame_by_frame() {
             width: 320,
             height: 180,
             frames_decoded,
+            // The header, and the length and bytes of the only key picture.
+            key_bytes: read::fragment(&segment(&track, 1, &samples, 0).unwrap()).unwrap().key_bytes,
         };
         assert_eq!(seen(pair.clone(), decode_all).await, expected);
     }

@@ -12,7 +12,7 @@ use crate::{av, trouble};
 const KERNEL: scaling::Flags = scaling::Flags::BICUBIC;
 
 /// Scales to one size, and turns on the way.
-pub(super) struct Scaler {
+pub(crate) struct Scaler {
     width: u32,
     height: u32,
     rotation_deg: u16,
@@ -21,12 +21,12 @@ pub(super) struct Scaler {
 
 impl Scaler {
     /// To `width` x `height` after turning clockwise by `rotation_deg`.
-    pub(super) fn new(width: u32, height: u32, rotation_deg: u16) -> Self {
+    pub(crate) fn new(width: u32, height: u32, rotation_deg: u16) -> Self {
         Self { width, height, rotation_deg, context: None }
     }
 
     /// The scaled picture; the same one if there is nothing to do.
-    pub(super) fn scale(&mut self, picture: &Arc<Video>) -> Result<Arc<Video>, Failure> {
+    pub(crate) fn scale(&mut self, picture: &Arc<Video>) -> Result<Arc<Video>, Failure> {
         let sideways = self.rotation_deg % 180 == 90;
         let (width, height) = if sideways { (self.height, self.width) } else { (self.width, self.height) };
         let fits =
