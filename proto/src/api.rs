@@ -116,7 +116,7 @@ pub struct Playback {
     /// A picture of it, JPEG; while it lives, a picture of now.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub poster: Option<String>,
-    /// WebVTT that names a thumbnail for every time of an ended stream.
+    /// `WebVTT` that names a thumbnail for every time of an ended stream.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub thumbnails: Option<String>,
 }

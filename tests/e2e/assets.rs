@@ -51,9 +51,22 @@ fn late_s(file: &str) -> f64 {
 fn a_recording_has_i_frames_one_file_for_each_rung_a_poster_and_thumbnails() {
     let house = House::with_workers(2);
     let (stream, source) = recorded(&house);
-    let at = |name: &str| house.scratch().join(name);
+    assert_i_frames(&house, &stream);
+    assert_file(&house, &stream, &source);
+    assert_pictures(&house, &stream);
+    // All of it goes with the stream.
+    assert_eq!(house.api.call("DELETE", &format!("/v1/streams/{}", stream.id), None).status, 204);
+    for name in ["360p.mp4", "poster.jpg", "sprite-0.jpg"] {
+        assert_eq!(house.api.get(&format!("/hls/{}/{name}", stream.id)).error(404).code, "unknown_stream");
+    }
+    let left = fs::read_dir(house.data().join("media").join(stream.id.as_str()));
+    assert!(left.is_err() || left.is_ok_and(|mut files| files.next().is_none()), "files are left");
+}
 
-    // I-frames: each is the start of a segment, and one picture that decodes by itself.
+/// Each I-frame is the start of a segment, and one picture that decodes by itself.
+#[track_caller]
+fn assert_i_frames(house: &House, stream: &Stream) {
+    let at = |name: &str| house.scratch().join(name);
     let master = house.api.get(&stream.playback.hls).text();
     let uris: Vec<_> = master.lines().filter_map(|line| line.strip_prefix("#EXT-X-I-FRAME-STREAM-INF:")).collect();
     assert_eq!(uris.len(), 2, "{master}");
@@ -84,18 +97,22 @@ fn a_recording_has_i_frames_one_file_for_each_rung_a_poster_and_thumbnails() {
     assert!(count == segments && count > 2, "{count} I-frames of {segments} segments:\n{list}");
     let told: f64 = uris[0].split_once("BANDWIDTH=").unwrap().1.split(',').next().unwrap().parse().unwrap();
     assert!((told - bits_max).abs() < 2.0, "{told} bit/s are told, {bits_max} come");
+}
 
-    // Files: the source's frames and sound, the index first, at any place.
+/// One file has the source's frames and sound, its index first, and is served at any place.
+#[track_caller]
+fn assert_file(house: &House, stream: &Stream, source: &Path) {
+    let at = |name: &str| house.scratch().join(name);
     assert_eq!(stream.playback.mp4.keys().collect::<Vec<_>>(), ["240p", "360p", "source"]);
     let url = &stream.playback.mp4["360p"];
-    let whole = fetched(&house, url, &at("360p.mp4"));
+    let whole = fetched(house, url, &at("360p.mp4"));
     assert_eq!((whole.header("content-type"), whole.header("accept-ranges")), ("video/mp4", "bytes"));
     assert!(whole.header("content-disposition").contains("a test-360p.mp4"), "{whole:?}");
     let moov = whole.body.windows(4).position(|four| four == b"moov").expect("an index");
     assert!(moov < 64, "the index is at {moov}");
     let file = at("360p.mp4");
-    assert_same_frames(text(&file), text(&source));
-    let (late, wanted) = (late_s(text(&file)), late_s(text(&source)));
+    assert_same_frames(text(&file), text(source));
+    let (late, wanted) = (late_s(text(&file)), late_s(text(source)));
     println!("the sound is {late} s late, {wanted} s in the source");
     assert!((late - wanted).abs() < 0.03, "the sound is {late} s late, not {wanted} s");
     let errors = tool("ffmpeg", &["-v", "warning", "-nostdin", "-i", text(&file), "-f", "null", "-"]);
@@ -124,11 +141,15 @@ fn a_recording_has_i_frames_one_file_for_each_rung_a_poster_and_thumbnails() {
     let original = house.api.call("GET", &format!("/hls/{}/source.mp4", stream.id), None);
     assert!(original.header("cache-control").contains("private"), "{original:?}");
     fs::write(at("source.mp4"), &original.body).expect("a file can be written");
-    assert_same_frames(text(&at("source.mp4")), text(&source));
+    assert_same_frames(text(&at("source.mp4")), text(source));
     assert_eq!(house.api.get(&format!("/hls/{}/144p.mp4", stream.id)).error(404).code, "unknown_rendition");
+}
 
-    // Pictures: the poster is not black though the clip starts so, and every thumbnail is on its sheet.
-    let poster = fetched(&house, stream.playback.poster.as_deref().expect("a poster"), &at("poster.jpg"));
+/// The poster is not black though the clip starts so, and every thumbnail is on its sheet.
+#[track_caller]
+fn assert_pictures(house: &House, stream: &Stream) {
+    let at = |name: &str| house.scratch().join(name);
+    let poster = fetched(house, stream.playback.poster.as_deref().expect("a poster"), &at("poster.jpg"));
     assert_eq!(poster.header("content-type"), "image/jpeg");
     assert_eq!(field(text(&at("poster.jpg")), "v:0", "width,height"), "640,360");
     let stats = tool(
@@ -141,7 +162,7 @@ fn a_recording_has_i_frames_one_file_for_each_rung_a_poster_and_thumbnails() {
     let vtt = house.api.get(thumbnails);
     assert_eq!(vtt.header("content-type"), "text/vtt; charset=utf-8");
     let vtt = vtt.text();
-    fetched(&house, &resolve(thumbnails, "sprite-0.jpg"), &at("sprite-0.jpg"));
+    fetched(house, &resolve(thumbnails, "sprite-0.jpg"), &at("sprite-0.jpg"));
     let size = field(text(&at("sprite-0.jpg")), "v:0", "width,height");
     let (width, height) = size.split_once(',').expect("a size");
     let (width, height): (u32, u32) = (width.parse().unwrap(), height.parse().unwrap());
@@ -152,12 +173,4 @@ fn a_recording_has_i_frames_one_file_for_each_rung_a_poster_and_thumbnails() {
         assert!(sides[0] + sides[2] <= width && sides[1] + sides[3] <= height, "{place} is not on {size}");
     }
     assert_eq!(house.api.get(&resolve(thumbnails, "sprite-9.jpg")).error(404).code, "unknown_picture");
-
-    // All of it goes with the stream.
-    assert_eq!(house.api.call("DELETE", &format!("/v1/streams/{}", stream.id), None).status, 204);
-    for url in [url, &resolve(thumbnails, "poster.jpg"), &resolve(thumbnails, "sprite-0.jpg")] {
-        assert_eq!(house.api.get(url).error(404).code, "unknown_stream");
-    }
-    let left = fs::read_dir(house.data().join("media").join(stream.id.as_str()));
-    assert!(left.is_err() || left.is_ok_and(|mut files| files.next().is_none()), "files are left");
 }

@@ -105,7 +105,9 @@ pub async fn file(
     let made = movie.finish()?;
     digest.update(&made.head);
     let head_bytes = made.head.len() as u64;
-    parts.iter_mut().for_each(|part| part.at += head_bytes);
+    for part in &mut parts {
+        part.at += head_bytes;
+    }
     Ok(File {
         stream: stream.clone(),
         parts,

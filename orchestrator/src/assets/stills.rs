@@ -1,7 +1,7 @@
-//! Stills: a recording's poster and its sheets of thumbnails with their WebVTT, and the poster of a live stream.
+//! Stills: a recording's poster and its sheets of thumbnails with their `WebVTT`, and the poster of a live stream.
 //!
 //! Made by the media child from key pictures alone, when the stream ends or when someone asks first, and stored
-//! beside the segments. The WebVTT is written last: where it is, all is.
+//! beside the segments. The `WebVTT` is written last: where it is, all is.
 
 pub mod plan;
 

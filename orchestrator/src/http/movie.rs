@@ -41,10 +41,13 @@ struct Key {
     segments: (u64, u64),
 }
 
+/// The newest first.
+type Kept = VecDeque<(Key, Arc<File>)>;
+
 /// Indexes that were made lately. A hint: what is not here is made again. One is made at a time.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Movies {
-    kept: Arc<std::sync::Mutex<VecDeque<(Key, Arc<File>)>>>,
+    kept: Arc<std::sync::Mutex<Kept>>,
     making: Arc<Mutex<()>>,
 }
 

@@ -63,7 +63,9 @@ pub fn multivariant(stream: &Stream, playlist: &str, span: Span) -> Option<Strin
         let _ = writeln!(text, "\n{}/{playlist}", video.name);
     }
     if stream.state == StreamState::Ended && span != Span::Window {
-        videos.iter().for_each(|video| iframes::announce(&mut text, video));
+        for video in videos {
+            iframes::announce(&mut text, video);
+        }
     }
     Some(text)
 }

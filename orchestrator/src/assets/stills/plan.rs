@@ -1,4 +1,4 @@
-//! Which pictures become poster and thumbnails, how large, and the WebVTT that says where each is. Pure.
+//! Which pictures become poster and thumbnails, how large, and the `WebVTT` that says where each is. Pure.
 
 use std::fmt::Write;
 
@@ -84,7 +84,7 @@ impl Plan {
         (!plan.candidates.is_empty()).then_some(plan)
     }
 
-    /// WebVTT that says which part of which sheet shows what time (media fragments, `xywh`). Times are those that
+    /// `WebVTT` that says which part of which sheet shows what time (media fragments, `xywh`). Times are those that
     /// players show: from the first segment's start on.
     pub fn vtt(&self, segments: &[Segment], sheets: u32) -> String {
         let mut text = String::from("WEBVTT\n");
@@ -137,7 +137,7 @@ fn fit(video: &Variant, px: u32) -> Size {
     Size { width: even(side(video.width)), height: even(side(video.height)) }
 }
 
-/// A time as WebVTT writes it.
+/// A time as `WebVTT` writes it.
 fn time(ns: u64) -> String {
     let ms = ns / 1_000_000;
     format!("{:02}:{:02}:{:02}.{:03}", ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60, ms % 1_000)
