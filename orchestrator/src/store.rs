@@ -4,6 +4,7 @@
 //! state, the store writes it if what it was made from still stands. SQLite is the embedded implementation;
 //! the contract says nothing that PostgreSQL could not do, and `store/suite.rs` runs on every implementation.
 
+pub mod clips;
 pub mod record;
 pub mod sqlite;
 #[cfg(test)]
@@ -99,7 +100,7 @@ pub struct Settlement {
 
 /// The contract.
 #[async_trait]
-pub trait Store: std::fmt::Debug + Send + Sync + 'static {
+pub trait Store: clips::Clips + std::fmt::Debug + Send + Sync + 'static {
     /// Writes a new stream. False if its id is taken.
     async fn create_stream(&self, stream: &Stream) -> Result<bool>;
     /// One stream.
@@ -128,8 +129,9 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     /// Lists a stream's segments from `from` to below `to`. False if its `listed_seq` is not `from`.
     async fn list_segments(&self, stream: &StreamId, from: u64, to: u64, listing: &Listing) -> Result<bool>;
 
-    /// Says that segments below `to`, which are listed, are no longer kept. Never goes back.
-    async fn expire_segments(&self, stream: &StreamId, to: u64) -> Result<()>;
+    /// Says that segments below `to`, which are listed and no open clip needs, are no longer kept. Never goes back.
+    /// Returns the first one that is kept.
+    async fn expire_segments(&self, stream: &StreamId, to: u64) -> Result<u64>;
     /// Removes what is known of segments below `below` that have expired, and their tasks.
     async fn forget_segments(&self, stream: &StreamId, below: u64) -> Result<()>;
 

@@ -1,7 +1,10 @@
 //! The apps' API: streams, workers, and the one form of every error.
 
+mod clip;
+
 use std::collections::BTreeMap;
 
+pub use clip::{Clip, ClipState, CreateClip, Place};
 use serde::{Deserialize, Serialize};
 
 use crate::{

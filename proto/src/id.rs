@@ -70,6 +70,10 @@ text_id!(
     TaskId, "task id"
 );
 text_id!(
+    /// A piece of a stream that was cut out as one file.
+    ClipId, "clip id"
+);
+text_id!(
     /// One task in one worker's hands.
     LeaseId, "lease id"
 );

@@ -12,7 +12,7 @@ pub mod profile;
 pub mod task;
 pub mod worker;
 
-pub use id::{LeaseId, Sha256, StreamId, TaskId};
+pub use id::{ClipId, LeaseId, Sha256, StreamId, TaskId};
 pub use identity::Address;
 
 /// The version of the worker protocol; both sides refuse another one with a clear error.

@@ -10,11 +10,12 @@ use futures_util::{StreamExt, stream::BoxStream};
 use millrace_orchestrator::{
     store::{
         Commit, Error, Kind, Listing, Move, Noted, Result, Settlement, Store,
-        record::{Fetched, Pushed, Segment, Stream, Tail, Worker},
+        clips::{Clips, Created},
+        record::{Clip, Fetched, Pushed, Segment, Stream, Tail, Worker},
     },
     task::Task,
 };
-use millrace_proto::{Address, StreamId, TaskId, api::StreamState, offer::Offer};
+use millrace_proto::{Address, ClipId, StreamId, TaskId, api::StreamState, offer::Offer};
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
     PutOptions, PutPayload, PutResult, memory::InMemory, path::Path,
@@ -88,6 +89,29 @@ impl<S: Store> Faulty<S> {
     }
 }
 
+// Nobody makes clips here.
+#[async_trait]
+impl<S: Store> Clips for Faulty<S> {
+    async fn create_clip(&self, clip: &Clip, clips_max: u64) -> Result<Created> {
+        self.inner.create_clip(clip, clips_max).await
+    }
+    async fn clip(&self, stream: &StreamId, id: &ClipId) -> Result<Option<Clip>> {
+        self.inner.clip(stream, id).await
+    }
+    async fn clips(&self, stream: &StreamId) -> Result<Vec<Clip>> {
+        self.inner.clips(stream).await
+    }
+    async fn clips_pending(&self, limit: u32) -> Result<Vec<Clip>> {
+        self.inner.clips_pending(limit).await
+    }
+    async fn settle_clip(&self, clip: &Clip) -> Result<bool> {
+        self.inner.settle_clip(clip).await
+    }
+    async fn delete_clip(&self, stream: &StreamId, id: &ClipId) -> Result<bool> {
+        self.inner.delete_clip(stream, id).await
+    }
+}
+
 #[async_trait]
 impl<S: Store> Store for Faulty<S> {
     async fn create_stream(&self, stream: &Stream) -> Result<bool> {
@@ -158,11 +182,11 @@ impl<S: Store> Store for Faulty<S> {
         }
         self.after(listed).await
     }
-    async fn expire_segments(&self, stream: &StreamId, to: u64) -> Result<()> {
+    async fn expire_segments(&self, stream: &StreamId, to: u64) -> Result<u64> {
         self.before().await?;
-        self.inner.expire_segments(stream, to).await?;
+        let kept = self.inner.expire_segments(stream, to).await?;
         self.watch.expired(stream, to);
-        self.after(()).await
+        self.after(kept).await
     }
     async fn forget_segments(&self, stream: &StreamId, below: u64) -> Result<()> {
         self.before().await?;

@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use millrace_orchestrator::{
     store::{
         Commit, Listing, Move, Noted, Result, Settlement, Store,
-        record::{Fetched, Media, Pushed, Segment, Stream, Tail, Worker},
+        clips::{Clips, Created},
+        record::{Clip, Fetched, Media, Pushed, Segment, Stream, Tail, Worker},
     },
     task::{
         State, Task,
@@ -18,7 +19,7 @@ use millrace_orchestrator::{
     verify::settle,
 };
 use millrace_proto::{
-    Address, StreamId, TaskId,
+    Address, ClipId, StreamId, TaskId,
     api::StreamState,
     offer::Offer,
     outcome::{Outcome, Rendition, Result as Handed},
@@ -82,6 +83,29 @@ impl<S> Sabotaged<S> {
     }
 }
 
+// Nobody makes clips here.
+#[async_trait]
+impl<S: Store> Clips for Sabotaged<S> {
+    async fn create_clip(&self, clip: &Clip, clips_max: u64) -> Result<Created> {
+        self.inner.create_clip(clip, clips_max).await
+    }
+    async fn clip(&self, stream: &StreamId, id: &ClipId) -> Result<Option<Clip>> {
+        self.inner.clip(stream, id).await
+    }
+    async fn clips(&self, stream: &StreamId) -> Result<Vec<Clip>> {
+        self.inner.clips(stream).await
+    }
+    async fn clips_pending(&self, limit: u32) -> Result<Vec<Clip>> {
+        self.inner.clips_pending(limit).await
+    }
+    async fn settle_clip(&self, clip: &Clip) -> Result<bool> {
+        self.inner.settle_clip(clip).await
+    }
+    async fn delete_clip(&self, stream: &StreamId, id: &ClipId) -> Result<bool> {
+        self.inner.delete_clip(stream, id).await
+    }
+}
+
 #[async_trait]
 impl<S: Store> Store for Sabotaged<S> {
     async fn create_stream(&self, stream: &Stream) -> Result<bool> {
@@ -132,7 +156,7 @@ impl<S: Store> Store for Sabotaged<S> {
     async fn list_segments(&self, stream: &StreamId, from: u64, to: u64, listing: &Listing) -> Result<bool> {
         self.inner.list_segments(stream, from, to, listing).await
     }
-    async fn expire_segments(&self, stream: &StreamId, to: u64) -> Result<()> {
+    async fn expire_segments(&self, stream: &StreamId, to: u64) -> Result<u64> {
         self.inner.expire_segments(stream, to).await
     }
     async fn forget_segments(&self, stream: &StreamId, below: u64) -> Result<()> {

@@ -31,12 +31,7 @@ pub(super) fn is_one(name: &str) -> bool {
 }
 
 /// The picture. One that is not there yet is made; who asks waits, but not for long.
-pub(super) async fn get(
-    house: &Arc<House>,
-    stream: &Stream,
-    name: &str,
-    request: &Parts,
-) -> Result<Response, Error> {
+pub(super) async fn get(house: &Arc<House>, stream: &Stream, name: &str, request: &Parts) -> Result<Response, Error> {
     let live = match stream.state {
         StreamState::Ended => false,
         _ if name == POSTER && stream.listed_seq > stream.first_seq => true,
@@ -81,5 +76,9 @@ fn answer(found: GetResult, name: &str, live: bool, request: &Parts) -> Response
     let etag = format!("\"{:x}-{:x}\"", found.meta.last_modified.timestamp_millis(), found.meta.size);
     let kind = if name == THUMBNAILS { "text/vtt; charset=utf-8" } else { "image/jpeg" };
     let whole = Whole { kind, cache, etag, size: found.meta.size };
-    if matches(request, &whole.etag) { whole.same() } else { whole.answer(None, Body::from_stream(found.into_stream())) }
+    if matches(request, &whole.etag) {
+        whole.same()
+    } else {
+        whole.answer(None, Body::from_stream(found.into_stream()))
+    }
 }

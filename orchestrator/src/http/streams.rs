@@ -231,7 +231,10 @@ fn playback(house: &House, stream: &Stream) -> Playback {
     let names = stream.variants.iter().map(|variant| variant.name.as_str());
     // What has no pictures is one file of sound.
     let pictures = stream.variants.iter().any(|variant| variant.width > 0);
-    let files = names.filter(|name| !pictures || *name != AUDIO).chain(pictures.then_some(SOURCE)).map(|name| (name.to_owned(), at(&format!("{name}.mp4"))));
+    let files = names
+        .filter(|name| !pictures || *name != AUDIO)
+        .chain(pictures.then_some(SOURCE))
+        .map(|name| (name.to_owned(), at(&format!("{name}.mp4"))));
     Playback {
         hls: at("index.m3u8"),
         vod: if live { ended.then(|| at("vod.m3u8")) } else { known.then(|| at("index.m3u8")) },

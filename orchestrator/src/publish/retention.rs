@@ -46,9 +46,8 @@ pub async fn sweep(store: &Arc<dyn Store>, media: &MediaStore, stream: &Stream, 
     let oldest = store.segments(&stream.id, stream.first_seq, STEP_SEGMENTS).await?;
     let unlisted = store.segment(&stream.id, stream.listed_seq).await?;
     let keep = keep_from(stream, &oldest, unlisted.as_ref(), now_ms);
-    if keep > stream.first_seq {
-        store.expire_segments(&stream.id, keep).await?;
-    }
+    // The store has the last word: a clip may need what is old.
+    let keep = if keep > stream.first_seq { store.expire_segments(&stream.id, keep).await? } else { keep };
     let mut expired = store.segments(&stream.id, 0, STEP_SEGMENTS).await?;
     expired.retain(|segment| segment.seq < keep);
     let Some(last) = expired.last() else { return Ok(0) };

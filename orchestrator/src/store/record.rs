@@ -1,8 +1,8 @@
 //! Records: what the store keeps, one struct a noun. Plain data; the rules are in the modules that change it.
 
 use millrace_proto::{
-    Address, Sha256, StreamId,
-    api::{Source, StreamState},
+    Address, ClipId, Sha256, StreamId,
+    api::{ClipState, Source, StreamState},
     offer::Offer,
     profile::Profile,
     task::Blob,
@@ -257,6 +257,33 @@ pub struct Pushed {
     pub end_seq: Option<u64>,
     /// Why not all of it became segments.
     pub reason: Option<String>,
+}
+
+/// A piece of a stream that is cut out as one file, or will be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clip {
+    /// Its id.
+    pub id: ClipId,
+    /// Its stream.
+    pub stream: StreamId,
+    /// The rendition that it is made of.
+    pub rendition: String,
+    /// Start on the stream's timeline: as asked for, and once it is ready, to the frame.
+    pub start_ns: u64,
+    /// End on the stream's timeline.
+    pub end_ns: u64,
+    /// The first segment that it is made of.
+    pub from_seq: u64,
+    /// One above the last segment that it is made of.
+    pub to_seq: u64,
+    /// When it was asked for, Unix time.
+    pub created_ms: u64,
+    /// How far it is.
+    pub state: ClipState,
+    /// Why it failed.
+    pub reason: Option<String>,
+    /// Its length, once it is ready.
+    pub bytes: u64,
 }
 
 /// A worker that has been here.

@@ -3,6 +3,7 @@
 //! One connection writes, so that a change never waits for another one's lock inside a transaction; a few read.
 //! `synchronous = FULL`: what was committed survives a power cut.
 
+mod clips;
 mod pushes;
 mod segments;
 mod streams;
@@ -29,8 +30,12 @@ use crate::task::Task;
 const SCHEMA_VERSION: i64 = SCHEMAS.len() as i64;
 
 /// The n-th makes version n of version n - 1; the first one begins with nothing.
-const SCHEMAS: [&str; 3] =
-    [include_str!("sqlite/schema.sql"), include_str!("sqlite/pushes.sql"), include_str!("sqlite/urls.sql")];
+const SCHEMAS: [&str; 4] = [
+    include_str!("sqlite/schema.sql"),
+    include_str!("sqlite/pushes.sql"),
+    include_str!("sqlite/urls.sql"),
+    include_str!("sqlite/clips.sql"),
+];
 
 const READERS: u32 = 4;
 
@@ -177,7 +182,7 @@ impl Store for SqliteStore {
     async fn list_segments(&self, stream: &StreamId, from: u64, to: u64, listing: &Listing) -> Result<bool> {
         segments::list(self, stream, from, to, listing).await
     }
-    async fn expire_segments(&self, stream: &StreamId, to: u64) -> Result<()> {
+    async fn expire_segments(&self, stream: &StreamId, to: u64) -> Result<u64> {
         segments::expire(self, stream, to).await
     }
     async fn forget_segments(&self, stream: &StreamId, below: u64) -> Result<()> {

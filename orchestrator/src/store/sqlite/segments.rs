@@ -94,14 +94,19 @@ pub(super) async fn list(
     Ok(done.rows_affected() == 1)
 }
 
-pub(super) async fn expire(store: &SqliteStore, stream: &StreamId, to: u64) -> Result<()> {
+pub(super) async fn expire(store: &SqliteStore, stream: &StreamId, to: u64) -> Result<u64> {
     let mut tx = store.write().await?;
-    sqlx::query("UPDATE streams SET first_seq = max(first_seq, min(?, listed_seq)) WHERE id = ?")
-        .bind(int(to))
-        .bind(stream.as_str())
-        .execute(&mut *tx)
-        .await?;
-    Ok(tx.commit().await?)
+    let first: Option<(i64,)> = sqlx::query_as(
+        "UPDATE streams SET first_seq = max(first_seq, min(?1, listed_seq, coalesce(
+             (SELECT min(from_seq) FROM clips WHERE stream = ?2 AND state = 'pending'), ?1)))
+         WHERE id = ?2 RETURNING first_seq",
+    )
+    .bind(int(to))
+    .bind(stream.as_str())
+    .fetch_optional(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(first.map_or(0, |(first,)| uint(first)))
 }
 
 pub(super) async fn forget(store: &SqliteStore, stream: &StreamId, below: u64) -> Result<()> {
