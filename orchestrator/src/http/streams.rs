@@ -200,7 +200,7 @@ pub(super) fn view(house: &House, told: &Told, stream: &Stream) -> api::Stream {
         listed: stream.listed,
         created_ms: stream.created_ms,
         ingest,
-        playback: playback(house, stream),
+        playback: playback(http, stream),
         progress: Progress {
             source_bytes: stream.source_bytes,
             source_bytes_total: stream.source_bytes_total,
@@ -221,8 +221,8 @@ fn stuck(house: &House, stream: &Stream) -> Option<String> {
 }
 
 /// Where a stream is played, and what else there is of it.
-fn playback(house: &House, stream: &Stream) -> Playback {
-    let (http, id) = (&house.http_url, &stream.id);
+fn playback(http: &str, stream: &Stream) -> Playback {
+    let id = &stream.id;
     let (live, ended) = (stream.is_live(), stream.state == StreamState::Ended);
     // What an address leads to, live or a recording, is known once it was fetched.
     let known = stream.source != Source::Url || stream.fetched.is_some();

@@ -64,7 +64,7 @@ fn look(pair: &Pair, decode_all: bool) -> Result<Seen, Failure> {
         width,
         height,
         frames_decoded: pictures.frames,
-        key_bytes: fragment.key_bytes,
+        key_bytes: clip.fragment.key_bytes,
     })
 }
 
