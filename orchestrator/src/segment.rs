@@ -6,6 +6,7 @@
 
 mod places;
 mod run;
+mod silence;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use millrace_cmaf::{Sample, Track};
 use crate::{ingest::event::Event, store::record::Tail};
 
 use run::{Ending, Run};
+use silence::Silence;
 
 /// Where to cut, and what is too much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,12 +92,13 @@ pub struct Segmenter {
     limits: Limits,
     tail: Option<Tail>,
     run: Option<Run>,
+    silence: Option<Silence>,
 }
 
 impl Segmenter {
     /// Starts or goes on where `tail` ended.
     pub fn new(limits: Limits, tail: Option<Tail>) -> Self {
-        Self { limits, tail, run: None }
+        Self { limits, tail, run: None, silence: None }
     }
 
     /// Where the timeline ends that the next segment goes on from.
@@ -108,14 +111,24 @@ impl Segmenter {
         match event {
             Event::Tracks { video, audio } => {
                 let cuts = self.finish();
+                self.silence = video.as_ref().zip(audio.as_ref()).and_then(|(video, audio)| Silence::new(video, audio));
                 self.run = Some(Run::new(video, audio).ok_or(Error::NoTracks)?);
                 Ok(cuts)
             }
             Event::Video(sample) => {
+                let lag_ms = self.limits.audio_lag_ms_max;
+                let silence = self.silence.as_mut().map(|silence| silence.picture(&sample, lag_ms));
+                self.fill(silence.unwrap_or_default())?;
                 self.run.as_mut().ok_or(Error::NoTracks)?.video(sample, &self.limits)?;
                 Ok(self.take(Ending::Open))
             }
             Event::Audio(sample) => {
+                match self.silence.as_mut().map(|silence| silence.sound(&sample)) {
+                    // Silence was put in its place already.
+                    Some(None) => return Ok(Vec::new()),
+                    Some(Some(silence)) => self.fill(silence)?,
+                    None => {}
+                }
                 self.run.as_mut().ok_or(Error::NoTracks)?.audio(sample, &self.limits)?;
                 Ok(self.take(Ending::Open))
             }
@@ -123,8 +136,20 @@ impl Segmenter {
         }
     }
 
+    fn fill(&mut self, silence: Vec<Sample>) -> Result<(), Error> {
+        let Some(run) = &mut self.run else { return Ok(()) };
+        silence.into_iter().try_for_each(|sample| run.audio(sample, &self.limits))
+    }
+
+    fn fill_rest(&mut self) {
+        let silence = self.silence.as_mut().map(Silence::rest).unwrap_or_default();
+        // Silence that is too much is left out: a few bytes at the end.
+        let _ = self.fill(silence);
+    }
+
     /// Ends the run of segments: whatever is there becomes the last one.
     pub fn finish(&mut self) -> Vec<Cut> {
+        self.fill_rest();
         let cuts = self.take(Ending::Last);
         self.run = None;
         cuts
@@ -132,6 +157,7 @@ impl Segmenter {
 
     /// Whatever is there becomes a segment, and the run goes on behind it: its source cuts at keyframes itself.
     pub fn pause(&mut self) -> Vec<Cut> {
+        self.fill_rest();
         self.take(Ending::Pause)
     }
 

@@ -21,6 +21,9 @@ use crate::{
 /// Reading a file again after the child died: hostile bytes may kill it every time.
 const CRASHES_MAX: u32 = 3;
 
+/// How far audio may trail behind video in a file.
+const AUDIO_LAG_MS_MAX: u32 = 10_000;
+
 /// Where a stream's upload lies.
 pub fn upload_path(house: &House, stream: &StreamId) -> PathBuf {
     house.config.data.join("uploads").join(stream.as_str())
@@ -104,7 +107,9 @@ async fn pass(house: &House, stream: Stream) -> Result<(), Stop> {
     };
     let job = Demux { input: upload_path(house, &id) };
     let mut child = house.launcher.demux(&job, &Limits::whole_file()).await.map_err(child_stop)?;
-    let limits = house.config.ingest.limits(&stream.profile);
+    let mut limits = house.config.ingest.limits(&stream.profile);
+    // Nobody waits: containers may keep a track far behind the other.
+    limits.audio_lag_ms_max = limits.audio_lag_ms_max.max(AUDIO_LAG_MS_MAX);
     let retry_s_max = house.config.ingest.storage_retry_s_max;
     let mut intake = Intake::file(house.store.clone(), house.media.clone(), stream, limits, retry_s_max);
     loop {

@@ -11,10 +11,16 @@ const RATES: [u32; 13] =
 /// Index that says: the rate follows in 24 bits.
 const RATE_ESCAPE: u32 = 15;
 /// Audio object types (the same, table 1.17).
+const AAC_MAIN: u32 = 1;
 const AAC_LC: u32 = 2;
 const SBR: u32 = 5;
 const PS: u32 = 29;
 const TYPE_ESCAPE: u32 = 31;
+/// Syntactic elements of a frame (the same, table 4.85): one channel, two, low frequencies; and its end.
+const SCE: u32 = 0;
+const CPE: u32 = 1;
+const LFE: u32 = 3;
+const END: u32 = 7;
 
 /// Makes the configuration of AAC-LC.
 ///
@@ -76,6 +82,53 @@ pub fn audio(config: &[u8]) -> Result<Audio, Error> {
     }
     // Parametric stereo makes two channels of one (the same, 1.6.6.3).
     Ok(Audio { sample_rate, channels: if object_type == PS && channels == 1 { 2 } else { channels } })
+}
+
+/// A frame of silence that goes with a configuration: a `raw_data_block` (ISO/IEC 14496-3, table 4.3) whose
+/// channels have no spectrum. `None` for configurations whose frames are written otherwise.
+pub fn silence(config: &[u8]) -> Option<Bytes> {
+    if !matches!(object_type_of(config).ok()?, AAC_MAIN | AAC_LC | SBR | PS) {
+        return None;
+    }
+    // As table 1.19 has them.
+    let elements: &[u32] = match channel_configuration(config)? {
+        1 => &[SCE],
+        2 => &[CPE],
+        3 => &[SCE, CPE],
+        4 => &[SCE, CPE, SCE],
+        5 => &[SCE, CPE, CPE],
+        6 => &[SCE, CPE, CPE, LFE],
+        7 => &[SCE, CPE, CPE, CPE, LFE],
+        _ => return None,
+    };
+    let mut bits = Vec::new();
+    let mut put = |value: u32, count: u32| bits.extend((0..count).rev().map(|at| (value >> at & 1) as u8));
+    for (at, &element) in elements.iter().enumerate() {
+        put(element, 3);
+        let tag = elements[..at].iter().filter(|before| **before == element).count();
+        put(tag as u32, 4);
+        if element == CPE {
+            // Each of the two has a window of its own.
+            put(0, 1);
+        }
+        let channels = if element == CPE { 2 } else { 1 };
+        for _ in 0..channels {
+            // global_gain, then ics_info: one long window of which no band is coded; no pulses, no noise shaping, no
+            // gain control.
+            put(0, 8);
+            put(0, 11);
+            put(0, 3);
+        }
+    }
+    put(END, 3);
+    Some(bits.chunks(8).map(|byte| byte.iter().enumerate().fold(0, |all, (at, bit)| all | bit << (7 - at))).collect())
+}
+
+fn channel_configuration(config: &[u8]) -> Option<u32> {
+    let mut bits = Bits::new(config);
+    object_type(&mut bits)?;
+    rate(&mut bits)?;
+    bits.take(4)
 }
 
 /// The audio object type, the last number of `mp4a.40.2`.
@@ -167,6 +220,18 @@ mod tests {
         assert!(audio(&[0x12]).is_err());
         assert!(audio(&[0x12, 0x00]).is_err(), "no channels");
         assert!(audio(&[0x16, 0x90]).is_err(), "rate index 13");
+    }
+
+    #[test]
+    fn silence_is_a_frame_of_every_layout() {
+        let frame = |channels| silence(&config(Audio { sample_rate: 48_000, channels }).unwrap());
+        // id 0, tag 0, 22 bits of an empty channel, id 7.
+        assert_eq!(frame(1).unwrap()[..], [0, 0, 0, 0b0000_0111]);
+        assert_eq!(frame(2).unwrap()[..], [0b0010_0000, 0, 0, 0, 0, 0, 0b0000_1110]);
+        assert_eq!(frame(6).unwrap().len(), 21);
+        assert!(frame(8).is_some());
+        // Low delay (23) has frames of another kind.
+        assert_eq!(silence(&[23 << 3 | 1, 0x90]), None);
     }
 
     #[test]

@@ -1,0 +1,163 @@
+//! Keeps the sound going: where a source's sound starts late, pauses or ends early, frames of silence take its place.
+//! Pure. Players fetch picture and sound apart and stop, or jump, where one of them has nothing to play.
+
+use bytes::Bytes;
+use millrace_cmaf::{Codec, Sample, Track, aac};
+
+/// A hole up to this is one that players step over: rounded times, encoders' first frames.
+const HOLE_MS: i128 = 100;
+
+/// A hole beyond this is not filled: the source's clock jumped.
+const FILL_MS_MAX: i128 = 60_000;
+
+/// The sound of one run of segments. Times are in its timescale.
+#[derive(Debug)]
+pub(super) struct Silence {
+    frame: Bytes,
+    frame_samples: u32,
+    rate: i128,
+    video_timescale: i128,
+    /// Where the sound ends; before any came, where the picture starts.
+    end: Option<i64>,
+    /// Where the newest picture ends.
+    front: Option<i64>,
+    /// Where the silence ends that was put in.
+    filled: Option<i64>,
+}
+
+impl Silence {
+    /// For a run with these tracks. `None` if there are not both, or the sound is of a kind whose silence is not
+    /// known.
+    pub(super) fn new(video: &Track, audio: &Track) -> Option<Self> {
+        let Codec::Aac { config, .. } = &audio.codec else { return None };
+        Some(Self {
+            frame: aac::silence(config)?,
+            frame_samples: aac::frame_samples(config).ok()?,
+            rate: audio.timescale.into(),
+            video_timescale: video.timescale.max(1).into(),
+            end: None,
+            front: None,
+            filled: None,
+        })
+    }
+
+    /// Takes note of a picture. Returns the silence up to `lag_ms` before it, if no sound came for so long.
+    pub(super) fn picture(&mut self, picture: &Sample, lag_ms: u32) -> Vec<Sample> {
+        let Some(at) = self.sound_time(picture.pts) else { return Vec::new() };
+        if self.end.is_none() && picture.key {
+            self.end = Some(at);
+        }
+        let end = self.sound_time(picture.pts.saturating_add(picture.duration.into())).unwrap_or(at);
+        self.front = self.front.max(Some(end));
+        self.fill(at.saturating_sub(self.ticks(lag_ms.into())))
+    }
+
+    /// Takes note of a sound. Returns the silence before it; nothing at all if it came too late, where silence is
+    /// already.
+    pub(super) fn sound(&mut self, sound: &Sample) -> Option<Vec<Sample>> {
+        if self.filled.is_some_and(|filled| sound.pts < filled) {
+            return None;
+        }
+        let silence = self.fill(sound.pts);
+        self.end = Some(sound.pts.saturating_add(sound.duration.into()));
+        Some(silence)
+    }
+
+    /// No more comes, or the next starts at a cut: silence up to the end of the last picture.
+    pub(super) fn rest(&mut self) -> Vec<Sample> {
+        self.front.map(|front| self.fill(front)).unwrap_or_default()
+    }
+
+    fn fill(&mut self, to: i64) -> Vec<Sample> {
+        let Some(from) = self.end else { return Vec::new() };
+        let hole = i128::from(to) - i128::from(from);
+        if hole <= HOLE_MS * self.rate / 1_000 || hole > FILL_MS_MAX * self.rate / 1_000 {
+            return Vec::new();
+        }
+        let step = i64::from(self.frame_samples.max(1));
+        let silence: Vec<Sample> = (from..)
+            .step_by(step as usize)
+            .take_while(|pts| pts + step <= to)
+            .map(|pts| Sample { pts, dts: pts, duration: self.frame_samples, key: true, data: self.frame.clone() })
+            .collect();
+        if let Some(last) = silence.last() {
+            (self.end, self.filled) = (Some(last.pts + step), Some(last.pts + step));
+        }
+        silence
+    }
+
+    fn sound_time(&self, video_ticks: i64) -> Option<i64> {
+        i64::try_from(i128::from(video_ticks) * self.rate / self.video_timescale).ok()
+    }
+
+    fn ticks(&self, ms: i64) -> i64 {
+        i64::try_from(i128::from(ms) * self.rate / 1_000).unwrap_or(i64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_cmaf::{Audio, Video};
+
+    use super::*;
+
+    fn silence() -> Silence {
+        let video = Video { width: 16, height: 16, pixel_aspect: (1, 1), rotation_deg: 0 };
+        let audio = Audio { sample_rate: 48_000, channels: 2 };
+        let config = aac::config(audio).unwrap();
+        Silence::new(
+            &Track { timescale: 1_000, codec: Codec::Vp8 { video } },
+            &Track { timescale: 48_000, codec: Codec::Aac { audio, config } },
+        )
+        .unwrap()
+    }
+
+    fn picture(pts: i64) -> Sample {
+        Sample { pts, dts: pts, duration: 40, key: true, data: Bytes::new() }
+    }
+
+    fn sound(pts: i64) -> Sample {
+        Sample { pts, dts: pts, duration: 1_024, key: true, data: Bytes::from_static(b"sound") }
+    }
+
+    fn assert_joined(silence: &[Sample], from: i64, to: i64) {
+        assert!(silence.windows(2).all(|pair| pair[0].pts + 1_024 == pair[1].pts));
+        assert_eq!(silence[0].pts, from);
+        let end = silence[silence.len() - 1].pts + 1_024;
+        assert!((to - 1_024..=to).contains(&end), "{end}, not {to}");
+    }
+
+    #[test]
+    fn sound_that_goes_on_is_left_alone() {
+        let mut silence = silence();
+        for at in 0..100 {
+            assert!(silence.picture(&picture(at * 40), 1_000).is_empty());
+            assert!(silence.sound(&sound(at * 1_920)).unwrap().is_empty());
+        }
+        assert!(silence.rest().is_empty());
+    }
+
+    #[test]
+    fn late_sound_and_holes_are_filled_once() {
+        let mut silence = silence();
+        let mut filled = Vec::new();
+        for at in 0..50 {
+            filled.extend(silence.picture(&picture(5_000 + at * 40), 1_000));
+        }
+        assert_joined(&filled, 5_000 * 48, (5_000 + 49 * 40 - 1_000) * 48);
+        assert_eq!(silence.sound(&sound(5_100 * 48)), None, "too late");
+        filled.extend(silence.sound(&sound(7_000 * 48)).unwrap());
+        assert_joined(&filled, 5_000 * 48, 7_000 * 48);
+        let hole = silence.sound(&sound(8_000 * 48)).unwrap();
+        assert_joined(&hole, 7_000 * 48 + 1_024, 8_000 * 48);
+        silence.picture(&picture(8_960), 1_000);
+        assert_joined(&silence.rest(), 8_000 * 48 + 1_024, 9_000 * 48);
+    }
+
+    #[test]
+    fn a_jump_is_no_hole() {
+        let mut silence = silence();
+        silence.sound(&sound(0));
+        assert!(silence.sound(&sound(61 * 48_000)).unwrap().is_empty());
+    }
+}
