@@ -4,12 +4,15 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use mp4_atom::{Atom, Av1c};
 
-use crate::{Error, bits::Bits};
+use crate::{Error, Video, bits::Bits};
 
 /// OBU types (the specification, 6.2.2).
 const SEQUENCE_HEADER: u8 = 1;
 const TEMPORAL_DELIMITER: u8 = 2;
 const PADDING: u8 = 15;
+
+/// Bytes of a record before its OBUs (the binding, 2.3.3).
+const RECORD_BYTES: usize = 4;
 
 /// Makes an `AV1CodecConfigurationRecord` from the sequence header among `obus`.
 ///
@@ -19,11 +22,24 @@ pub fn config(obus: &[u8]) -> Result<Bytes, Error> {
     let missing = || Error::config("av1C", "no sequence header was found");
     let header = units(obus).find(|unit| unit.kind == SEQUENCE_HEADER).ok_or_else(missing)?;
     let read = sequence_header(&mut Bits::new(header.payload));
-    let mut record = read.ok_or_else(|| Error::config("sequence header", "it ends early"))?;
+    let (mut record, _) = read.ok_or_else(|| Error::config("sequence header", "it ends early"))?;
     record.config_obus = sized(&header).to_vec();
     let mut out = Vec::new();
     record.encode_body(&mut out).map_err(|error| Error::config("av1C", error))?;
     Ok(out.into())
+}
+
+/// The picture that an `AV1CodecConfigurationRecord` describes: the largest size of its sequence header, square pixels,
+/// rotation 0.
+///
+/// # Errors
+/// [`Error::Config`] if it holds no sequence header, or one that breaks off.
+pub fn picture(config: &[u8]) -> Result<Video, Error> {
+    let header = units(config.get(RECORD_BYTES..).unwrap_or_default()).find(|unit| unit.kind == SEQUENCE_HEADER);
+    let header = header.ok_or_else(|| Error::config("av1C", "it holds no sequence header"))?;
+    let read = sequence_header(&mut Bits::new(header.payload));
+    let (_, (width, height)) = read.ok_or_else(|| Error::config("sequence header", "it ends early"))?;
+    Ok(Video { width, height, pixel_aspect: (1, 1), rotation_deg: 0 })
 }
 
 /// A temporal unit as MP4 keeps it: every OBU with its size, without temporal delimiters and padding (the binding,
@@ -85,8 +101,8 @@ fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
     None
 }
 
-/// The record's fields that a sequence header tells (the specification, 5.5).
-fn sequence_header(bits: &mut Bits) -> Option<Av1c> {
+/// The record's fields that a sequence header tells, and the largest width and height (the specification, 5.5).
+fn sequence_header(bits: &mut Bits) -> Option<(Av1c, (u32, u32))> {
     let mut record = Av1c { seq_profile: bits.take(3)? as u8, ..Av1c::default() };
     bits.take(1)?;
     let is_reduced = bits.take(1)? == 1;
@@ -96,8 +112,7 @@ fn sequence_header(bits: &mut Bits) -> Option<Av1c> {
         (record.seq_level_idx_0, record.seq_tier_0) = operating_points(bits)?;
     }
     let (width_bits, height_bits) = (bits.take(4)? + 1, bits.take(4)? + 1);
-    bits.take(width_bits)?;
-    bits.take(height_bits)?;
+    let size = (bits.take(width_bits)? + 1, bits.take(height_bits)? + 1);
     if !is_reduced && bits.take(1)? == 1 {
         bits.take(7)?;
     }
@@ -107,7 +122,7 @@ fn sequence_header(bits: &mut Bits) -> Option<Av1c> {
     }
     bits.take(3)?;
     colours(bits, &mut record)?;
-    Some(record)
+    Some((record, size))
 }
 
 /// Level and tier of the first operating point.
@@ -217,7 +232,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
-            let _ = config(&bytes);
+            let _ = (config(&bytes), picture(&bytes));
             let kept = sample(&bytes);
             prop_assert_eq!(sample(&kept), kept, "what is kept is kept again");
         }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use mp4_atom::{Atom, HvcCArray, Hvcc};
 
-use crate::{Error, bits::Bits, nal};
+use crate::{Error, Video, bits::Bits, entry, nal};
 
 /// NAL unit types (ISO/IEC 23008-2, table 7-1).
 const IDR_W_RADL: u8 = 19;
@@ -11,6 +11,9 @@ const IDR_N_LP: u8 = 20;
 const VPS: u8 = 32;
 const SPS: u8 = 33;
 const PPS: u8 = 34;
+/// Coded slices (the same): all types below are; and those of pictures that decoding can start at.
+const SLICE_MAX: u8 = 31;
+const STARTS: std::ops::RangeInclusive<u8> = 16..=21;
 
 /// Makes an `HEVCDecoderConfigurationRecord` with 4-byte lengths from the parameter sets among `units`, each
 /// once.
@@ -27,7 +30,7 @@ pub fn config<'a>(units: impl IntoIterator<Item = &'a [u8]>) -> Result<Bytes, Er
     if let Some(missing) = arrays.iter().find(|array| array.nalus.is_empty()) {
         return Err(Error::config("hvcC", format!("no NAL unit of type {} was found", missing.nal_unit_type)));
     }
-    let record = Hvcc { arrays: arrays.to_vec(), ..described(&arrays[1].nalus[0])? };
+    let record = Hvcc { arrays: arrays.to_vec(), ..described(&arrays[1].nalus[0])?.0 };
     let mut out = Vec::new();
     record.encode_body(&mut out).map_err(|error| Error::config("hvcC", error))?;
     Ok(out.into())
@@ -36,6 +39,26 @@ pub fn config<'a>(units: impl IntoIterator<Item = &'a [u8]>) -> Result<Bytes, Er
 /// Whether `sample` (with 4-byte lengths) holds a slice of an IDR picture: decoding can start here.
 pub fn is_idr(sample: &[u8]) -> bool {
     nal::prefixed(sample, 4).any(|unit| matches!(kind(unit), Some(IDR_W_RADL | IDR_N_LP)))
+}
+
+/// The picture that an `HEVCDecoderConfigurationRecord` describes: cropped size of its first sequence parameter
+/// set, square pixels, rotation 0.
+pub fn picture(config: &[u8]) -> Result<Video, Error> {
+    let hvcc = entry::hvcc(config)?;
+    let sps = hvcc.arrays.iter().find(|array| array.nal_unit_type == SPS).and_then(|array| array.nalus.first());
+    let sps = sps.ok_or_else(|| Error::config("hvcC", "it holds no SPS"))?;
+    let (_, (width, height)) = described(sps)?;
+    Ok(Video { width, height, pixel_aspect: (1, 1), rotation_deg: 0 })
+}
+
+/// Bytes of the lengths in samples that go with `config`, 1 to 4.
+pub fn length_bytes(config: &[u8]) -> Result<usize, Error> {
+    Ok(usize::from(entry::hvcc(config)?.length_size_minus_one & 3) + 1)
+}
+
+/// Whether `unit` is a slice of a picture, and if so whether decoding can start at that picture.
+pub fn slice(unit: &[u8]) -> Option<bool> {
+    kind(unit).filter(|kind| *kind <= SLICE_MAX).map(|kind| STARTS.contains(&kind))
 }
 
 /// Whether `unit` is a parameter set.
@@ -47,13 +70,14 @@ fn kind(unit: &[u8]) -> Option<u8> {
     unit.first().map(|header| header >> 1 & 0x3f)
 }
 
-/// The record's fields that a sequence parameter set tells (ISO/IEC 23008-2, 7.3.2.2 and 7.3.3).
-fn described(sps: &[u8]) -> Result<Hvcc, Error> {
+/// The record's fields that a sequence parameter set tells (ISO/IEC 23008-2, 7.3.2.2 and 7.3.3), and its picture's
+/// cropped width and height.
+fn described(sps: &[u8]) -> Result<(Hvcc, (u32, u32)), Error> {
     let payload = unescaped(sps.get(2..).unwrap_or_default());
     read(&mut Bits::new(&payload)).ok_or_else(|| Error::config("SPS", "it ends early"))
 }
 
-fn read(bits: &mut Bits) -> Option<Hvcc> {
+fn read(bits: &mut Bits) -> Option<(Hvcc, (u32, u32))> {
     bits.take(4)?;
     let sub_layers = bits.take(3)? + 1;
     let temporal_id_nested = bits.take(1)? == 1;
@@ -77,16 +101,21 @@ fn read(bits: &mut Bits) -> Option<Hvcc> {
     if record.chroma_format_idc == 3 {
         bits.take(1)?;
     }
-    bits.golomb()?;
-    bits.golomb()?;
+    let (mut width, mut height) = (bits.golomb()?, bits.golomb()?);
     if bits.take(1)? == 1 {
-        for _ in 0..4 {
-            bits.golomb()?;
-        }
+        // In units of chroma samples (the same, table 6-1).
+        let (wide, high) = match record.chroma_format_idc {
+            1 => (2, 2),
+            2 => (2, 1),
+            _ => (1, 1),
+        };
+        let [left, right, top, bottom] = [bits.golomb()?, bits.golomb()?, bits.golomb()?, bits.golomb()?];
+        width = width.checked_sub(left.checked_add(right)?.checked_mul(wide)?)?;
+        height = height.checked_sub(top.checked_add(bottom)?.checked_mul(high)?)?;
     }
     record.bit_depth_luma_minus8 = bits.golomb()? as u8;
     record.bit_depth_chroma_minus8 = bits.golomb()? as u8;
-    Some(record)
+    Some((record, (width, height)))
 }
 
 fn skip_sub_layers(bits: &mut Bits, count: u32) -> Option<()> {

@@ -115,11 +115,11 @@ impl Assembler {
     pub(crate) fn video(&mut self, wire_ms: u32, body: &Bytes) -> Result<(), Unsupported> {
         match flv::video(body)? {
             flv::Video::Nothing => {}
-            flv::Video::Config(config) => {
+            flv::Video::Config(codec, config) => {
                 if self.video.as_ref().is_some_and(|track| track.is(&config)) {
                     return Ok(());
                 }
-                self.video = Some(VideoTrack::new(config)?);
+                self.video = Some(VideoTrack::new(codec, config)?);
                 // Pictures of the old configuration are over.
                 self.held.retain(|event| !matches!(event, Event::Video(_)));
                 self.needs_key = true;

@@ -19,7 +19,7 @@ use rtmp_rs::{
 
 use crate::ingest::event::Refusal;
 
-use super::{amf, chunk::Message, error::Error};
+use super::{amf, chunk::Message, error::Error, flv};
 
 /// The one application.
 const APP: &str = "live";
@@ -199,7 +199,10 @@ impl Session {
         self.control(&RtmpMessage::SetPeerBandwidth { size, limit_type });
         self.control(&RtmpMessage::SetChunkSize(CHUNK_BYTES));
         self.encoder.set_chunk_size(CHUNK_BYTES);
-        let answer = ConnectResponseBuilder::new().build(transaction);
+        let mut answer = ConnectResponseBuilder::new().build(transaction);
+        if let Value::Object(properties) = &mut answer.command_object {
+            properties.extend(enhanced());
+        }
         self.send(0, &RtmpMessage::Command(answer));
         Ok(())
     }
@@ -241,6 +244,24 @@ impl Session {
         self.encoder.reset();
         self.encoder.encode(&RtmpChunk { csid, timestamp: 0, message_type, stream_id, payload }, &mut self.out);
     }
+}
+
+/// What is taken of Enhanced RTMP: version 1 publishers look for `fourCcList`, those of version 2 for the maps. Said
+/// to all: who does not know it passes over it.
+fn enhanced() -> [(String, Value); 4] {
+    // `FourCcInfoMask.CanForward`: it is passed on, not decoded here.
+    const CAN_FORWARD: f64 = 4.0;
+    let map = |names: &[&str]| {
+        Value::Object(names.iter().map(|name| ((*name).to_owned(), Value::Number(CAN_FORWARD))).collect())
+    };
+    let video = flv::Codec::NAMES.map(|(name, _)| name);
+    let list = video.map(|name| Value::String(name.to_owned()));
+    [
+        ("fourCcList".to_owned(), Value::Array(list.into())),
+        ("videoFourCcInfoMap".to_owned(), map(&video)),
+        ("audioFourCcInfoMap".to_owned(), map(&["mp4a"])),
+        ("capsEx".to_owned(), Value::Number(0.0)),
+    ]
 }
 
 fn info(fields: &[(&str, &str)]) -> Value {
