@@ -1,7 +1,8 @@
 //! Sample entries: what `stsd` says about a track.
 
 use mp4_atom::{
-    Atom, Av01, Av1c, Avc1, Avcc, Codec as Entry, Esds, FixedPoint, Hvc1, Hvcc, Mp4a, Pasp, Visual, Vp08, Vp09, VpcC,
+    Atom, Av01, Av1c, Avc1, Avcc, Codec as Entry, Esds, FixedPoint, Hvc1, Hvcc, Jpeg, Mp4a, Pasp, Visual, Vp08, Vp09,
+    VpcC,
     esds::{DecoderConfig, DecoderSpecific, EsDescriptor, SLConfig},
 };
 
@@ -12,7 +13,7 @@ const OBJECT_TYPE_AAC: u8 = 0x40;
 /// Audio stream (the same, table 6).
 const STREAM_TYPE_AUDIO: u8 = 0x05;
 
-/// The entry that describes `track`.
+/// The entry that describes `track`, but for the name of one of [`Codec::InBand`]: see [`set_name`].
 pub(crate) fn sample_entry(track: &Track) -> Result<Entry, Error> {
     let pasp = track.video().and_then(|video| pixel_aspect(&video));
     Ok(match &track.codec {
@@ -31,8 +32,19 @@ pub(crate) fn sample_entry(track: &Track) -> Result<Entry, Error> {
         Codec::Vp9 { video, config } => {
             Vp09 { visual: visual(video)?, vpcc: vpcc(config, video)?, pasp, ..Vp09::default() }.into()
         }
+        Codec::InBand { video, .. } => Jpeg { visual: visual(video)?, pasp, ..Jpeg::default() }.into(),
         Codec::Aac { audio, config } => mp4a(*audio, config)?.into(),
     })
+}
+
+/// Gives the only sample entry in `moov` its name. The box library has no entry without a configuration but
+/// `jpeg`, which is the same but for its name.
+pub(crate) fn set_name(moov: &mut [u8], codec: &Codec) {
+    if let Codec::InBand { entry, .. } = codec
+        && let Some(at) = memchr::memmem::find(moov, b"jpeg")
+    {
+        moov[at..at + 4].copy_from_slice(entry);
+    }
 }
 
 fn visual(video: &Video) -> Result<Visual, Error> {

@@ -49,6 +49,7 @@ pub fn init(track: &Track) -> Result<Bytes, Error> {
     };
     let mut out = Vec::new();
     ftyp.encode(&mut out).and_then(|()| moov.encode(&mut out)).map_err(|error| Error::config("header", error))?;
+    entry::set_name(&mut out, &track.codec);
     Ok(out.into())
 }
 

@@ -31,6 +31,10 @@ pub enum Codec {
     /// VP9, profile 0 8-bit 4:2:0 unless the record says otherwise; `config` is the payload of `vpcC` after
     /// its version and flags, empty if the source has none.
     Vp9 { video: Video, config: Bytes },
+    /// Video whose samples tell decoders all by themselves; `entry` is the name of its sample entry: `m2v1` for
+    /// MPEG-2, `apcn` and its kin for ProRes (QuickTime file format, "Video sample description"). Decoders read it;
+    /// players don't.
+    InBand { video: Video, entry: [u8; 4] },
     /// AAC; `config` is an `AudioSpecificConfig` (ISO/IEC 14496-3, 1.6.2.1).
     Aac { audio: Audio, config: Bytes },
 }
@@ -65,7 +69,8 @@ impl Track {
             | Codec::Hevc { video, .. }
             | Codec::Av1 { video, .. }
             | Codec::Vp8 { video }
-            | Codec::Vp9 { video, .. } => Some(video),
+            | Codec::Vp9 { video, .. }
+            | Codec::InBand { video, .. } => Some(video),
             Codec::Aac { .. } => None,
         }
     }
@@ -98,6 +103,7 @@ impl Track {
             }
             Codec::Vp8 { video } => vp_string("vp08", &[], video)?,
             Codec::Vp9 { video, config } => vp_string("vp09", config, video)?,
+            Codec::InBand { entry, .. } => entry.escape_ascii().to_string(),
             Codec::Aac { config, .. } => format!("mp4a.40.{}", aac::object_type_of(config)?),
         })
     }

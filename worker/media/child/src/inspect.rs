@@ -98,7 +98,7 @@ fn starts_with_key(track: &Track, packets: &[Packet]) -> bool {
         Codec::Hevc { .. } => nal::prefixed(bytes, 4)
             .any(|unit| unit.first().is_some_and(|header| (16..=21).contains(&(header >> 1 & 0x3f)))),
         // The decoder's word is enough.
-        Codec::Av1 { .. } | Codec::Vp8 { .. } | Codec::Vp9 { .. } | Codec::Aac { .. } => true,
+        Codec::Av1 { .. } | Codec::Vp8 { .. } | Codec::Vp9 { .. } | Codec::InBand { .. } | Codec::Aac { .. } => true,
     }
 }
 

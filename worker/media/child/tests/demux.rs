@@ -107,7 +107,7 @@ async fn other_audio_becomes_stereo_aac_in_one_run() {
 }
 
 #[tokio::test]
-async fn hevc_vp9_and_av1_keep_their_configuration() {
+async fn other_video_keeps_its_configuration() {
     let dir = tempfile::tempdir().unwrap();
     let hevc = "-c:v libx265 -x265-params log-level=none:keyint=30 -pix_fmt yuv420p";
     let cases = [
@@ -118,6 +118,10 @@ async fn hevc_vp9_and_av1_keep_their_configuration() {
         ("vp9.mp4", "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 30".to_owned(), "vp09.00."),
         ("vp8.webm", "-c:v libvpx -deadline realtime -cpu-used 8 -g 30".to_owned(), "vp08.00."),
         ("av1.mkv", "-c:v libsvtav1 -preset 12 -g 30".to_owned(), "av01.0."),
+        ("mpeg2.ts", "-c:v mpeg2video -g 30 -bf 2".to_owned(), "m2v1"),
+        ("mpeg2.mkv", "-c:v mpeg2video -g 30".to_owned(), "m2v1"),
+        ("prores.mov", "-c:v prores_ks -profile:v 3".to_owned(), "apch"),
+        ("prores.mkv", "-c:v prores_ks -profile:v 0".to_owned(), "apco"),
     ];
     for (name, codec, string) in cases {
         let file = ffmpeg(dir.path(), &format!("{PICTURE} {codec}"), name);
@@ -194,10 +198,10 @@ async fn what_is_no_video_file_is_refused() {
     let subtitles = write("a.srt", b"1\n00:00:00,000 --> 00:00:01,000\nhi\n");
     let only_text = ffmpeg(dir.path(), &format!("-i {} -c:s mov_text", subtitles.display()), "text-track.mp4");
     assert_eq!(refused(&only_text).await.kind, FailureKind::BadInput);
-    let mpeg2 = ffmpeg(dir.path(), &format!("{PICTURE} -c:v mpeg2video"), "mpeg2.ts");
-    let failure = refused(&mpeg2).await;
+    let mpeg4 = ffmpeg(dir.path(), &format!("{PICTURE} -c:v mpeg4"), "mpeg4.mp4");
+    let failure = refused(&mpeg4).await;
     assert_eq!(failure.kind, FailureKind::Unsupported);
-    assert!(failure.message.contains("mpeg2video"), "{failure}");
+    assert!(failure.message.contains("mpeg4"), "{failure}");
 }
 
 #[tokio::test]

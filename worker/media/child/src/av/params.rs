@@ -15,6 +15,8 @@ pub(crate) struct Params {
     pub(crate) height: u32,
     /// Pixel aspect ratio; (0, 1) if unknown.
     pub(crate) pixel_aspect: (i32, i32),
+    /// The container's name of the codec; zeros if it has none.
+    pub(crate) tag: [u8; 4],
     /// The codec's own numbers; -99 if unknown.
     pub(crate) profile: i32,
     pub(crate) level: i32,
@@ -45,6 +47,7 @@ pub(crate) fn read(parameters: &Parameters) -> Params {
         width: u32::try_from(raw.width).unwrap_or(0),
         height: u32::try_from(raw.height).unwrap_or(0),
         pixel_aspect: (raw.sample_aspect_ratio.num, raw.sample_aspect_ratio.den),
+        tag: raw.codec_tag.to_le_bytes(),
         profile: raw.profile,
         level: raw.level,
         color_primaries: raw.color_primaries as u8,

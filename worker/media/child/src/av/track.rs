@@ -21,6 +21,8 @@ pub(crate) fn video(stream: &Stream) -> Result<Track, Failure> {
         Id::AV1 => Codec::Av1 { video, config },
         Id::VP8 => Codec::Vp8 { video },
         Id::VP9 => Codec::Vp9 { video, config: vp9_config(&params) },
+        Id::MPEG2VIDEO => Codec::InBand { video, entry: *b"m2v1" },
+        Id::PRORES => Codec::InBand { video, entry: prores_entry(params.tag) },
         other => {
             let name = other.name();
             return Err(trouble::unsupported(format!("video in {name} is not supported: use H.264, HEVC, AV1 or VP9")));
@@ -38,6 +40,12 @@ fn picture(stream: &Stream, params: &Params) -> Result<Video, Failure> {
         _ => (1, 1),
     };
     Ok(Video { width: params.width, height: params.height, pixel_aspect, rotation_deg: input::rotation_deg(stream) })
+}
+
+/// ProRes by the container's own name, or as 422: decoders take the rest from the frames.
+fn prores_entry(tag: [u8; 4]) -> [u8; 4] {
+    const NAMES: [&[u8; 4]; 6] = [b"apco", b"apcs", b"apcn", b"apch", b"ap4h", b"ap4x"];
+    if NAMES.contains(&&tag) { tag } else { *b"apcn" }
 }
 
 /// The payload of `vpcC` (VP Codec ISO Media File Format Binding) from what FFmpeg read from the stream; empty

@@ -7,11 +7,16 @@ use millrace_media::Failure;
 
 use crate::{av, trouble};
 
+/// How a sequence header begins (ISO/IEC 13818-2, table 6-1).
+const SEQUENCE_HEADER: [u8; 4] = [0, 0, 1, 0xb3];
+
 /// The chosen video stream.
 pub(super) struct Video {
     pub(super) stream: usize,
     track: Track,
     form: Form,
+    /// What the container keeps for itself.
+    headers: Bytes,
     /// Our ticks in one of the container's.
     scale: i64,
     /// Where the last frame with a time ended.
@@ -25,6 +30,8 @@ enum Form {
     Mp4,
     /// H.264 or HEVC with start codes.
     AnnexB,
+    /// MPEG-2: decoding starts at a sequence header, which a container may keep for itself.
+    Mpeg2,
 }
 
 impl Video {
@@ -33,11 +40,12 @@ impl Video {
         let (_, scale) = av::input::timescale(stream.time_base())
             .ok_or_else(|| trouble::bad_input("its video has no valid time base"))?;
         let form = form(&track.codec);
+        let headers = av::params::read(&stream.parameters()).extradata;
         if form == Form::AnnexB {
             set_config(&mut track.codec, |codec, headers| from_annex_b(codec, nal::annex_b(headers)))?;
         }
         check(&track, stream.parameters().id())?;
-        Ok(Self { stream: stream.index(), track, form, scale, next_pts: 0 })
+        Ok(Self { stream: stream.index(), track, form, headers, scale, next_pts: 0 })
     }
 
     pub(super) fn track(&self) -> &Track {
@@ -67,7 +75,7 @@ impl Video {
                     }
                 }
             }
-            Form::AnnexB => {}
+            Form::AnnexB | Form::Mpeg2 => {}
         }
         if self.track == before {
             return Ok(false);
@@ -90,7 +98,10 @@ impl Video {
     pub(super) fn sample(&mut self, packet: &Packet) -> Option<Sample> {
         let bytes = packet.data().filter(|bytes| !bytes.is_empty())?;
         let data = match self.form {
-            Form::Mp4 => Bytes::copy_from_slice(bytes),
+            Form::Mpeg2 if packet.is_key() && !bytes.windows(4).any(|window| window == SEQUENCE_HEADER) => {
+                [&self.headers[..], bytes].concat().into()
+            }
+            Form::Mp4 | Form::Mpeg2 => Bytes::copy_from_slice(bytes),
             Form::AnnexB => {
                 let config = config_of(&self.track.codec);
                 // The header has them already.
@@ -110,6 +121,7 @@ fn form(codec: &Codec) -> Form {
     match codec {
         // Both records begin with their version, 1; start codes begin with 0.
         Codec::H264 { config, .. } | Codec::Hevc { config, .. } if config.first() != Some(&1) => Form::AnnexB,
+        Codec::InBand { entry: [b'm', ..], .. } => Form::Mpeg2,
         _ => Form::Mp4,
     }
 }
@@ -126,7 +138,7 @@ fn set_config(codec: &mut Codec, make: impl FnOnce(&Codec, &[u8]) -> Result<Byte
     let new = make(codec, config_of(codec))?;
     match codec {
         Codec::H264 { config, .. } | Codec::Hevc { config, .. } | Codec::Av1 { config, .. } => *config = new,
-        Codec::Vp8 { .. } | Codec::Vp9 { .. } | Codec::Aac { .. } => {}
+        Codec::Vp8 { .. } | Codec::Vp9 { .. } | Codec::InBand { .. } | Codec::Aac { .. } => {}
     }
     Ok(())
 }
@@ -138,7 +150,7 @@ fn config_of(codec: &Codec) -> &[u8] {
         | Codec::Av1 { config, .. }
         | Codec::Vp9 { config, .. }
         | Codec::Aac { config, .. } => config,
-        Codec::Vp8 { .. } => &[],
+        Codec::Vp8 { .. } | Codec::InBand { .. } => &[],
     }
 }
 
