@@ -154,11 +154,17 @@ impl Follow {
                     // How a live playlist is served is seen while it lives.
                     let sounds = |master: &Multivariant| book.lists.keys().any(|url| master.is_sound(url));
                     if served.is_none() && book.masters.last().is_some_and(sounds) {
-                        served = Some(serve::judge(&api, &book));
+                        let findings = serve::judge(&api, &book);
+                        // It may have ended meanwhile, and is served in another way then.
+                        book.look(&api, &url);
+                        let over = book.lists.values().flatten().any(|list| list.ended);
+                        served = (!over).then_some(findings);
                     }
                     if last {
                         let mut findings = book.judge();
-                        findings.extend(served.unwrap_or_else(|| serve::judge(&api, &book)));
+                        // One that lived too short for that is over now, and served as what does not change.
+                        let over = || serve::judge(&api, &Book { live: false, ..book.clone() });
+                        findings.extend(served.unwrap_or_else(over));
                         return findings;
                     }
                     thread::sleep(LOOK);

@@ -161,6 +161,13 @@ impl House {
         self.orchestrator().log()
     }
 
+    /// Memory that the orchestrator has in use, in bytes: `VmRSS` of proc(5).
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.orchestrator().pid())).unwrap_or_default();
+        let told = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
+        told.and_then(|kib| kib.trim().parse::<u64>().ok()).expect("a running program has memory") << 10
+    }
+
     /// Fails the test if the orchestrator has ended by itself.
     #[track_caller]
     pub(crate) fn assert_up(&mut self) {

@@ -16,13 +16,14 @@ use crate::{
     wait::s,
 };
 
-/// `source` cut by ffmpeg at its keyframes, every 2 s, as it is.
+/// `source` cut by ffmpeg at its keyframes, every 2 s, as it is, with more of ffmpeg's arguments.
 #[track_caller]
-fn pieces(house: &House, source: &Path, format: &str, ending: &str) -> Vec<Vec<u8>> {
+pub(crate) fn pieces(house: &House, source: &Path, format: &str, ending: &str, more: &str) -> Vec<Vec<u8>> {
     let folder = tempfile::tempdir_in(house.scratch()).expect("a folder can be made");
     let names = folder.path().join(format!("%03d.{ending}"));
     let cut = ["-f", "segment", "-segment_time", "2", "-segment_format", format, text(&names)];
-    let args = [&["-v", "error", "-nostdin", "-i", text(source), "-map", "0", "-c", "copy"], &cut[..]].concat();
+    let more: Vec<_> = more.split_whitespace().collect();
+    let args = [&["-v", "error", "-nostdin", "-i", text(source), "-map", "0", "-c", "copy"], &more[..], &cut].concat();
     tool("ffmpeg", &args);
     let mut files: Vec<_> = fs::read_dir(&folder).expect("it is there").map(|file| file.unwrap().path()).collect();
     files.sort_unstable();
@@ -38,7 +39,7 @@ fn put(house: &House, stream: &Stream, number: usize, bytes: &[u8]) -> Answer {
 }
 
 #[track_caller]
-fn put_all(house: &House, stream: &Stream, pieces: &[Vec<u8>], numbers: &[usize]) {
+pub(crate) fn put_all(house: &House, stream: &Stream, pieces: &[Vec<u8>], numbers: &[usize]) {
     for &number in numbers {
         let answer = put(house, stream, number, &pieces[number]);
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -63,7 +64,7 @@ fn key(stream: &Stream) -> String {
 fn segments_in_any_order_and_twice_are_one_unbroken_stream() {
     let house = House::with_workers(1);
     let source = live_source(10);
-    let pieces = pieces(&house, &source, "mpegts", "ts");
+    let pieces = pieces(&house, &source, "mpegts", "ts", "");
     assert_eq!(pieces.len(), 5);
     let stream = house.api.create("live", &small_ladder());
     put_all(&house, &stream, &pieces, &[1, 0, 2, 2, 4]);
@@ -88,7 +89,7 @@ fn segments_in_any_order_and_twice_are_one_unbroken_stream() {
 fn what_was_acknowledged_outlives_kill_9_and_is_taken_once() {
     let mut house = House::with_workers(1);
     let source = live_source(24);
-    let pieces = pieces(&house, &source, "mpegts", "ts");
+    let pieces = pieces(&house, &source, "mpegts", "ts", "");
     assert_eq!(pieces.len(), 12);
     let stream = house.api.create("live", &small_ladder());
     // At once after the answer, so in the middle of cutting; the second time with one that waits for a lower number.
@@ -114,7 +115,7 @@ fn what_was_acknowledged_outlives_kill_9_and_is_taken_once() {
 #[test]
 fn a_segment_that_never_comes_is_a_discontinuity_and_bad_ones_are_told() {
     let house = House::with_workers(1);
-    let pieces = pieces(&house, &live_source(10), "mp4", "mp4");
+    let pieces = pieces(&house, &live_source(10), "mp4", "mp4", "");
     let stream = house.api.create("live", &small_ladder());
     put_all(&house, &stream, &pieces, &[0, 1]);
     put_all(&house, &stream, &pieces, &[4]);
@@ -165,7 +166,7 @@ fn parts(answer: &Answer) -> Vec<(String, Vec<u8>)> {
 fn clients_of_livepeers_http_push_get_their_renditions_back() {
     let house = House::with_workers(1);
     let source = live_source(10);
-    let pieces = pieces(&house, &source, "mpegts", "ts");
+    let pieces = pieces(&house, &source, "mpegts", "ts", "");
     let stream = house.api.create("live", &small_ladder());
     let headers = [("accept", "multipart/mixed"), ("content-duration", "2000"), ("content-resolution", "640x360")];
     for (number, piece) in pieces.iter().enumerate() {

@@ -8,7 +8,7 @@ use crate::{
     house::House,
     player,
     playlist::{Master, Media, assert_whole},
-    push::{address, push, push_to},
+    push::{address, push},
     wait::{s, until},
     watch::Watch,
 };
@@ -147,18 +147,4 @@ fn encoders_of_other_makes_are_understood() {
     let status = publisher.wait(s(60));
     assert!(status.success(), "GStreamer was turned away: {}", publisher.log());
     assert_every_frame(&recording(&house, &stream), &source);
-}
-
-#[test]
-fn pictures_alone_are_a_stream_too() {
-    let house = House::with_workers(1);
-    let source = live_source(10);
-    let silent = house.api.create("live", &small_ladder());
-    let mut publisher =
-        push_to(&house, "silent", &address(&silent), &["-re", "-i", text(&source), "-an", "-c", "copy"]);
-    assert!(publisher.wait(s(60)).success(), "{}", publisher.log());
-    let recorded = recording(&house, &silent);
-    assert_eq!(recorded.audio, None, "a silent stream has no audio rendition");
-    assert!(recorded.rungs.iter().all(|rung| !rung.codecs.contains("mp4a")), "{recorded:?}");
-    assert_every_frame(&recorded, &source);
 }

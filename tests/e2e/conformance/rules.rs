@@ -25,7 +25,8 @@ pub(super) const RATE: &str = "RFC 8216bis 4.4.6.2 (FRAME-RATE)";
 
 /// Dates are told in milliseconds; two of them may be off by one each.
 const DATE_MS_OFF_MAX: f64 = 2.0;
-/// A segment shorter than this says nothing of the bitrate; Apple's validator leaves such out, too.
+/// A segment shorter than this says nothing of the bitrate, unless there is no other; Apple's validator leaves such
+/// out, too.
 const BITRATE_S_MIN: f64 = 0.5;
 
 pub(super) fn judge(book: &Book) -> Vec<Finding> {
@@ -171,6 +172,7 @@ struct Measured {
 fn measured(book: &Book, url: &str) -> Measured {
     let mut measured = Measured::default();
     let (mut frames, mut media_s, mut bits, mut listed_s) = (0, 0.0, 0.0, 0.0);
+    let short = book.entries(url).all(|entry| entry.duration_s < BITRATE_S_MIN);
     for entry in book.entries(url) {
         let Some((init, piece)) = book.media(entry) else { continue };
         if !measured.codecs.contains(&init.codec) {
@@ -181,7 +183,7 @@ fn measured(book: &Book, url: &str) -> Measured {
         media_s += (piece.decode_end - piece.decode_start) as f64 / f64::from(init.timescale);
         bits += piece.bytes as f64 * 8.0;
         listed_s += entry.duration_s;
-        if entry.duration_s >= BITRATE_S_MIN {
+        if short || entry.duration_s >= BITRATE_S_MIN {
             measured.bps_peak = measured.bps_peak.max(piece.bytes as f64 * 8.0 / entry.duration_s);
         }
     }
