@@ -114,6 +114,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
     }
     // Publishers' last pictures are committed before the end.
     let _ = tokio::time::timeout(std::time::Duration::from_secs(3), rtmp).await;
+    house.pulls.stop_all();
     house.pushes.stop();
     settle_publishers(&house).await;
     for task in background {

@@ -29,6 +29,7 @@ mod dash;
 mod deploy;
 mod errors;
 mod file;
+mod hls_pull;
 mod hostile;
 mod http_push;
 mod live;

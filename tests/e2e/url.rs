@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Lets a test's own sites be fetched from, and gives up soon.
-const NEAR: &str = "[ingest]\nupload_bytes_max = 16777216\n[ingest.fetch]\nprivate_allowed = [\"127.0.0.1/32\"]\n\
+pub(crate) const NEAR: &str = "[ingest]\nupload_bytes_max = 16777216\n[ingest.fetch]\nprivate_allowed = [\"127.0.0.1/32\"]\n\
                     give_up_s = 4\nretry_ms = 50\nidle_ms_max = 2000\nredirects_max = 3\n";
 
 fn ask(house: &House, url: &str, profile: &Value) -> Answer {

@@ -135,6 +135,7 @@ pub(super) async fn end(
     if !stream.is_live() {
         return Err(Error::conflict("not_live", "only live streams are ended by hand", "a recording ends by itself"));
     }
+    house.pulls.stop(&stream.id).await;
     // What was pushed and acknowledged belongs to it.
     push::close(&house, &stream.id).await?;
     // Held meanwhile: a publisher that comes just now must not push into a stream that ends.

@@ -1,14 +1,23 @@
 //! Pull: streams that the orchestrator fetches itself, from the URL that the app gave.
 //!
 //! One task a stream. The first bytes tell what the URL is, which is noted in the store. A file is laid where uploads
-//! lie, from where `file.rs` reads it. What is known here is in the store: a task that was cut off begins anew where
+//! lie, from where `file.rs` reads it; a playlist's segments are handed to `push.rs`. What is known here is in the store: a task that was cut off begins anew where
 //! the last one was.
 
+mod cipher;
+mod cursor;
 mod file;
+mod hand;
+mod hls;
+mod part;
+mod playlist;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -33,13 +42,16 @@ use crate::{
 /// The states of a stream that may have more to fetch.
 const OPEN: [StreamState; 3] = [StreamState::Waiting, StreamState::Live, StreamState::Interrupted];
 
-/// What every playlist begins with (RFC 8216, 4.3.1.1).
+/// What every playlist begins with (RFC 8216, 4.3.1.1), behind a mark that some put before any text.
 const PLAYLIST: &[u8] = b"#EXTM3U";
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Which streams are being fetched. Memory only.
 #[derive(Debug)]
 pub struct Pulls {
     running: Mutex<HashMap<StreamId, Arc<Pull>>>,
+    /// The program ends.
+    stopping: AtomicBool,
     /// Places for streams that are live, or may be.
     streams: Arc<Semaphore>,
     /// Places for recordings.
@@ -61,6 +73,7 @@ impl Pulls {
         let places = |count| Arc::new(Semaphore::new(count));
         Self {
             running: Mutex::default(),
+            stopping: AtomicBool::new(false),
             streams: places(fetcher.config().streams_max),
             recordings: places(fetcher.config().recordings_max),
             fetcher,
@@ -74,12 +87,19 @@ impl Pulls {
 
     fn begin(&self, stream: &StreamId) -> Option<Arc<Pull>> {
         let mut running = self.running.lock().expect("no panic while held");
-        if running.contains_key(stream) {
+        if self.stopping.load(Ordering::Relaxed) || running.contains_key(stream) {
             return None;
         }
         let pull = Arc::new(Pull::default());
         running.insert(stream.clone(), pull.clone());
         Some(pull)
+    }
+
+    /// Ends all fetching, for good.
+    pub fn stop_all(&self) {
+        let running = self.running.lock().expect("no panic while held");
+        self.stopping.store(true, Ordering::Relaxed);
+        running.values().for_each(|pull| pull.stop.cancel());
     }
 
     /// Ends the fetching of a stream, at whatever it is; it may begin again.
@@ -147,8 +167,8 @@ fn needs(stream: &Stream) -> bool {
     let complete = stream.source_bytes > 0 && stream.source_bytes_total == Some(stream.source_bytes);
     match stream.fetched {
         _ if stream.source != Source::Url => false,
-        None => true,
         Some(Fetched::File { .. }) => stream.state == StreamState::Waiting && !complete,
+        None | Some(Fetched::Hls { .. }) => true,
     }
 }
 
@@ -184,25 +204,30 @@ async fn run(house: &Arc<House>, stream: Stream, place: OwnedSemaphorePermit) {
 }
 
 async fn fetch(house: &Arc<House>, mut stream: Stream, url: &Url, place: OwnedSemaphorePermit) -> Result<(), Stop> {
-    if stream.fetched.is_some() {
-        return file::fetch(house, &stream, url, None).await;
+    match stream.fetched {
+        Some(Fetched::File { .. }) => return file::fetch(house, &stream, url, None).await,
+        Some(Fetched::Hls { .. }) => return hls::fetch(house, &stream, url).await,
+        None => {}
     }
     let begun = first(house, &stream, url).await?;
-    if begun.head.starts_with(PLAYLIST) {
-        return Err(Stop::Failed(
-            "this is an HLS playlist, which is not fetched yet: give the address of a file".into(),
-        ));
-    }
-    let fetched = Fetched::File { version: begun.answer.version.clone() };
-    tracing::info!(stream = %stream.id, host = address::host(url), "the url is a file");
+    let playlist = begun.head.strip_prefix(MARK).unwrap_or(&begun.head).starts_with(PLAYLIST);
+    let fetched = if playlist {
+        Fetched::Hls { live: hls::open(house, &stream, url).await?.live, offset: None }
+    } else {
+        Fetched::File { version: begun.answer.version.clone() }
+    };
+    tracing::info!(stream = %stream.id, host = address::host(url), ?fetched, "it is known what the url is");
     if !house.store.note_fetched(&stream.id, &fetched).await? {
         return Err(Stop::Gone);
     }
     stream.fetched = Some(fetched);
+    if stream.is_live() {
+        return hls::fetch(house, &stream, url).await;
+    }
     // If other recordings are before it, it is asked for anew when its turn comes.
     let Ok(_place) = places(house, &stream).clone().try_acquire_owned() else { return Ok(()) };
     drop(place);
-    file::fetch(house, &stream, url, Some(begun)).await
+    if playlist { hls::fetch(house, &stream, url).await } else { file::fetch(house, &stream, url, Some(begun)).await }
 }
 
 /// A transfer whose first bytes were looked at.
@@ -225,7 +250,7 @@ async fn first(house: &House, stream: &Stream, url: &Url) -> Result<Begun, Stop>
 async fn begin(house: &House, url: &Url) -> Result<Begun, Failure> {
     let mut answer = house.pulls.fetcher.get(url, Part::default()).await?;
     let mut head = Vec::new();
-    while head.len() < PLAYLIST.len() {
+    while head.len() < MARK.len() + PLAYLIST.len() {
         match answer.chunk().await? {
             Some(chunk) => head.extend_from_slice(&chunk),
             None => break,

@@ -5,6 +5,7 @@
 //! so that one that was begun before a crash is cut again the same way and what was durable is passed over. The store
 //! holds what came and how far it is; what is here are hints.
 
+pub(super) mod bundle;
 mod join;
 mod read;
 
@@ -17,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use millrace_proto::StreamId;
+use millrace_proto::{StreamId, api::Source};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -63,6 +64,8 @@ struct Session {
     closing: AtomicBool,
     /// The program ends: what is here is taken by the next one.
     stopping: AtomicBool,
+    /// Its segments are fetched by ourselves, in order: one that is missing will not come.
+    pulled: bool,
     over: CancellationToken,
 }
 
@@ -110,10 +113,11 @@ pub async fn open(house: &Arc<House>, stream: &StreamId) -> Result<(), Refusal> 
             return if session.closing.load(Ordering::Relaxed) { Err(Refusal::Ended) } else { Ok(()) };
         }
         if let Some(hold) = house.publishing.begin(stream) {
-            live::open(&house.store, stream, now_ms()).await?;
-            let session = Arc::new(Session::default());
+            let opened = live::open(&house.store, stream, now_ms()).await?;
+            let session = Arc::new(Session { pulled: opened.source == Source::Url, ..Session::default() });
             house.pushes.sessions.lock().expect("no panic while held").insert(stream.clone(), session.clone());
-            tokio::spawn(run(Opened { house: house.clone(), stream: stream.clone(), session }, hold));
+            let live = opened.is_live();
+            tokio::spawn(run(Opened { house: house.clone(), stream: stream.clone(), session, live }, hold));
             return Ok(());
         }
         tokio::time::sleep(HOLD_TRY).await;
@@ -152,6 +156,7 @@ struct Opened {
     house: Arc<House>,
     stream: StreamId,
     session: Arc<Session>,
+    live: bool,
 }
 
 impl Drop for Opened {
@@ -162,10 +167,15 @@ impl Drop for Opened {
 }
 
 async fn run(opened: Opened, hold: Hold) {
-    let Opened { house, stream, session } = &opened;
+    let Opened { house, stream, session, live } = &opened;
     tracing::info!(%stream, "pushed into");
     let ending = drain(house, stream, session).await;
-    live::leave(house, stream, ending).await;
+    // Recordings have no publisher that could be lost.
+    if *live {
+        live::leave(house, stream, ending).await;
+    } else if let Ending::Lost(Some(why)) = ending {
+        tracing::warn!(%stream, why, "cutting stops here and starts again");
+    }
     drop(hold);
 }
 
@@ -210,7 +220,7 @@ async fn drain(house: &House, stream: &StreamId, session: &Session) -> Ending {
             return Ending::Lost(None);
         }
         let closing = session.closing.load(Ordering::Relaxed);
-        let wait_ms = if closing { 0 } else { limits.push_wait_ms };
+        let wait_ms = if closing || session.pulled { 0 } else { limits.push_wait_ms };
         let (number, open) = match house.store.pushes_open(stream).await {
             Ok(found) => found,
             Err(error) => return Ending::Lost(Some(error.to_string())),
@@ -220,7 +230,7 @@ async fn drain(house: &House, stream: &StreamId, session: &Session) -> Ending {
                 if hole {
                     flow.joiner.part();
                 }
-                if let Err(why) = take(house, &mut flow, &open[0]).await {
+                if let Err(why) = take(house, &mut flow, &open[0], session.pulled).await {
                     tracing::warn!(%stream, number = open[0].number, why, "pushed segments wait");
                     return Ending::Lost(Some(why));
                 }
@@ -243,9 +253,9 @@ async fn drain(house: &House, stream: &StreamId, session: &Session) -> Ending {
 }
 
 /// Makes segments of a pushed one. An error, in words: it can't be done now.
-async fn take(house: &House, flow: &mut Flow, push: &Pushed) -> Result<(), String> {
+async fn take(house: &House, flow: &mut Flow, push: &Pushed, pulled: bool) -> Result<(), String> {
     let id = &push.stream;
-    let events = match read::read(house, push).await {
+    let events = match read::read(house, push, pulled).await {
         Ok(events) => Ok(events),
         Err(read::Error::Later(why)) => return Err(why),
         Err(read::Error::Hopeless(why)) => Err(why),

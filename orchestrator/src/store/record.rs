@@ -93,7 +93,11 @@ impl Stream {
     /// Whether it is a broadcast: with a sliding window, on the wall clock, never to be had again. False for
     /// recordings, and as long as nobody knows.
     pub fn is_live(&self) -> bool {
-        self.source == Source::Live
+        match self.source {
+            Source::Live => true,
+            Source::File => false,
+            Source::Url => matches!(self.fetched, Some(Fetched::Hls { live: true, .. })),
+        }
     }
 
     /// Whether it is read from one file that lies in the folder of uploads.
@@ -114,6 +118,13 @@ pub enum Fetched {
     File {
         /// Which version of it, by `ETag` or `Last-Modified`; a transfer goes on only in the same one.
         version: Option<String>,
+    },
+    /// An HLS playlist.
+    Hls {
+        /// It still grew when it was first seen.
+        live: bool,
+        /// What is added to a media sequence number to give a segment's number; absent before the first segment.
+        offset: Option<i64>,
     },
 }
 

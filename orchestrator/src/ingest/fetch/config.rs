@@ -27,6 +27,14 @@ pub struct Config {
     pub give_up_s: u64,
     /// Longest time that one file may take.
     pub file_s_max: u64,
+    /// Largest playlist in bytes.
+    pub playlist_bytes_max: u64,
+    /// Most segments that a playlist may name.
+    pub playlist_segments_max: usize,
+    /// Largest segment in bytes.
+    pub segment_bytes_max: u64,
+    /// A broadcast that brings nothing new for so long, and for three target durations, has lost its publisher.
+    pub live_silence_s: u64,
 }
 
 impl Default for Config {
@@ -42,6 +50,10 @@ impl Default for Config {
             retry_ms_max: 15_000,
             give_up_s: 120,
             file_s_max: 86_400,
+            playlist_bytes_max: 4 << 20,
+            playlist_segments_max: 50_000,
+            segment_bytes_max: 128 << 20,
+            live_silence_s: 30,
         }
     }
 }

@@ -60,6 +60,8 @@ impl Decipher {
 
 #[cfg(test)]
 mod tests {
+    use cbc::cipher::{BlockEncryptMut, block_padding::Pkcs7};
+
     use super::*;
 
     /// NIST SP 800-38A, F.2.2: key, IV and the first two blocks.
@@ -89,8 +91,9 @@ mod tests {
     #[test]
     fn padding_goes_and_broken_padding_is_told() {
         let encrypted = |plain: &[u8]| {
-            use cbc::cipher::{BlockEncryptMut, block_padding::Pkcs7};
-            cbc::Encryptor::<Aes128>::new(&sixteen(KEY).into(), &sixteen(IV).into()).encrypt_padded_vec_mut::<Pkcs7>(plain)
+            let mut block = [plain, &[0; BLOCK]].concat();
+            let encryptor = cbc::Encryptor::<Aes128>::new(&sixteen(KEY).into(), &sixteen(IV).into());
+            encryptor.encrypt_padded_mut::<Pkcs7>(&mut block, plain.len()).unwrap().to_vec()
         };
         for length in [0, 1, 15, 16, 31, 32] {
             let plain: Vec<u8> = (0..length).collect();

@@ -47,6 +47,11 @@ impl Cursor {
         sequence.saturating_add_signed(self.offset())
     }
 
+    /// Whether all below this number is taken.
+    pub(super) fn is_through(&self, number: u64) -> bool {
+        self.next >= number
+    }
+
     /// The segment with this number was taken, or is passed over.
     pub(super) fn took(&mut self, number: u64) {
         self.next = self.next.max(number + 1);

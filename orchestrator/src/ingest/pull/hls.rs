@@ -5,20 +5,17 @@
 //! followed until it ends, or brings nothing for too long: then it has lost its publisher.
 
 use std::{
-    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures_util::{StreamExt, stream};
 use millrace_proto::api::StreamState;
 use reqwest::Url;
-use tokio::{fs::File, io::AsyncReadExt};
-use tokio_util::io::ReaderStream;
 
 use super::{
     OPEN, Stop, again,
     cursor::Cursor,
+    hand,
     part::{self, Parts},
     playlist::{self, Media, Playlist, Segment},
 };
@@ -26,15 +23,10 @@ use crate::{
     clock::now_ms,
     house::House,
     ingest::{
-        event::Refusal,
         fetch::{Failure, Kind, Part, Retry},
-        push::{self, Receiving},
+        push::Receiving,
     },
-    loops,
-    store::{
-        Noted,
-        record::{Fetched, Pushed, Stream},
-    },
+    store::record::{Fetched, Stream},
 };
 
 /// Segments of a recording that are fetched ahead of cutting.
@@ -53,7 +45,7 @@ const CONTACT: u64 = u64::MAX;
 /// Where the playlist of a stream's segments is.
 pub(super) struct Place {
     list: Url,
-    /// It was loaded once.
+    /// More segments will come.
     pub(super) live: bool,
 }
 
@@ -66,6 +58,28 @@ pub(super) async fn open(house: &House, stream: &Stream, url: &Url) -> Result<Pl
             Err(failure) => again(house, &stream.id, &mut retry, &failure).await?,
         }
     }
+}
+
+/// The same for a stream that is known: one that has begun to be broadcast is not given up because of its server.
+async fn reopen(house: &House, stream: &Stream, url: &Url) -> Result<Place, Stop> {
+    if !stream.is_live() || stream.state == StreamState::Waiting {
+        return open(house, stream, url).await;
+    }
+    let pause = Duration::from_millis(house.pulls.fetcher.config().retry_ms_max.min(2_000));
+    loop {
+        match choose(house, url).await {
+            Ok(place) => return Ok(place),
+            Err(failure) => tracing::debug!(stream = %stream.id, why = failure.why, "its server is asked again"),
+        }
+        state(house, stream).await?;
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// The stream's state, if there may be more to fetch for it.
+async fn state(house: &House, stream: &Stream) -> Result<StreamState, Stop> {
+    let now = house.store.stream(&stream.id).await?;
+    now.map(|stream| stream.state).filter(|state| OPEN.contains(state)).ok_or(Stop::Gone)
 }
 
 async fn choose(house: &House, url: &Url) -> Result<Place, Failure> {
@@ -103,7 +117,7 @@ async fn load_media(house: &House, url: &Url) -> Result<Media, Failure> {
 /// Fetches all segments that there are and will be.
 pub(super) async fn fetch(house: &Arc<House>, stream: &Stream, url: &Url) -> Result<(), Stop> {
     let Some(Fetched::Hls { live, offset }) = stream.fetched else { return Err(Stop::Gone) };
-    let place = open(house, stream, url).await?;
+    let place = reopen(house, stream, url).await?;
     let (begun, open) = house.store.pushes_open(&stream.id).await?;
     let next = open.last().map_or(begun, |last| begun.max(last.number + 1));
     let mut pull = Pull {
@@ -115,10 +129,11 @@ pub(super) async fn fetch(house: &Arc<House>, stream: &Stream, url: &Url) -> Res
         contact: None,
         heard: Instant::now(),
         missing: 0,
+        lost: None,
     };
     pull.keep_contact();
     pull.follow(&place.list).await?;
-    finish(house, stream).await
+    hand::finish(house, stream, pull.lost).await
 }
 
 /// One stream being followed.
@@ -134,6 +149,8 @@ struct Pull<'a> {
     heard: Instant,
     /// Segments one after another that could not be had.
     missing: u32,
+    /// Why the last one of them could not be had.
+    lost: Option<String>,
 }
 
 impl Pull<'_> {
@@ -149,7 +166,7 @@ impl Pull<'_> {
         let mut retry = Retry::default();
         loop {
             let asked = Instant::now();
-            let state = self.state().await?;
+            let state = state(self.house, self.stream).await?;
             match load_media(self.house, url).await {
                 Ok(list) => {
                     retry.progressed();
@@ -159,12 +176,17 @@ impl Pull<'_> {
                         self.keep_contact();
                     }
                     let next = list.segments.last().map(|last| self.cursor.number(last.sequence) + 1);
-                    if list.ended && next.is_none_or(|next| self.cursor.is_through(next)) {
+                    let through = next.is_none_or(|next| self.cursor.is_through(next));
+                    if through && (list.ended || !self.live) {
                         return Ok(());
                     }
                     self.note_silence(target, state)?;
                     // RFC 8216, 6.3.4: a whole target duration, or half of it where nothing was new.
-                    let pause = if took > 0 { target } else { target / 2 };
+                    let pause = match took {
+                        _ if !through => Duration::ZERO,
+                        0 => target / 2,
+                        _ => target,
+                    };
                     tokio::time::sleep_until((asked + pause.clamp(RELOAD_MIN, RELOAD_MAX)).into()).await;
                 }
                 // A broadcast is over when it is silent for too long, whatever its server says meanwhile.
@@ -178,11 +200,6 @@ impl Pull<'_> {
                 Err(failure) => again(self.house, &self.stream.id, &mut retry, &failure).await?,
             }
         }
-    }
-
-    async fn state(&self) -> Result<StreamState, Stop> {
-        let now = self.house.store.stream(&self.stream.id).await?;
-        now.map(|stream| stream.state).filter(|state| OPEN.contains(state)).ok_or(Stop::Gone)
     }
 
     /// After a long silence the stream has lost its publisher; one that never had any is given up.
@@ -234,7 +251,7 @@ impl Pull<'_> {
             return Ok(());
         }
         loop {
-            self.state().await?;
+            state(self.house, self.stream).await?;
             let ahead = self.house.store.pushes_open(&self.stream.id).await?.1.len();
             let tasks = self.house.store.tasks_open(&self.stream.id).await?;
             if ahead < AHEAD_MAX && tasks < self.house.config.ingest.file_tasks_max {
@@ -249,14 +266,14 @@ impl Pull<'_> {
         let config = self.house.pulls.fetcher.config();
         let mut limit = Duration::from_secs(config.give_up_s);
         if self.live {
-            limit = limit.min(Duration::from_millis(2 * target_ms));
+            limit = limit.min(Duration::from_millis(2 * target_ms.max(2_000)));
         }
         let folder = tempfile::tempdir_in(self.house.scratch()).map_err(|error| Stop::Later(error.to_string()))?;
         let path = folder.path().join("video");
         match self.parts.fetch(segment, &path, limit).await {
             Ok(bytes) => {
                 self.missing = 0;
-                hand_on(self.house, self.stream, number, vec![(path, bytes)]).await
+                hand::on(self.house, self.stream, number, vec![(path, bytes)]).await
             }
             Err(part::Error::Disk(error)) => Err(Stop::Later(error.to_string())),
             Err(error) => {
@@ -267,77 +284,9 @@ impl Pull<'_> {
                 if !self.live && (away || self.missing >= MISSING_MAX) {
                     return Err(Stop::Failed(format!("its segments can't be had: {error}")));
                 }
+                self.lost = Some(error.to_string());
                 Ok(())
             }
         }
     }
-}
-
-/// Makes a segment durable and has it cut. What was handed on before under this number stands.
-async fn hand_on(house: &Arc<House>, stream: &Stream, number: u64, files: Vec<(PathBuf, u64)>) -> Result<(), Stop> {
-    loop {
-        match push::open(house, &stream.id).await {
-            Ok(()) => break,
-            Err(Refusal::Busy | Refusal::Unavailable) => tokio::time::sleep(Duration::from_millis(250)).await,
-            Err(Refusal::Ended | Refusal::WrongKey) => return Err(Stop::Gone),
-        }
-    }
-    let later = |error: &dyn std::error::Error| Stop::Later(error.to_string());
-    if house.store.pushed(&stream.id, number).await?.is_none() {
-        let lengths: Vec<u64> = files.iter().map(|(_, bytes)| *bytes).collect();
-        let head = stream::iter([Ok(push::bundle_head(&lengths))]);
-        let mut opened = Vec::new();
-        for (path, bytes) in &files {
-            let file = File::open(path).await.map_err(|error| later(&error))?;
-            opened.push(ReaderStream::new(file.take(*bytes)));
-        }
-        let body = head.chain(stream::iter(opened).flatten());
-        let kept = house.media.receive_push(&stream.id, number, u64::MAX, body).await;
-        let blob = kept.map_err(|error| later(&error))?;
-        let push = Pushed {
-            stream: stream.id.clone(),
-            number,
-            sha256: blob.sha256,
-            bytes: blob.bytes,
-            received_ms: now_ms(),
-            first_seq: None,
-            tail: None,
-            end_seq: None,
-            reason: None,
-        };
-        loop {
-            match house.store.note_push(&push, house.config.ingest.push_open_max).await? {
-                Noted::Done | Noted::Known(_) => break,
-                Noted::Passed => {
-                    house.media.delete_push(&stream.id, number).await.map_err(|error| later(&error))?;
-                    return Ok(());
-                }
-                Noted::Full => tokio::time::sleep(Duration::from_millis(250)).await,
-                Noted::Gone => return Err(Stop::Gone),
-            }
-        }
-    }
-    // It is durable: if it can't be taken just now, the loop that looks for such takes it.
-    let _ = push::open(house, &stream.id).await;
-    Ok(())
-}
-
-/// All is handed on: once it is cut, no more video will come.
-async fn finish(house: &Arc<House>, stream: &Stream) -> Result<(), Stop> {
-    loop {
-        push::close(house, &stream.id).await?;
-        if house.store.pushes_open(&stream.id).await?.1.is_empty() {
-            break;
-        }
-        // Something is in the way of cutting, as a full disk is.
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-    let now = house.store.stream(&stream.id).await?.ok_or(Stop::Gone)?;
-    if now.next_seq == 0 {
-        let first = house.store.pushed(&stream.id, now.fetched.as_ref().map_or(0, |_| 0)).await?;
-        let why = first.and_then(|push| push.reason).unwrap_or_else(|| "its playlist names none".into());
-        return Err(Stop::Failed(format!("not one segment could be read: {why}")));
-    }
-    loops::finish(house, &stream.id, &OPEN).await?;
-    Ok(())
 }

@@ -164,12 +164,18 @@ struct List {
     key: Option<Arc<Key>>,
     /// A method that is not ours: it matters once a segment needs it.
     foreign: Option<String>,
-    /// A key was named since the last segment: more of them are other ways to the same key.
-    keyed: bool,
     variant: Option<Variant>,
+    next: Next,
+}
+
+/// What was said of the next segment alone.
+#[derive(Default)]
+struct Next {
     duration_ms: Option<u64>,
     span: Option<(u64, Option<u64>)>,
     gap: bool,
+    /// A key was named: more of them are other ways to the same key.
+    keyed: bool,
 }
 
 impl Reader<'_> {
@@ -177,7 +183,7 @@ impl Reader<'_> {
         let list = &mut self.list;
         match name {
             "EXTINF" => {
-                list.duration_ms = Some(duration_ms(value)?.min(SEGMENT_MS_MAX));
+                list.next.duration_ms = Some(duration_ms(value)?.min(SEGMENT_MS_MAX));
                 list.seen = true;
             }
             "EXT-X-TARGETDURATION" => {
@@ -191,8 +197,8 @@ impl Reader<'_> {
             "EXT-X-ENDLIST" => list.ended = true,
             // It may not change any more: there is nothing to wait for.
             "EXT-X-PLAYLIST-TYPE" if value == "VOD" => list.ended = true,
-            "EXT-X-BYTERANGE" => list.span = Some(span(value)?),
-            "EXT-X-GAP" => list.gap = true,
+            "EXT-X-BYTERANGE" => list.next.span = Some(span(value)?),
+            "EXT-X-GAP" => list.next.gap = true,
             "EXT-X-KEY" => return self.key(value),
             "EXT-X-MAP" => {
                 let map = attributes(value)?;
@@ -210,7 +216,11 @@ impl Reader<'_> {
                 list.variant = Some(Variant {
                     url: self.base.clone(),
                     bandwidth: told.plain("BANDWIDTH").and_then(|text| text.parse().ok()).unwrap_or(0),
-                    codecs: codecs.split(',').map(|codec| codec.trim().to_owned()).filter(|codec| !codec.is_empty()).collect(),
+                    codecs: codecs
+                        .split(',')
+                        .map(|codec| codec.trim().to_owned())
+                        .filter(|codec| !codec.is_empty())
+                        .collect(),
                     sized: told.plain("RESOLUTION").is_some(),
                     sound: told.quoted("AUDIO").map(str::to_owned),
                 });
@@ -239,13 +249,13 @@ impl Reader<'_> {
                 (list.key, list.foreign) = (Some(Arc::new(Key { url, iv })), None);
             }
             // Another way to the key that was just named.
-            _ if list.keyed && list.key.is_some() => {}
+            _ if list.next.keyed && list.key.is_some() => {}
             _ => {
                 let format = told.quoted("KEYFORMAT").map_or(String::new(), |format| format!(" with keys of {format}"));
                 (list.key, list.foreign) = (None, Some(format!("{method}{format}")));
             }
         }
-        list.keyed = true;
+        list.next.keyed = true;
         Some(Ok(()))
     }
 
@@ -279,7 +289,8 @@ impl Reader<'_> {
         if list.segments.len() >= self.segments_max {
             return Some(Err(Error::TooMany(self.segments_max)));
         }
-        let span = match list.span.take() {
+        let next = std::mem::take(&mut list.next);
+        let span = match next.span {
             None => None,
             Some((bytes, Some(first))) => Some(Span { first, bytes }),
             // It follows on the segment before it.
@@ -291,12 +302,11 @@ impl Reader<'_> {
         list.segments.push(Segment {
             sequence: list.sequence + list.segments.len() as u64,
             media: Resource { url, span },
-            duration_ms: list.duration_ms.take()?,
+            duration_ms: next.duration_ms?,
             init: list.init.clone(),
             key: list.key.clone(),
-            gap: std::mem::take(&mut list.gap),
+            gap: next.gap,
         });
-        list.keyed = false;
         Some(Ok(()))
     }
 

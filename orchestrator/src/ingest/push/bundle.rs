@@ -19,7 +19,9 @@ pub(in crate::ingest) const FILES_MAX: usize = 64;
 pub(in crate::ingest) fn head(lengths: &[u64]) -> Bytes {
     let mut head = BytesMut::new();
     head.put_u64(lengths.len() as u64);
-    lengths.iter().for_each(|length| head.put_u64(*length));
+    for length in lengths {
+        head.put_u64(*length);
+    }
     head.freeze()
 }
 

@@ -7,6 +7,7 @@ use millrace_media::{
     job::{Demux, Demuxed},
 };
 
+use super::bundle;
 use crate::{house::House, ingest::event::Event, media, store::record::Pushed};
 
 /// Reading again after the child died: hostile bytes may kill it every time.
@@ -27,8 +28,8 @@ pub(super) enum Error {
     Later(String),
 }
 
-/// All that is in a segment, in its order, tracks first.
-pub(super) async fn read(house: &House, push: &Pushed) -> Result<Vec<Event>, Error> {
+/// All that is in a segment, which is a bundle if we `pulled` it ourselves, in its order, tracks first.
+pub(super) async fn read(house: &House, push: &Pushed, pulled: bool) -> Result<Vec<Event>, Error> {
     let later = |error: &dyn std::error::Error| Error::Later(error.to_string());
     let folder = tempfile::tempdir_in(house.scratch()).map_err(|error| later(&error))?;
     let file = folder.path().join("push");
@@ -37,6 +38,15 @@ pub(super) async fn read(house: &House, push: &Pushed) -> Result<Vec<Event>, Err
         Err(error) if error.kind == media::Kind::Missing => return Err(Error::Hopeless("its bytes are gone".into())),
         Err(error) => return Err(later(&error)),
     }
+    let file = if pulled {
+        match bundle::open(&file).await.map(|files| files.into_iter().next()) {
+            Ok(Some(video)) => video,
+            Ok(None) => return Err(Error::Hopeless("its bundle is empty".into())),
+            Err(error) => return Err(later(&error)),
+        }
+    } else {
+        file
+    };
     let bytes_max = house.config.ingest.segment_bytes_max;
     let (mut crashes, mut starts) = (0, 0);
     loop {

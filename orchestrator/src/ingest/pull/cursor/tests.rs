@@ -24,7 +24,9 @@ fn take(cursor: &mut Cursor, list: &Media) -> Vec<(u64, u64)> {
     let from = cursor.look(list).from;
     let taken: Vec<_> =
         list.segments[from..].iter().map(|segment| (cursor.number(segment.sequence), segment.sequence)).collect();
-    taken.iter().for_each(|(number, _)| cursor.took(*number));
+    for (number, _) in &taken {
+        cursor.took(*number);
+    }
     taken
 }
 

@@ -116,8 +116,18 @@ proptest! {
 
 fn any_line() -> impl Strategy<Value = String> {
     let name = prop::sample::select(vec![
-        "EXTINF:", "EXT-X-KEY:", "EXT-X-MAP:", "EXT-X-BYTERANGE:", "EXT-X-MEDIA-SEQUENCE:", "EXT-X-TARGETDURATION:",
-        "EXT-X-STREAM-INF:", "EXT-X-MEDIA:", "EXT-X-GAP", "EXT-X-ENDLIST", "EXT-X-PLAYLIST-TYPE:VOD", "",
+        "EXTINF:",
+        "EXT-X-KEY:",
+        "EXT-X-MAP:",
+        "EXT-X-BYTERANGE:",
+        "EXT-X-MEDIA-SEQUENCE:",
+        "EXT-X-TARGETDURATION:",
+        "EXT-X-STREAM-INF:",
+        "EXT-X-MEDIA:",
+        "EXT-X-GAP",
+        "EXT-X-ENDLIST",
+        "EXT-X-PLAYLIST-TYPE:VOD",
+        "",
     ]);
     let value = prop_oneof![
         "[0-9]{1,20}(@[0-9]{1,20})?",
