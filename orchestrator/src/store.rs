@@ -11,7 +11,7 @@ pub mod sqlite;
 mod suite;
 
 use async_trait::async_trait;
-use millrace_proto::{Address, StreamId, TaskId, api::StreamState, offer::Offer};
+use millrace_proto::{Address, StreamId, TaskId, api::StreamState, offer::Offer, profile::Rung};
 
 use crate::task::Task;
 use record::{Fetched, Media, Pushed, Segment, SegmentState, Stream, Tail, Variant, Worker};
@@ -115,8 +115,8 @@ pub trait Store: clips::Clips + std::fmt::Debug + Send + Sync + 'static {
     async fn note_upload(&self, id: &StreamId, bytes: u64, total: Option<u64>) -> Result<bool>;
     /// Says what a stream's URL turned out to be. False if the stream is gone.
     async fn note_fetched(&self, id: &StreamId, fetched: &Fetched) -> Result<bool>;
-    /// Fixes the rungs that a stream's ladder gets, if they are not fixed yet.
-    async fn fix_rungs(&self, id: &StreamId, rungs: &[String]) -> Result<()>;
+    /// Fixes the rungs that a stream gets, if they are not fixed yet. Returns those that it has; none if it is gone.
+    async fn fix_rungs(&self, id: &StreamId, rungs: &[Rung]) -> Result<Vec<Rung>>;
     /// Removes a stream with its segments and tasks. False if it was gone.
     async fn delete_stream(&self, id: &StreamId) -> Result<bool>;
 

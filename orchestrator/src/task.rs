@@ -1,6 +1,7 @@
 //! Tasks: planned from segments, leased to workers, judged. Pure; `farm.rs` and `verify.rs` drive it.
 
 pub mod assign;
+pub mod auto;
 pub mod machine;
 pub mod plan;
 pub mod source;

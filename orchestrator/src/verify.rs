@@ -9,7 +9,7 @@ pub mod verdict;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use millrace_media::job::Inspection;
+use millrace_media::job::{Gauged, Inspection};
 use millrace_proto::{
     StreamId,
     outcome::{Done, Failure, FailureKind, Result as Handed},
@@ -65,6 +65,8 @@ pub trait Look: std::fmt::Debug + Send + Sync + 'static {
         segments: &[Decodable],
         decode_all: bool,
     ) -> Result<Vec<Inspection>, Error>;
+    /// How hard the pictures of a segment are, whose upright size is `display`. Takes two seconds at most.
+    async fn gauge(&self, stream: &StreamId, segment: &Decodable, display: (u32, u32)) -> Result<Gauged, Error>;
 }
 
 /// Judges outcomes.

@@ -19,7 +19,12 @@ pub struct Profile {
     /// Publish the source's own video as a further rung, untouched.
     #[serde(default)]
     pub passthrough: bool,
-    /// The rungs to encode, in any order. May be empty only with `passthrough`.
+    /// Make a ladder for the stream when its first segment is there: by the source's size, frame rate and bitrate, and
+    /// by how hard its pictures are.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub auto: bool,
+    /// The rungs to encode, in any order. Empty with `auto`; may be empty with `passthrough`.
+    #[serde(default)]
     pub ladder: Vec<Rung>,
 }
 
@@ -226,6 +231,10 @@ fn segment_ms() -> u32 {
 fn window_s() -> u32 {
     60
 }
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
 fn every_frame() -> u8 {
     1
 }
@@ -255,7 +264,7 @@ impl Default for Choice {
 }
 
 /// The presets by name, for error texts and documentation.
-pub const PRESETS: [&str; 4] = ["standard", "mobile", "1080p", "passthrough"];
+pub const PRESETS: [&str; 5] = ["standard", "mobile", "1080p", "auto", "passthrough"];
 
 /// Why a profile was refused, in words for the person who wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -293,6 +302,7 @@ fn preset(name: &str) -> Option<Profile> {
         window_s: window_s(),
         retention_s: None,
         passthrough,
+        auto: false,
         ladder,
     };
     Some(match name {
@@ -301,6 +311,7 @@ fn preset(name: &str) -> Option<Profile> {
         "1080p" => {
             profile(vec![rung(1080, 6_000_000), rung(720, 3_000_000), rung(480, 1_600_000), rung(360, 730_000)], false)
         }
+        "auto" => Profile { auto: true, ..profile(vec![], false) },
         "passthrough" => profile(vec![], true),
         _ => return None,
     })
@@ -321,7 +332,10 @@ impl Profile {
         if let Some(retention_s) = self.retention_s {
             within("retention_s", retention_s.into(), 60, 31_536_000)?;
         }
-        within("the number of rungs", self.ladder.len() as u64, u64::from(!self.passthrough), 8)?;
+        if self.auto && !self.ladder.is_empty() {
+            return Err(Invalid("auto makes the ladder: leave out one of both".into()));
+        }
+        within("the number of rungs", self.ladder.len() as u64, u64::from(!self.passthrough && !self.auto), 8)?;
         for (at, rung) in self.ladder.iter().enumerate() {
             let name = &rung.name;
             let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
@@ -393,6 +407,7 @@ mod tests {
         assert!(refusal(|p| p.ladder[1].name = "../x".into()).contains("can't name"));
         assert!(refusal(|p| p.ladder[1].name = "720p".into()).contains("two rungs"));
         assert!(refusal(|p| p.ladder[0].short_side_px = 9_999).contains("short_side_px"));
+        assert!(refusal(|p| p.auto = true).contains("leave out"));
         assert!(refusal(|p| p.ladder[0].fps_divisor = 0).contains("fps_divisor is 0"));
         assert!(refusal(|p| p.ladder[0].bitrate_bps = Some(1_000_000)).contains("in one way"));
         assert!(refusal(|p| p.ladder[0].bitrate_bps_max = None).contains("in one way"));

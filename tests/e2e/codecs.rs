@@ -75,3 +75,19 @@ fn a_stream_that_nobody_can_work_on_says_so() {
         metrics.lines().any(|line| line.starts_with("millrace_tasks_stuck ") && !line.ends_with(" 0")).then_some(())
     });
 }
+
+#[test]
+fn an_auto_ladder_is_made_for_the_pictures_and_stays() {
+    let house = House::with_workers(1);
+    let stream = house.api.create("file", &json!("auto"));
+    // A still picture: a ladder of what is usual would allow it four times as much.
+    let input = ["-f", "lavfi", "-i", "color=navy:size=640x480:rate=50:duration=5"];
+    let args = "-pix_fmt yuv420p -c:v libx264 -g 100 -sc_threshold 0";
+    house.api.upload_all(&stream, &fs::read(made("still.mp4", &input, args)).expect("it was just made"));
+    house.api.until(&stream, StreamState::Ended, s(120));
+    let master = recording(&house, &stream);
+    let told: Vec<_> = master.rungs.iter().map(|rung| (rung.height, rung.frame_rate.round() as u64)).collect();
+    assert_eq!(told, [(480, 50), (360, 25), (240, 25)], "few frames on small rungs");
+    let log = fs::read_to_string(house.log_path("orchestrator")).expect("the orchestrator writes a log");
+    assert_eq!(log.matches("the ladder is made for these pictures").count(), 1, "{log}");
+}

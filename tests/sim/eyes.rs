@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use millrace_media::job::Inspection;
+use millrace_media::job::{Gauged, Inspection};
 use millrace_orchestrator::{
     media::MediaStore,
     task::source::Decodable,
@@ -56,5 +56,9 @@ impl Look for Eyes {
             all.push(seen);
         }
         Ok(all)
+    }
+
+    async fn gauge(&self, _: &StreamId, _: &Decodable, _: (u32, u32)) -> Result<Gauged, Error> {
+        Err(Error::NoChild("the simulation's pictures are numbers".into()))
     }
 }

@@ -15,7 +15,7 @@ use millrace_orchestrator::{
     },
     task::Task,
 };
-use millrace_proto::{Address, ClipId, StreamId, TaskId, api::StreamState, offer::Offer};
+use millrace_proto::{Address, ClipId, StreamId, TaskId, api::StreamState, offer::Offer, profile::Rung};
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
     PutOptions, PutPayload, PutResult, memory::InMemory, path::Path,
@@ -149,10 +149,10 @@ impl<S: Store> Store for Faulty<S> {
         let noted = self.inner.note_fetched(id, fetched).await?;
         self.after(noted).await
     }
-    async fn fix_rungs(&self, id: &StreamId, rungs: &[String]) -> Result<()> {
+    async fn fix_rungs(&self, id: &StreamId, rungs: &[Rung]) -> Result<Vec<Rung>> {
         self.before().await?;
-        self.inner.fix_rungs(id, rungs).await?;
-        self.after(()).await
+        let fixed = self.inner.fix_rungs(id, rungs).await?;
+        self.after(fixed).await
     }
     async fn delete_stream(&self, id: &StreamId) -> Result<bool> {
         self.before().await?;

@@ -23,6 +23,7 @@ use millrace_proto::{
     api::StreamState,
     offer::Offer,
     outcome::{Outcome, Rendition, Result as Handed},
+    profile::Rung,
 };
 
 /// What is broken.
@@ -135,7 +136,7 @@ impl<S: Store> Store for Sabotaged<S> {
     async fn note_fetched(&self, id: &StreamId, fetched: &Fetched) -> Result<bool> {
         self.inner.note_fetched(id, fetched).await
     }
-    async fn fix_rungs(&self, id: &StreamId, rungs: &[String]) -> Result<()> {
+    async fn fix_rungs(&self, id: &StreamId, rungs: &[Rung]) -> Result<Vec<Rung>> {
         self.inner.fix_rungs(id, rungs).await
     }
     async fn delete_stream(&self, id: &StreamId) -> Result<bool> {

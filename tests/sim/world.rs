@@ -245,6 +245,7 @@ fn stream(at: usize, plan: &StreamPlan) -> Stream {
         window_s: plan.window_s,
         retention_s: plan.retention_s,
         passthrough: plan.passthrough,
+        auto: false,
         ladder: vec![rung("240p", 240), rung("120p", 120)],
     };
     Stream { key_sha256: plan.live.then(|| Sha256::of(b"secret")), ..Stream::new(id, "", source, profile, 0) }

@@ -215,8 +215,7 @@ pub(super) fn view(house: &House, told: &Told, stream: &Stream) -> api::Stream {
 /// Why nobody works on what waits of `stream`, if nobody can.
 fn stuck(house: &House, stream: &Stream) -> Option<String> {
     let is_open = matches!(stream.state, StreamState::Live | StreamState::Interrupted | StreamState::Finishing);
-    let rung = |name: &String| stream.profile.ladder.iter().find(|rung| rung.name == *name);
-    let codecs: BTreeSet<_> = stream.rungs.iter().filter_map(rung).map(|rung| rung.codec).collect();
+    let codecs: BTreeSet<_> = stream.rungs.iter().map(|rung| rung.codec).collect();
     let waits = is_open && stream.listed_seq < stream.next_seq && !codecs.is_empty();
     if waits { house.farm.lack(&codecs, now_ms()) } else { None }
 }

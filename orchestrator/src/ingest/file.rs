@@ -111,7 +111,8 @@ async fn pass(house: &House, stream: Stream) -> Result<(), Stop> {
     // Nobody waits: containers may keep a track far behind the other.
     limits.audio_lag_ms_max = limits.audio_lag_ms_max.max(AUDIO_LAG_MS_MAX);
     let retry_s_max = house.config.ingest.storage_retry_s_max;
-    let mut intake = Intake::file(house.store.clone(), house.media.clone(), stream, limits, retry_s_max);
+    let mut intake = Intake::file(house.store.clone(), house.media.clone(), stream, limits, retry_s_max)
+        .with_eyes(house.verifier.eyes.clone());
     loop {
         let event = match child.next().await.map_err(child_stop)? {
             None | Some(Demuxed::End) => break,

@@ -19,7 +19,12 @@ use crate::{
         self, Commit, Store,
         record::{Media, Pushed, Segment, SegmentState, Stream, Tail},
     },
-    task::plan::{self, Subject},
+    task::{
+        auto,
+        plan::{self, Subject},
+        source::Decodable,
+    },
+    verify::Look,
 };
 
 /// Name of the source's own video as a rendition.
@@ -85,6 +90,8 @@ pub struct Intake {
     /// Where the wall-clock time of what was cut ends: it may not go back when a source sends faster than it plays.
     wall_end_ms: u64,
     retry_s_max: u64,
+    /// Looks at the first segment, where a ladder is made for it.
+    eyes: Option<Arc<dyn Look>>,
 }
 
 impl Intake {
@@ -147,7 +154,15 @@ impl Intake {
             wall_ms: None,
             wall_end_ms,
             retry_s_max,
+            eyes: None,
         }
+    }
+
+    /// Ladders are made by what these see; without, by the source's size alone.
+    #[must_use]
+    pub fn with_eyes(mut self, eyes: Arc<dyn Look>) -> Self {
+        self.eyes = Some(eyes);
+        self
     }
 
     /// The stream's id.
@@ -255,19 +270,8 @@ impl Intake {
     }
 
     async fn try_commit(&mut self) -> Result<Commit, Failed> {
-        let part = self.waiting.front().and_then(|waiting| waiting.cut.video.as_ref());
-        let display = part.and_then(|part| part.track.video()).map(|picture| picture.display_size());
-        let rungs = self.rungs(display).await?;
-        let Some(Waiting { cut, wall_ms, arrived_ms }) = self.waiting.front() else { return Ok(Commit::Repeated) };
-        let (seq, arrived_ms) = (self.next_seq, *arrived_ms);
-        let subject = Subject {
-            stream: &self.stream.id,
-            seq,
-            live: self.stream.is_live(),
-            duration_ms: cut.duration_ns / 1_000_000,
-            display,
-        };
-        let tasks = plan::tasks(&rungs, &subject, arrived_ms);
+        let Some(Waiting { cut, .. }) = self.waiting.front() else { return Ok(Commit::Repeated) };
+        let seq = self.next_seq;
         let mut tracks = [None, None];
         for ((name, part), track) in [(SOURCE, &cut.video), (AUDIO, &cut.audio)].into_iter().zip(&mut tracks) {
             if let Some(part) = part {
@@ -275,6 +279,17 @@ impl Intake {
             }
         }
         let [video, audio] = tracks;
+        let rungs = self.rungs(video.as_ref()).await?;
+        let Some(Waiting { cut, wall_ms, arrived_ms }) = self.waiting.front() else { return Ok(Commit::Repeated) };
+        let arrived_ms = *arrived_ms;
+        let subject = Subject {
+            stream: &self.stream.id,
+            seq,
+            live: self.stream.is_live(),
+            duration_ms: cut.duration_ns / 1_000_000,
+            display: video.as_ref().map(|video| (video.width, video.height)),
+        };
+        let tasks = plan::tasks(&rungs, &subject, arrived_ms);
         let segment = Segment {
             stream: self.stream.id.clone(),
             seq,
@@ -291,24 +306,45 @@ impl Intake {
         Ok(self.store.commit_segment(&segment, &tasks).await?)
     }
 
-    /// The stream's rungs: chosen by its first picture and kept, so that every segment has the same ones.
-    async fn rungs(&mut self, display: Option<(u32, u32)>) -> Result<Vec<Rung>, Failed> {
-        let Some(display) = display else { return Ok(Vec::new()) };
+    /// The stream's rungs: chosen by its first segment with video and kept, so that every segment has the same ones.
+    async fn rungs(&mut self, video: Option<&Media>) -> Result<Vec<Rung>, Failed> {
+        let Some(video) = video else { return Ok(Vec::new()) };
         if let Some(rungs) = &self.rungs {
             return Ok(rungs.clone());
         }
         let profile = &self.stream.profile;
-        if self.stream.rungs.is_empty() && !profile.ladder.is_empty() {
-            let chosen = plan::rungs(profile, display);
-            let names: Vec<String> = chosen.into_iter().map(|rung| rung.name).collect();
-            self.store.fix_rungs(&self.stream.id, &names).await?;
-            self.stream.rungs = names;
+        if self.stream.rungs.is_empty() && (profile.auto || !profile.ladder.is_empty()) {
+            let chosen = if profile.auto {
+                self.auto_ladder(video).await
+            } else {
+                plan::rungs(profile, (video.width, video.height))
+            };
+            // Those that were fixed before, if a try at it was lost.
+            self.stream.rungs = self.store.fix_rungs(&self.stream.id, &chosen).await?;
         }
-        // In the order that was fixed, largest first.
-        let named = |name: &String| profile.ladder.iter().find(|rung| rung.name == *name).cloned();
-        let rungs: Vec<Rung> = self.stream.rungs.iter().filter_map(named).collect();
-        self.rungs = Some(rungs.clone());
-        Ok(rungs)
+        self.rungs = Some(self.stream.rungs.clone());
+        Ok(self.stream.rungs.clone())
+    }
+
+    /// The ladder that the first segment's pictures call for.
+    async fn auto_ladder(&self, video: &Media) -> Vec<Rung> {
+        let (stream, display) = (&self.stream.id, (video.width, video.height));
+        let segment = Decodable { init: video.init, preroll: Vec::new(), segment: video.segment };
+        let gauged = match &self.eyes {
+            Some(eyes) => eyes.gauge(stream, &segment, display).await.map_err(|error| error.to_string()),
+            None => Err("there is no media child".into()),
+        };
+        let seconds = video.duration_ns.max(1) as f64 / 1e9;
+        let source = auto::Source {
+            display,
+            frames_per_s: f64::from(video.frames) / seconds,
+            bitrate_bps: (video.segment.bytes as f64 * 8.0 / seconds) as u64,
+        };
+        match &gauged {
+            Ok(gauged) => tracing::info!(%stream, ?source, ?gauged, "the ladder is made for these pictures"),
+            Err(why) => tracing::warn!(%stream, why, "the pictures can't be gauged: the ladder is what is usual"),
+        }
+        auto::ladder(&source, gauged.as_ref().ok())
     }
 
     async fn put(&self, name: &str, part: &Part, seq: u64) -> Result<Media, Failed> {

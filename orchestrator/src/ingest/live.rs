@@ -114,7 +114,8 @@ pub enum Ending {
 async fn run(house: &House, stream: Stream, mut events: mpsc::Receiver<Event>) -> Ending {
     let limits = house.config.ingest.limits(&stream.profile);
     let retry_s_max = house.config.ingest.storage_retry_s_max;
-    let mut intake = Intake::live(house.store.clone(), house.media.clone(), stream, limits, retry_s_max);
+    let mut intake = Intake::live(house.store.clone(), house.media.clone(), stream, limits, retry_s_max)
+        .with_eyes(house.verifier.eyes.clone());
     let mut ending = Ending::Lost(None);
     while let Some(event) = events.recv().await {
         let goodbye = event == Event::End;

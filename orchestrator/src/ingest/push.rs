@@ -270,6 +270,7 @@ async fn take(house: &House, flow: &mut Flow, push: &Pushed, pulled: bool) -> Re
         let retry_s_max = house.config.ingest.storage_retry_s_max;
         let begun = if push.first_seq.is_some() { push.clone() } else { Pushed { tail: stream.tail, ..push.clone() } };
         Intake::pushed(house.store.clone(), house.media.clone(), stream, &begun, limits, retry_s_max)
+            .with_eyes(house.verifier.eyes.clone())
     };
     if push.first_seq.is_none()
         && !house.store.begin_push(id, push.number, intake.next_seq(), intake.tail()).await.map_err(in_words)?

@@ -4,7 +4,7 @@ use millrace_proto::{
     Address, ClipId, Sha256, StreamId,
     api::{ClipState, Source, StreamState},
     offer::Offer,
-    profile::Profile,
+    profile::{Profile, Rung},
     task::Blob,
 };
 use serde::{Deserialize, Serialize};
@@ -48,8 +48,8 @@ pub struct Stream {
     pub failed_segments: u64,
     /// What the timeline of the next discontinuity starts from; absent before the first segment.
     pub tail: Option<Tail>,
-    /// The rungs of its ladder that are made, fixed by the first segment.
-    pub rungs: Vec<String>,
+    /// The rungs that are made, largest first, fixed by the first segment with video.
+    pub rungs: Vec<Rung>,
     /// `EXT-X-TARGETDURATION`, fixed when the first segment is listed unless a longer one comes; 0 before.
     pub target_duration_s: u32,
     /// What the multivariant playlist says of each rendition, over all listed segments.

@@ -13,7 +13,7 @@ mod workers;
 use std::{path::Path, str::FromStr, time::Duration};
 
 use async_trait::async_trait;
-use millrace_proto::{Address, StreamId, TaskId, api::StreamState, offer::Offer};
+use millrace_proto::{Address, StreamId, TaskId, api::StreamState, offer::Offer, profile::Rung};
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{
     Connection, Sqlite, SqlitePool, Transaction,
@@ -30,11 +30,12 @@ use crate::task::Task;
 const SCHEMA_VERSION: i64 = SCHEMAS.len() as i64;
 
 /// The n-th makes version n of version n - 1; the first one begins with nothing.
-const SCHEMAS: [&str; 4] = [
+const SCHEMAS: [&str; 5] = [
     include_str!("sqlite/schema.sql"),
     include_str!("sqlite/pushes.sql"),
     include_str!("sqlite/urls.sql"),
     include_str!("sqlite/clips.sql"),
+    include_str!("sqlite/rungs.sql"),
 ];
 
 const READERS: u32 = 4;
@@ -164,7 +165,7 @@ impl Store for SqliteStore {
     async fn note_fetched(&self, id: &StreamId, fetched: &Fetched) -> Result<bool> {
         streams::note_fetched(self, id, fetched).await
     }
-    async fn fix_rungs(&self, id: &StreamId, rungs: &[String]) -> Result<()> {
+    async fn fix_rungs(&self, id: &StreamId, rungs: &[Rung]) -> Result<Vec<Rung>> {
         streams::fix_rungs(self, id, rungs).await
     }
     async fn delete_stream(&self, id: &StreamId) -> Result<bool> {
@@ -241,5 +242,43 @@ impl Store for SqliteStore {
         let mut tx = self.write().await?;
         sqlx::query("UPDATE health SET checks = checks + 1").execute(&mut *tx).await?;
         Ok(tx.commit().await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn rungs_that_were_names_become_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+        for schema in &SCHEMAS[..4] {
+            sqlx::raw_sql(*schema).execute(&pool).await.unwrap();
+        }
+        let rung = |name: &str| {
+            format!(r#"{{"name":"{name}","short_side_px":240,"codec":"h264","crf":23,"bitrate_bps_max":400000}}"#)
+        };
+        let profile = format!(r#"{{"ladder":[{},{},{}]}}"#, rung("a"), rung("b"), rung("c"));
+        for (id, rungs) in [("new", "[]"), ("old", r#"["c","a"]"#)] {
+            sqlx::query(
+                "INSERT INTO streams VALUES (?,'','live',?,0,0,NULL,'live',0,NULL,0,0,0,0,0,NULL,?,0,'[]',0,NULL,NULL,NULL)",
+            )
+            .bind(id)
+            .bind(&profile)
+            .bind(rungs)
+            .execute(&pool)
+            .await
+            .unwrap();
+        }
+        pool.close().await;
+        let store = SqliteStore::open(&path).await.unwrap();
+        for (id, names) in [("new", vec![]), ("old", vec!["c", "a"])] {
+            let rungs = store.stream(&id.parse().unwrap()).await.unwrap().unwrap().rungs;
+            assert_eq!(rungs.iter().map(|rung| rung.name.as_str()).collect::<Vec<_>>(), names, "{id}");
+            assert!(rungs.iter().all(|rung| rung.bitrate_bps_max == Some(400_000)));
+        }
     }
 }

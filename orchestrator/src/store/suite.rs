@@ -182,9 +182,11 @@ async fn listing_goes_on_from_where_it_was(store: impl Store) {
     assert!(!store.list_segments(&id, 0, 1, &listing).await.unwrap(), "nothing is listed twice");
     let now = store.stream(&id).await.unwrap().unwrap();
     assert_eq!((now.listed_seq, now.target_duration_s, now.failed_segments), (1, 3, 1));
-    store.fix_rungs(&id, &["720p".into()]).await.unwrap();
-    store.fix_rungs(&id, &["360p".into()]).await.unwrap();
-    assert_eq!(store.stream(&id).await.unwrap().unwrap().rungs, ["720p"], "rungs are fixed once");
+    let ladder = Choice::default().resolve().unwrap().ladder;
+    assert_eq!(store.fix_rungs(&id, &ladder[..1]).await.unwrap(), ladder[..1]);
+    assert_eq!(store.fix_rungs(&id, &ladder[1..]).await.unwrap(), ladder[..1], "rungs are fixed once");
+    assert_eq!(store.stream(&id).await.unwrap().unwrap().rungs, ladder[..1]);
+    assert_eq!(store.fix_rungs(&"gone".parse().unwrap(), &ladder).await.unwrap(), []);
 }
 
 async fn tasks_are_found_by_what_they_wait_for(store: impl Store) {

@@ -1,11 +1,11 @@
 //! Looking at media with the media child. Decides nothing; `verify.rs` judges what is seen here.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use millrace_media::{
-    FailureKind, Launcher, Limits,
-    job::{Inspect, Inspection, Pair},
+    Failure, FailureKind, Launcher, Limits,
+    job::{Gauge, Gauged, Inspect, Inspection, Pair},
 };
 use millrace_proto::{
     StreamId,
@@ -14,6 +14,11 @@ use millrace_proto::{
 
 use super::{Error, Look};
 use crate::{media::MediaStore, task::source::Decodable};
+
+/// A stream's first segment waits for its gauge: no longer than this, in milliseconds ...
+const GAUGE_MS_MAX: u64 = 2_000;
+/// ... and it is one of many things to do.
+const GAUGE_THREADS: u32 = 2;
 
 /// Copies media out of the media store for the media child, and asks it.
 #[derive(Debug, Clone)]
@@ -41,22 +46,42 @@ impl Look for Child {
         let folder = tempfile::tempdir_in(&self.scratch)?;
         let mut pairs = Vec::new();
         for (at, segment) in segments.iter().enumerate() {
-            let (mut init, mut media, mut preroll) = (PathBuf::new(), PathBuf::new(), Vec::new());
-            for (name, blob) in segment.named() {
-                let path = folder.path().join(format!("{at}.{name}"));
-                self.media.copy_out(stream, blob.sha256, &path).await?;
-                match name.as_str() {
-                    INIT => init = path,
-                    SEGMENT => media = path,
-                    _ => preroll.push(path),
-                }
-            }
-            pairs.push(Pair { init, preroll, segment: media });
+            pairs.push(self.copy_out(stream, segment, &folder.path().join(at.to_string())).await?);
         }
         let job = Inspect { segments: pairs, decode_all };
-        self.launcher.inspect(&job, &Limits::default()).await.map_err(|failure| match failure.kind {
-            FailureKind::NotStarted => Error::NoChild(failure.to_string()),
-            _ => Error::Broke(failure.to_string()),
-        })
+        self.launcher.inspect(&job, &Limits::default()).await.map_err(failed)
+    }
+
+    async fn gauge(&self, stream: &StreamId, segment: &Decodable, display: (u32, u32)) -> Result<Gauged, Error> {
+        let folder = tempfile::tempdir_in(&self.scratch)?;
+        let source = self.copy_out(stream, segment, &folder.path().join("0")).await?;
+        let job = Gauge { source, display, threads: GAUGE_THREADS };
+        let limits = Limits { wall_ms_max: GAUGE_MS_MAX, ..Limits::default() };
+        self.launcher.gauge(&job, &limits).await.map_err(failed)
+    }
+}
+
+impl Child {
+    /// Copies a segment's files to where a job finds them; their names begin with `to`.
+    async fn copy_out(&self, stream: &StreamId, segment: &Decodable, to: &Path) -> Result<Pair, Error> {
+        let mut pair = Pair::default();
+        for (name, blob) in segment.named() {
+            let path = to.with_extension(&name);
+            self.media.copy_out(stream, blob.sha256, &path).await?;
+            match name.as_str() {
+                INIT => pair.init = path,
+                SEGMENT => pair.segment = path,
+                _ => pair.preroll.push(path),
+            }
+        }
+        Ok(pair)
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "map_err hands over the failure")]
+fn failed(failure: Failure) -> Error {
+    match failure.kind {
+        FailureKind::NotStarted => Error::NoChild(failure.to_string()),
+        _ => Error::Broke(failure.to_string()),
     }
 }

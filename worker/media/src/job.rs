@@ -18,6 +18,8 @@ pub enum Job {
     Demux(Demux),
     /// See [`Inspect`].
     Inspect(Inspect),
+    /// See [`Gauge`].
+    Gauge(Gauge),
     /// See [`Probe`].
     Probe(Probe),
     /// See [`Stills`].
@@ -139,6 +141,28 @@ pub struct Seen {
     pub frames_decoded: u32,
     /// Bytes from the segment's start to the end of its first frame.
     pub key_bytes: u64,
+}
+
+/// Encodes some of a segment's pictures small, at a constant quality: tells how hard they are.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Gauge {
+    /// The segment.
+    pub source: Pair,
+    /// Its upright picture in square pixels.
+    pub display: (u32, u32),
+    /// Threads to use at most.
+    pub threads: u32,
+}
+
+/// What a [`Gauge`] measured.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Gauged {
+    /// Pixels of the picture that was encoded.
+    pub pixels: u32,
+    /// Bits per second that it took in H.264 at a constant rate factor of 23.
+    pub bitrate_bps: u64,
+    /// The source's frames per second.
+    pub frames_per_s: f64,
 }
 
 /// Runs one encoder on a moving picture made on the spot.

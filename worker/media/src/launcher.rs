@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use crate::{
     Failure, Limits,
-    job::{Demux, Demuxed, Inspect, Inspection, Job, Probe, Probed, Stilled, Stills, Transcode, Transcoded},
+    job::{Demux, Demuxed, Gauge, Gauged, Inspect, Inspection, Job, Probe, Probed, Stilled, Stills, Transcode, Transcoded},
     process::Process,
     wire::{Frame, Message},
 };
@@ -37,6 +37,15 @@ impl Launcher {
         let asked = job.segments.len();
         self.ask(Job::Inspect(job.clone()), limits, |message| match message {
             Message::Inspected(seen) if seen.len() == asked => Some(seen),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Tells how hard a segment's pictures are.
+    pub async fn gauge(&self, job: &Gauge, limits: &Limits) -> Result<Gauged, Failure> {
+        self.ask(Job::Gauge(job.clone()), limits, |message| match message {
+            Message::Gauged(gauged) => Some(gauged),
             _ => None,
         })
         .await

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     Failure, Limits,
-    job::{Inspection, Job, Probed, Stilled, Transcoded},
+    job::{Gauged, Inspection, Job, Probed, Stilled, Transcoded},
 };
 
 /// The version of these messages; both sides refuse another one.
@@ -59,6 +59,8 @@ pub enum Message {
     Transcoded(Transcoded),
     /// An inspection is done, one answer for each segment.
     Inspected(Vec<Inspection>),
+    /// A segment was gauged.
+    Gauged(Gauged),
     /// A probe is done.
     Probed(Probed),
     /// Stills are made.

@@ -78,7 +78,7 @@ fn written(house: &House, stream: &Stream, number: u64, segments: &[Segment]) ->
     let boundary = hex::encode(rand::random::<[u8; 16]>());
     let mut pieces = Vec::new();
     let source = stream.profile.passthrough.then(|| SOURCE.to_owned());
-    for name in stream.rungs.iter().cloned().chain(source).chain([AUDIO.to_owned()]) {
+    for name in stream.rungs.iter().map(|rung| rung.name.clone()).chain(source).chain([AUDIO.to_owned()]) {
         let found: Vec<&Media> = segments.iter().filter_map(|segment| media_of(segment, &name)).collect();
         if !found.is_empty() {
             part(&mut pieces, &boundary, &name, number, &found);

@@ -46,7 +46,7 @@ pub(crate) fn stream(state: StreamState) -> Stream {
     let profile = Choice::default().resolve().unwrap();
     Stream {
         state,
-        rungs: vec!["720p".into()],
+        rungs: vec![Choice::default().resolve().unwrap().ladder.remove(0)],
         target_duration_s: 2,
         ..Stream::new("s".parse().unwrap(), "n", Source::Live, profile, 0)
     }

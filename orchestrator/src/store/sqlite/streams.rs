@@ -1,6 +1,6 @@
 //! Streams in SQLite.
 
-use millrace_proto::{StreamId, api::StreamState};
+use millrace_proto::{StreamId, api::StreamState, profile::Rung};
 use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{SqliteStore, from_json, from_word, int, parsed, to_json, uint, word};
@@ -119,14 +119,17 @@ pub(super) async fn note_fetched(store: &SqliteStore, id: &StreamId, fetched: &F
     Ok(done.rows_affected() == 1)
 }
 
-pub(super) async fn fix_rungs(store: &SqliteStore, id: &StreamId, rungs: &[String]) -> Result<()> {
+pub(super) async fn fix_rungs(store: &SqliteStore, id: &StreamId, rungs: &[Rung]) -> Result<Vec<Rung>> {
     let mut tx = store.write().await?;
     sqlx::query("UPDATE streams SET rungs = ? WHERE id = ? AND rungs = '[]'")
         .bind(to_json(&rungs))
         .bind(id.as_str())
         .execute(&mut *tx)
         .await?;
-    Ok(tx.commit().await?)
+    let fixed: Option<(String,)> =
+        sqlx::query_as("SELECT rungs FROM streams WHERE id = ?").bind(id.as_str()).fetch_optional(&mut *tx).await?;
+    tx.commit().await?;
+    fixed.map_or(Ok(Vec::new()), |(text,)| from_json(&text))
 }
 
 pub(super) async fn delete(store: &SqliteStore, id: &StreamId) -> Result<bool> {

@@ -7,6 +7,7 @@ mod answers;
 mod av;
 mod confine;
 mod demux;
+mod gauge;
 mod inspect;
 mod probe;
 mod stills;
@@ -46,6 +47,7 @@ fn run(job: Job, answers: &mut Answers) -> Result<Message, Failure> {
     match job {
         Job::Transcode(job) => transcode::run(&job).map(Message::Transcoded),
         Job::Inspect(job) => inspect::run(&job).map(Message::Inspected),
+        Job::Gauge(job) => gauge::run(&job).map(Message::Gauged),
         Job::Probe(job) => probe::run(&job).map(Message::Probed),
         Job::Stills(job) => stills::run(&job).map(Message::Stilled),
         Job::Demux(job) => demux::run(&job, answers).map(|()| Message::End),

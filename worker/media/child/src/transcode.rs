@@ -60,7 +60,7 @@ pub(crate) fn run(job: &Transcode) -> Result<Transcoded, Failure> {
     let (header, fragment) = (clip.header, clip.fragment);
     let end = fragment.end(header);
     let mut source = Source::open(clip)?;
-    let (encoded, frames_concealed) = encode_all(&mut source, header, end, job)?;
+    let (encoded, frames_concealed) = encode_all(&mut source, header, end, &job.targets, job.threads)?;
     let renditions = job
         .targets
         .iter()
@@ -75,6 +75,26 @@ pub(crate) fn run(job: &Transcode) -> Result<Transcoded, Failure> {
         })
         .collect::<Result<Vec<_>, Failure>>()?;
     Ok(Transcoded { renditions, frames_concealed })
+}
+
+/// What the first frames of a segment came to.
+pub(crate) struct Taken {
+    pub(crate) frames: usize,
+    /// Of all renditions.
+    pub(crate) bytes: u64,
+    /// How long the frames are shown.
+    pub(crate) seconds: f64,
+}
+
+/// Encodes the first frames of a segment, so many at most.
+pub(crate) fn first_frames(clip: Clip, frames_max: usize, targets: &[Target], threads: u32) -> Result<Taken, Failure> {
+    let header = clip.header;
+    let mut source = Source::open(clip)?;
+    let end = source.keep(frames_max)?;
+    let (frames, seconds) = (source.timeline.frames(), source.timeline.ticks(end) as f64 / f64::from(header.timescale));
+    let (encoded, _) = encode_all(&mut source, header, end, targets, threads)?;
+    let bytes = encoded.iter().flat_map(|one| &one.samples).map(|sample| sample.data.len() as u64).sum();
+    Ok(Taken { frames, bytes, seconds })
 }
 
 fn check(targets: &[Target]) -> Result<(), Failure> {
@@ -98,6 +118,8 @@ struct Source {
     input: Input,
     stream: usize,
     packets: Vec<Packet>,
+    /// Packets that stand before the segment's own.
+    preroll: usize,
     timeline: Timeline,
 }
 
@@ -115,7 +137,19 @@ impl Source {
         let preroll = clip.trim(&mut packets)?;
         let times = packets[preroll..].iter().map(Packet::pts).collect::<Option<Vec<_>>>();
         let times = times.ok_or_else(|| trouble::bad_input("a frame of the segment has no time"))?;
-        Ok(Self { timeline: Timeline::new(times)?, input, stream, packets })
+        Ok(Self { timeline: Timeline::new(times)?, input, stream, packets, preroll })
+    }
+
+    /// Forgets all but the segment's first frames in decode order. Returns when the last of them ends, as far as
+    /// frames of one length do.
+    fn keep(&mut self, frames_max: usize) -> Result<i64, Failure> {
+        self.packets.truncate(self.preroll + frames_max.max(1));
+        let times: Vec<i64> = self.packets[self.preroll..].iter().filter_map(Packet::pts).collect();
+        let (first, last) = (times.iter().min().copied(), times.iter().max().copied());
+        let steps = times.len() as i64 - 1;
+        self.timeline = Timeline::new(times)?;
+        let (first, last) = (first.unwrap_or(0), last.unwrap_or(0));
+        Ok(last + if steps > 0 { (last - first) / steps } else { 0 })
     }
 }
 
@@ -124,10 +158,11 @@ fn encode_all(
     source: &mut Source,
     header: read::Header,
     end: i64,
-    job: &Transcode,
+    targets: &[Target],
+    threads: u32,
 ) -> Result<(Vec<Encoded>, u32), Failure> {
     let stream = source.input.stream(source.stream).ok_or_else(|| trouble::bad_input("the track is gone"))?;
-    let mut decoder = av::decode::Decoder::open(&stream, job.threads)?;
+    let mut decoder = av::decode::Decoder::open(&stream, threads)?;
     let (frames_per_s, rate_scale) = source.timeline.frames_per_s(header.timescale, end);
     let common = Common {
         timescale: header.timescale,
@@ -136,10 +171,10 @@ fn encode_all(
         frames: source.timeline.frames(),
         rotation_deg: av::input::rotation_deg(&stream),
         colour: colour::Colour::default(),
-        threads: job.threads.max(1),
+        threads: threads.max(1),
     };
     let timeline = &mut source.timeline;
-    let mut line = Line::new(&job.targets, common);
+    let mut line = Line::new(targets, common);
     let mut last: Option<Picture> = None;
     let mut take = |mut frame: Video| {
         let Some(pts) = frame.timestamp() else { return Ok(()) };

@@ -4,9 +4,10 @@
 use std::{fs, path::PathBuf};
 
 use crate::{
-    common::{ffmpeg, joined, probe, target},
+    common::{ffmpeg, joined, launcher, probe, target},
     transcode::{made, seen, source, transcode},
 };
+use millrace_media::{Limits, job::Gauge};
 use millrace_proto::{
     profile::{H264Profile, Preset, Rate, VideoCodec},
     task::Target,
@@ -158,4 +159,23 @@ async fn an_h264_profile_is_kept() {
     for (told, (_, start)) in done.renditions.iter().zip(profiles) {
         assert!(told.codec.starts_with(start), "{}", told.codec);
     }
+}
+
+#[tokio::test]
+async fn hard_pictures_are_gauged_as_hard_and_quickly() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut told = Vec::new();
+    for (name, filter) in [("easy.mp4", "gblur=sigma=8"), ("hard.mp4", "noise=alls=30:allf=t")] {
+        let film = format!(
+            "-f lavfi -i testsrc2=size=640x360:rate=50:duration=3,{filter} -pix_fmt yuv420p -c:v libx264 \
+             -preset ultrafast -g 200 -sc_threshold 0 -bf 2 -crf 12"
+        );
+        let pair = source(&dir, &ffmpeg(dir.path(), &film, name)).await.remove(0);
+        let job = Gauge { source: pair, display: (640, 360), threads: 2 };
+        let gauged = launcher().gauge(&job, &Limits::default()).await.unwrap();
+        assert_eq!(gauged.pixels, 640 * 360);
+        assert!((gauged.frames_per_s - 50.0).abs() < 2.0, "{gauged:?}");
+        told.push(gauged.bitrate_bps);
+    }
+    assert!(told[0] > 10_000 && told[1] > told[0] * 5, "{told:?}");
 }

@@ -48,6 +48,11 @@ impl Timeline {
         self.times.len()
     }
 
+    /// From the first frame to `end`.
+    pub(super) fn ticks(&self, end: i64) -> i64 {
+        end.saturating_sub(self.times[0])
+    }
+
     pub(super) fn concealed(&self) -> usize {
         self.concealed
     }
