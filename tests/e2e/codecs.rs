@@ -12,12 +12,12 @@ use crate::{
     wait::{s, until},
 };
 
-/// Two and a half seconds of pictures and sound, small; two segments.
+/// Three seconds of pictures and sound, small; three segments.
 fn film() -> Vec<u8> {
     let input =
         ["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=24:duration=3", "-f", "lavfi", "-i", "sine=duration=3"];
-    let args = "-pix_fmt yuv420p -c:v libx264 -g 36 -sc_threshold 0 -bf 2 -c:a aac";
-    fs::read(made("codecs.mp4", &input, args)).expect("it was just made")
+    let args = "-pix_fmt yuv420p -c:v libx264 -g 24 -sc_threshold 0 -bf 2 -c:a aac";
+    fs::read(made("codecs-24.mp4", &input, args)).expect("it was just made")
 }
 
 #[test]
