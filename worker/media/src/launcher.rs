@@ -6,7 +6,9 @@ use tokio::time::timeout;
 
 use crate::{
     Failure, Limits,
-    job::{Demux, Demuxed, Gauge, Gauged, Inspect, Inspection, Job, Probe, Probed, Stilled, Stills, Transcode, Transcoded},
+    job::{
+        Demux, Demuxed, Gauge, Gauged, Inspect, Inspection, Job, Probe, Probed, Stilled, Stills, Transcode, Transcoded,
+    },
     process::Process,
     wire::{Frame, Message},
 };
