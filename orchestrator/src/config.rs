@@ -55,6 +55,10 @@ pub struct Assets {
     pub jobs_max: usize,
     /// Who asks for a picture that is not there yet waits for it so long.
     pub wait_ms_max: u64,
+    /// Longest clip, in seconds.
+    pub clip_s_max: u64,
+    /// Clips of one stream at most.
+    pub clips_max: u64,
 }
 
 /// What comes in.
@@ -152,7 +156,7 @@ impl Default for Ingest {
 
 impl Default for Assets {
     fn default() -> Self {
-        Self { jobs_max: 1, wait_ms_max: 20_000 }
+        Self { jobs_max: 1, wait_ms_max: 20_000, clip_s_max: 3_600, clips_max: 100 }
     }
 }
 

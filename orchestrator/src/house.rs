@@ -9,7 +9,7 @@ use std::{
 
 use millrace_media::Launcher;
 use millrace_proto::StreamId;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 use crate::{
     config::Config,
@@ -62,6 +62,8 @@ pub struct House {
     pub picturing: Busy,
     /// Places for the media child to make pictures.
     pub asset_places: Semaphore,
+    /// Clips wait to be made.
+    pub clips: Notify,
     /// Streams that may have something to list.
     pub publish: mpsc::UnboundedSender<StreamId>,
     /// What is measured.

@@ -4,6 +4,7 @@
 
 mod answer;
 mod auth;
+mod clips;
 mod dash;
 mod error;
 mod hls;
@@ -37,6 +38,8 @@ pub fn router(house: Arc<House>) -> Router {
     let api = Router::new()
         .route("/v1/streams", post(streams::create).get(streams::list))
         .route("/v1/streams/{id}", get(streams::one).delete(streams::delete))
+        .route("/v1/streams/{id}/clips", post(clips::create).get(clips::list))
+        .route("/v1/streams/{id}/clips/{clip}", get(clips::one).delete(clips::delete))
         .route("/v1/streams/{id}/end", post(streams::end))
         .route("/v1/streams/{id}/source", put(upload::put).layer(DefaultBodyLimit::disable()))
         .route("/v1/streams/{id}/segments/{number}", put(push::put).layer(DefaultBodyLimit::disable()))

@@ -253,7 +253,8 @@ pub async fn heard(house: Arc<House>) {
 
 /// What has expired is freed.
 pub async fn sweep(house: Arc<House>) {
-    let open = [StreamState::Live, StreamState::Interrupted, StreamState::Finishing, StreamState::Ended];
+    use StreamState::{Ended, Expired, Finishing, Interrupted, Live};
+    let open = [Live, Interrupted, Finishing, Ended, Expired];
     loop {
         tokio::time::sleep(Duration::from_secs(10)).await;
         let streams = match house.store.streams_in(&open).await {
@@ -264,6 +265,14 @@ pub async fn sweep(house: Arc<House>) {
             }
         };
         for stream in streams.iter().filter(|stream| stream.profile.retention_s.is_some()) {
+            match publish::retention::expire(&house.store, &house.media, stream, now_ms()).await {
+                Ok(true) => tracing::info!(stream = %stream.id, "stream expired"),
+                Ok(false) => {}
+                Err(error) => tracing::warn!(stream = %stream.id, %error, "freeing the stream is tried again"),
+            }
+            if matches!(stream.state, Expired) {
+                continue;
+            }
             match publish::retention::sweep(&house.store, &house.media, stream, now_ms()).await {
                 Ok(0) => {}
                 Ok(count) => tracing::debug!(stream = %stream.id, count, "segments freed"),

@@ -204,6 +204,37 @@ impl MediaStore {
         Ok(())
     }
 
+    /// As [`MediaStore::put_asset`], from bytes that come one after the other. Nothing has the name before all came.
+    pub async fn receive_asset(
+        &self,
+        stream: &StreamId,
+        name: &str,
+        body: impl Stream<Item = Result<Bytes>>,
+    ) -> Result<()> {
+        let upload = self.0.put_multipart(&Self::asset_key(stream, name)).await?;
+        let mut write = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
+        let mut body = std::pin::pin!(body);
+        while let Some(chunk) = body.next().await {
+            match chunk {
+                Ok(chunk) => {
+                    write.wait_for_capacity(2).await?;
+                    write.put(chunk);
+                }
+                Err(error) => {
+                    write.abort().await?;
+                    return Err(error);
+                }
+            }
+        }
+        write.finish().await?;
+        Ok(())
+    }
+
+    /// Removes what was stored under a name; it may be gone already.
+    pub async fn delete_asset(&self, stream: &StreamId, name: &str) -> Result<()> {
+        self.remove(&Self::asset_key(stream, name)).await
+    }
+
     /// Reads what was stored under a name.
     pub async fn get_asset(&self, stream: &StreamId, name: &str, options: GetOptions) -> Result<GetResult> {
         Ok(self.0.get_opts(&Self::asset_key(stream, name), options).await?)
@@ -272,6 +303,15 @@ impl MediaStore {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Removes all that is stored of a stream but its clips' files.
+    pub async fn delete_all_but_clips(&self, stream: &StreamId) -> Result<()> {
+        let clips = Self::asset_key(stream, "clip-").to_string();
+        let keys = self.0.list(Some(&Key::from(stream.as_str()))).map_ok(|meta| meta.location);
+        let keys = keys.try_filter(move |key| std::future::ready(!key.as_ref().starts_with(&clips))).boxed();
+        self.0.delete_stream(keys).try_for_each(|_| async { Ok(()) }).await?;
+        Ok(())
     }
 
     /// Removes all media of a stream.

@@ -10,10 +10,14 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use millrace_media::Launcher;
-use tokio::{net::TcpListener, sync::Semaphore, sync::mpsc};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, Semaphore, mpsc},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    assets::clips,
     clock::now_ms,
     config::Config,
     farm::{Farm, sessions::Sessions},
@@ -72,6 +76,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
         pulls: Pulls::new(fetcher),
         reading: Busy::default(),
         uploading: Busy::default(),
+        clips: Notify::new(),
         picturing: Busy::default(),
         asset_places: Semaphore::new(config.assets.jobs_max),
         files: Arc::new(Semaphore::new(config.ingest.files_max)),
@@ -96,6 +101,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
         tokio::spawn(loops::pulls(house.clone())),
         tokio::spawn(loops::heard(house.clone())),
         tokio::spawn(loops::sweep(house.clone())),
+        tokio::spawn(clips::run(house.clone())),
         tokio::spawn(loops::rtmp_counters(house.clone(), counters.clone())),
         tokio::spawn(live::desk(house.clone(), requests)),
     ];

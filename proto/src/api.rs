@@ -154,6 +154,8 @@ pub enum StreamState {
     Finishing,
     /// Everything is published.
     Ended,
+    /// It was kept as long as its profile says. Its media is freed, but for its clips; its playlists answer with 410.
+    Expired,
     /// It can't be processed; `reason` says why.
     Failed,
 }

@@ -12,8 +12,8 @@ pub struct Profile {
     /// How much of a live stream its playlists list, counted from the newest segment.
     #[serde(default = "window_s")]
     pub window_s: u32,
-    /// A live stream's segments are freed when they are this old and no longer in the playlists' window; absent:
-    /// kept for ever, for `vod.m3u8`.
+    /// While a stream is live its segments are freed when they are this old and no longer in the playlists' window.
+    /// So long after its end all of a stream is freed but its clips. Absent: kept until it is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_s: Option<u32>,
     /// Publish the source's own video as a further rung, untouched.
@@ -331,6 +331,12 @@ impl Profile {
         within("window_s", self.window_s.into(), 6, 86_400)?;
         if let Some(retention_s) = self.retention_s {
             within("retention_s", retention_s.into(), 60, 31_536_000)?;
+            if retention_s < self.window_s {
+                let window_s = self.window_s;
+                return Err(Invalid(format!(
+                    "retention_s is {retention_s}, but {window_s} s of a live stream are listed: use at least window_s"
+                )));
+            }
         }
         if self.auto && !self.ladder.is_empty() {
             return Err(Invalid("auto makes the ladder: leave out one of both".into()));
@@ -403,6 +409,7 @@ mod tests {
             profile.check().unwrap_err().to_string()
         };
         assert!(refusal(|p| p.segment_ms = 1).contains("segment_ms is 1"));
+        assert!(refusal(|p| (p.window_s, p.retention_s) = (7_200, Some(3_600))).contains("at least window_s"));
         assert!(refusal(|p| p.ladder.clear()).contains("number of rungs"));
         assert!(refusal(|p| p.ladder[1].name = "../x".into()).contains("can't name"));
         assert!(refusal(|p| p.ladder[1].name = "720p".into()).contains("two rungs"));

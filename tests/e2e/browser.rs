@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What the page's player says of itself.
-const LOOK: &str = "
+pub(crate) const LOOK: &str = "
     const video = document.querySelector('video');
     const quality = video.getVideoPlaybackQuality();
     return {

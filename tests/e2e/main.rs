@@ -22,6 +22,7 @@ mod apps;
 mod assets;
 mod browser;
 mod cdn;
+mod clips;
 mod codecs;
 mod conformance;
 mod cuts;

@@ -78,8 +78,13 @@ pub async fn file(
     (start_ns, end_ns): (u64, Option<u64>),
 ) -> Result<File, Error> {
     let mut inits = HashMap::new();
+    let first = segments.iter().find(|segment| segment.start_ns + segment.duration_ns > start_ns);
+    let preroll = |segment: &Segment| find(segment, name).map_or(0, |media| u64::from(media.preroll));
+    let needed = first.map_or(0..0, |first| first.seq.saturating_sub(preroll(first))..first.seq);
     let tracks = segments.iter().flat_map(|segment| {
-        let video = find(segment, name).filter(|_| name != AUDIO).map(|media| (Kind::Video, media));
+        // Of a segment that ends before the start only the sound reaches over it, unless pictures refer to it.
+        let early = segment.start_ns + segment.duration_ns <= start_ns && !needed.contains(&segment.seq);
+        let video = find(segment, name).filter(|_| name != AUDIO && !early).map(|media| (Kind::Video, media));
         video.into_iter().chain(segment.audio.as_ref().map(|media| (Kind::Audio, media)))
     });
     let tracks = tracks.collect::<Vec<_>>();

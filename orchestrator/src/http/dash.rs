@@ -53,7 +53,7 @@ pub(super) async fn manifest(
     Path(id): Path<String>,
     request: Parts,
 ) -> Result<Response, Error> {
-    let stream = streams::find(&house, &id).await?;
+    let stream = streams::kept(&house, &id).await?;
     let ended = stream.state == StreamState::Ended;
     if !ended && !stream.is_live() {
         return Err(Error::not_found("manifest", "the recording is not through yet", "play it as HLS until it is"));

@@ -27,6 +27,8 @@ pub(super) enum Error {
     Unauthorized,
     /// The worker's session is missing or over.
     NoSession,
+    /// The stream was kept as long as its profile says.
+    Expired,
     /// The thing is not in a state for this.
     Conflict { code: &'static str, message: String, hint: String },
     /// The lease has ended.
@@ -83,6 +85,12 @@ impl Error {
                 "no_session",
                 "there is no such worker session",
                 "open a new one with POST /v1/worker/challenge and /v1/worker/session",
+            ),
+            Self::Expired => say(
+                StatusCode::GONE,
+                "stream_expired",
+                "the stream was kept as long as its profile says, and is gone",
+                "its clips are still there; retention_s of a profile says how long a stream is kept",
             ),
             Self::LeaseGone => {
                 say(StatusCode::GONE, "lease_gone", "the lease has ended", "forget it and poll for new work")

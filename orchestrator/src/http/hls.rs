@@ -12,6 +12,7 @@ use millrace_proto::api::StreamState;
 
 use super::{
     answer::{bytes, text_answer},
+    clips,
     error::Error,
     movie::{self, Movies},
     stills, streams,
@@ -34,6 +35,13 @@ pub(super) async fn multivariant(
     request: Parts,
 ) -> Result<Response, Error> {
     let stream = streams::find(&house, &id).await?;
+    // No rendition has so long a name.
+    if let Some(clip) = playlist.strip_prefix("clip-").and_then(|rest| rest.strip_suffix(".mp4")) {
+        return clips::file(&house, &stream, clip, &request).await;
+    }
+    if stream.state == StreamState::Expired {
+        return Err(Error::Expired);
+    }
     if let Some(rendition) = playlist.strip_suffix(".mp4") {
         return movie::get(&house, &movies, &stream, rendition, &request).await;
     }
@@ -65,7 +73,7 @@ pub(super) async fn file(
     Path((id, rendition, file)): Path<(String, String, String)>,
     request: Parts,
 ) -> Result<Response, Error> {
-    let stream = streams::find(&house, &id).await?;
+    let stream = streams::kept(&house, &id).await?;
     let known = rendition == AUDIO || stream.variants.iter().any(|variant| variant.name == rendition);
     if !known {
         return Err(Error::not_found("rendition", "the stream has no such rendition", "look it up in index.m3u8"));

@@ -125,7 +125,7 @@ fn answer(house: &House, file: &Arc<File>, whole: Whole, name: &str, request: &P
 }
 
 /// What a browser saves it as (RFC 6266, RFC 8187); it may still play it in place.
-fn disposition(name: &str) -> String {
+pub(super) fn disposition(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-_. ".contains(c) { c } else { '_' };
     let ascii: String = name.chars().map(plain).collect();
     let coded: String = name

@@ -29,7 +29,7 @@ pub(super) async fn playback(State(house): State<Arc<House>>) -> Answer<Listing>
     let streams = house.store.streams(None, ITEMS_MAX).await?;
     let items = streams
         .into_iter()
-        .filter(|stream| stream.listed)
+        .filter(|stream| stream.listed && stream.state != StreamState::Expired)
         .map(|stream| Playable {
             hls: format!("/hls/{}/index.m3u8", stream.id),
             id: stream.id.to_string(),

@@ -44,6 +44,12 @@ pub(super) async fn find(house: &House, id: &str) -> Result<Stream, Error> {
     house.store.stream(&stream_id(id)?).await?.ok_or_else(Error::no_stream)
 }
 
+/// A stream that is still there to be played.
+pub(super) async fn kept(house: &House, id: &str) -> Result<Stream, Error> {
+    let stream = find(house, id).await?;
+    if stream.state == StreamState::Expired { Err(Error::Expired) } else { Ok(stream) }
+}
+
 pub(super) async fn create(
     _: Admin,
     State(house): State<Arc<House>>,
@@ -246,7 +252,7 @@ fn playback(http: &str, stream: &Stream) -> Playback {
 }
 
 /// Letters and digits without those that look alike.
-fn random_text(length: usize) -> String {
+pub(super) fn random_text(length: usize) -> String {
     const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     (0..length).map(|_| char::from(ALPHABET[usize::from(rand::random::<u8>()) % ALPHABET.len()])).collect()
 }

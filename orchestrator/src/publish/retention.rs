@@ -1,15 +1,17 @@
-//! Retention: what a live stream's profile no longer wants kept is freed, and never what its window lists.
+//! Retention: what a stream's profile no longer wants kept is freed, and never what is listed.
 //!
 //! First the store says that segments have expired, so that no playlist names them any more; then their media goes,
 //! then what is known of them. A crash in between is made good by the next sweep.
 
 use std::sync::Arc;
 
+use millrace_proto::api::{ClipState, StreamState};
+
 use super::window_from;
 use crate::{
     media::{self, MediaStore},
     store::{
-        self, Store,
+        self, Move, Store,
         record::{Segment, Stream},
     },
 };
@@ -59,6 +61,32 @@ pub async fn sweep(store: &Arc<dyn Store>, media: &MediaStore, stream: &Stream, 
     }
     store.forget_segments(&stream.id, last.seq + 1).await?;
     Ok(expired.len())
+}
+
+/// Frees all of a stream that ended as long ago as its profile wants it kept: media, headers, pictures, and what
+/// workers uploaded in vain. Its record stays, and so do its clips. Returns whether there was anything to free.
+pub async fn expire(store: &Arc<dyn Store>, media: &MediaStore, stream: &Stream, now_ms: u64) -> Result<bool, Error> {
+    let id = &stream.id;
+    let kept_ms = stream.profile.retention_s.map(|retention_s| u64::from(retention_s) * 1_000);
+    match stream.state {
+        StreamState::Expired => {}
+        StreamState::Ended if kept_ms.is_some_and(|kept_ms| stream.state_since_ms + kept_ms <= now_ms) => {
+            let (from, to) = (&[StreamState::Ended], StreamState::Expired);
+            if !store.move_stream(id, &Move { from, to, reason: None, grace_ends_ms: 0, now_ms }).await? {
+                return Ok(false);
+            }
+        }
+        _ => return Ok(false),
+    }
+    let pending = store.clips(id).await?.iter().any(|clip| clip.state == ClipState::Pending);
+    if pending || store.segments(id, 0, 1).await?.is_empty() {
+        return Ok(false);
+    }
+    // Nothing names it any more. The segments' records go last: as long as they are there, this is done again.
+    media.delete_all_but_clips(id).await?;
+    store.expire_segments(id, u64::MAX).await?;
+    store.forget_segments(id, u64::MAX).await?;
+    Ok(true)
 }
 
 #[cfg(test)]

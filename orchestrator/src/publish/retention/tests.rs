@@ -10,7 +10,8 @@ use super::*;
 use crate::{
     publish,
     store::{
-        record::{Media, SegmentState},
+        clips::Created,
+        record::{Clip, Media, SegmentState},
         sqlite::SqliteStore,
     },
 };
@@ -120,4 +121,46 @@ async fn what_an_unlisted_segment_is_decoded_after_stays() {
     assert_eq!(keep_from(&stream, &oldest, Some(&next), 99_999_000), 30, "the window alone counts");
     next.video.as_mut().unwrap().preroll = 14;
     assert_eq!(keep_from(&stream, &oldest, Some(&next), 99_999_000), 26);
+}
+
+#[tokio::test]
+async fn an_ended_stream_expires_as_a_whole_but_for_its_clips() {
+    let folder = tempfile::tempdir().unwrap();
+    let media = MediaStore::local(folder.path()).unwrap();
+    let (store, stream) = stream(&media, 40, Some(60)).await;
+    let clip = |state| Clip {
+        id: "c".parse().unwrap(),
+        stream: stream.id.clone(),
+        rendition: "source".into(),
+        start_ns: 0,
+        end_ns: 1,
+        from_seq: 0,
+        to_seq: 1,
+        created_ms: 0,
+        state,
+        reason: None,
+        bytes: 1,
+    };
+    media.put_asset(&stream.id, "clip-c.mp4", Bytes::from_static(b"clip")).await.unwrap();
+    media.put_asset(&stream.id, "poster.jpg", Bytes::from_static(b"poster")).await.unwrap();
+    media.put(&stream.id, Bytes::from_static(b"what a worker uploaded and was refused")).await.unwrap();
+    assert_eq!(store.create_clip(&clip(ClipState::Pending), 9).await.unwrap(), Created::Done);
+    let states = [StreamState::Live];
+    let step = Move { from: &states, to: StreamState::Ended, reason: None, grace_ends_ms: 0, now_ms: 80_000 };
+    assert!(store.move_stream(&stream.id, &step).await.unwrap());
+    let now = || async { store.stream(&stream.id).await.unwrap().unwrap() };
+    assert!(!expire(&store, &media, &now().await, 139_999).await.unwrap());
+    assert_eq!(now().await.state, StreamState::Ended, "it is kept for 60 s from its end on");
+    assert!(!expire(&store, &media, &now().await, 140_000).await.unwrap(), "a clip is being made");
+    assert_eq!(now().await.state, StreamState::Expired);
+    assert_eq!(kept(&store, &media, &stream).await.len(), 40);
+    assert!(store.settle_clip(&clip(ClipState::Ready)).await.unwrap());
+    // Media may be gone already where a sweep was cut off.
+    media.delete_all_but_clips(&stream.id).await.unwrap();
+    assert!(expire(&store, &media, &now().await, 150_000).await.unwrap());
+    assert!(!expire(&store, &media, &now().await, 160_000).await.unwrap(), "there is nothing more to free");
+    assert!(store.segments(&stream.id, 0, 9).await.unwrap().is_empty());
+    let files: Vec<_> =
+        std::fs::read_dir(folder.path().join("s")).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(files, ["asset-clip-c.mp4"]);
 }

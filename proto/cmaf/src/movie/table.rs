@@ -17,6 +17,9 @@ const AUDIO_PREROLL: usize = 1;
 /// Sound that comes so much before the first picture is what encoders put there, and is cut off.
 const LEAD_IN_NS_MAX: u64 = 100_000_000;
 
+/// Cuts are moved by so much at most to where a picture starts.
+const SNAP_NS: u64 = 1_000_000;
+
 /// Samples of one segment, in the file one after another.
 #[derive(Debug)]
 struct Chunk {
@@ -98,8 +101,10 @@ impl Table {
             times.push((scaled(decode), scaled(decode.saturating_add(sample.offset)), duration));
             decode = end;
         }
-        let start = pts_of(start_ns, self.timescale);
-        let wanted = self.wanted(&times, start, end_ns.map(|ns| pts_of(ns, self.timescale)));
+        // Who asks for a picture's own time in decimals means that picture.
+        let snap_ns = if self.video { SNAP_NS } else { 0 };
+        let start = pts_of(start_ns + snap_ns, self.timescale);
+        let wanted = self.wanted(&times, start, end_ns.map(|ns| pts_of(ns.saturating_sub(snap_ns), self.timescale)));
         let bytes = |samples: &[crate::read::Entry]| samples.iter().map(|sample| u64::from(sample.bytes)).sum::<u64>();
         let begin = head.data_at + bytes(&head.samples[..wanted.start]);
         let end = begin + bytes(&head.samples[wanted.clone()]);
