@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use millrace_proto::{
     Address, LeaseId, PROTOCOL_VERSION, Sha256, StreamId,
-    api::{self, CreateStream, Ingest, Page, Playback, Progress, Source, StreamState},
+    api::{self, ClipState, CreateClip, CreateStream, Ingest, Page, Place, Playback, Progress, Source, StreamState},
     identity::Secret,
     offer::{Absent, Encoder, Offer},
     outcome::{Done, Failure, FailureKind, Outcome, Rendition, Result as Handed},
@@ -125,6 +125,24 @@ fn stream() -> api::Stream {
     }
 }
 
+fn clips(seen: &mut BTreeSet<String>) {
+    let (start, end) = (Place::Seconds(12.5), Place::Date("2026-11-22T18:00:00.000Z".into()));
+    check(seen, "create_clip", &CreateClip { start, end, rendition: Some("720p".into()) });
+    let clip = api::Clip {
+        id: "q7wz".parse().unwrap(),
+        stream: stream_id(),
+        state: ClipState::Ready,
+        reason: None,
+        rendition: "720p".into(),
+        start_s: 12.5,
+        end_s: 42.0,
+        created_ms: 1_795_000_000_000,
+        bytes: Some(11_000_000),
+        url: Some("http://127.0.0.1:8080/hls/k3f9/clip-q7wz.mp4".into()),
+    };
+    check(seen, "clip", &clip);
+}
+
 #[test]
 fn every_message_is_as_its_file_says() {
     let mut seen = BTreeSet::new();
@@ -184,6 +202,7 @@ fn every_message_is_as_its_file_says() {
     check(&mut seen, "worker", &worker);
     let pushed = api::Pushed { stream: stream_id(), number: 17, sha256: Sha256::of(b"bytes"), bytes: 5 };
     check(&mut seen, "pushed", &pushed);
+    clips(&mut seen);
     let error =
         api::Error { code: "unknown_stream".into(), message: "no stream has this id".into(), hint: "list them".into() };
     check(&mut seen, "error", &error);
