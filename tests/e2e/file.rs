@@ -149,8 +149,10 @@ fn a_file_comes_out_with_every_frame_in_every_rung() {
     let late_s = (got.start_s() - video_start_s) - (wanted_audio.start_s() - wanted.start_s());
     assert!(late_s.abs() <= frame_s, "the sound starts {late_s} s late");
     let length_s = |times: &Times| times.offsets_s().last().copied().expect("there are packets");
-    let longer_s = length_s(&got) - length_s(&wanted_audio);
-    assert!(longer_s.abs() <= 2.0 * frame_s, "the sound is {longer_s} s longer");
+    // The clip's sound ends before its picture: silence goes on from there.
+    assert!(length_s(&wanted_audio) < length_s(&wanted) - 1.0, "the clip's sound ends early");
+    let longer_s = length_s(&got) - length_s(&wanted);
+    assert!(longer_s.abs() <= 3.0 * frame_s, "the sound is {longer_s} s longer than the picture");
     let url = crate::playlist::resolve(&format!("{}/", house.api.base), &stream.playback.hls);
     let lag_s = sound_lag_s((&url, video_start_s), (source, wanted.start_s()));
     println!("the sound starts {late_s} s late, is heard {lag_s} s late");
