@@ -88,14 +88,14 @@ fn segments(name: &'static str, args: &'static str) -> Case {
     Case::new(name, Way::Segments, "ts", args)
 }
 
-/// All cases. Those of other codecs and kinds stand at the end.
+/// All cases.
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = pictures();
     cases.extend(rates());
     cases.extend(sounds());
     cases.extend(times());
     cases.extend(codecs());
-    // Places kept for: sound alone, HDR, interlaced, rungs in HEVC and AV1.
+    // Sound alone is in cuts.rs, rungs in HEVC and AV1 are in codecs.rs.
     cases
 }
 
@@ -124,6 +124,10 @@ fn pictures() -> Vec<Case> {
         file("4:2:2", "mp4", "-pix_fmt yuv422p"),
         file("10 bits", "mkv", "-pix_fmt yuv420p10le"),
         file("4:4:4, odd width and height", "mp4", "-pix_fmt yuv444p").media(|media| media.size = (321, 181)),
+        file("interlaced", "ts", "-vf tinterlace=interleave_top,setfield=tff -flags +ilme+ildct -x264-params tff=1")
+            .media(|media| media.rate = "60")
+            .want(|want| want.alike = false),
+        file("HDR10", "mp4", HDR10).want(|want| want.alike = false),
         file("pixels that are not square", "mp4", "-vf scale=240:180,setsar=4/3"),
         file("smaller than every rung", "mp4", "").media(|media| media.size = (128, 72)).want(|want| {
             want.size = (128, 72);
@@ -131,6 +135,11 @@ fn pictures() -> Vec<Case> {
         file("one frame", "mp4", "-frames:v 1").media(|media| media.sound = None),
     ]
 }
+
+/// Ten bits in the curve of SMPTE ST 2084, which our decoders' pictures have to be brought down from.
+const HDR10: &str = "-c:v libx265 -preset ultrafast -pix_fmt yuv420p10le -color_primaries bt2020 -color_trc smpte2084 \
+                     -colorspace bt2020nc -x265-params log-level=error:keyint=25:colorprim=bt2020:transfer=smpte2084:\
+                     colormatrix=bt2020nc";
 
 fn change_size(media: &mut Media) {
     media.seconds = 3;
