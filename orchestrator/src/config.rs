@@ -37,6 +37,8 @@ pub struct Config {
     pub public_rtmp_url: String,
     /// What comes in.
     pub ingest: Ingest,
+    /// RTMP within TLS.
+    pub rtmps: Rtmps,
     /// Limits of the RTMP server.
     pub rtmp_server: rtmp::Config,
     /// Leases, tries and time limits of tasks.
@@ -59,6 +61,29 @@ pub struct Assets {
     pub clip_s_max: u64,
     /// Clips of one stream at most.
     pub clips_max: u64,
+}
+
+/// RTMP within TLS.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rtmps {
+    /// Where it listens, as ADDRESS:PORT; port 0 takes a free one. Not at all if empty.
+    pub listen: String,
+    /// The certificate's chain, its own first, as PEM. It and the key are read again when they change.
+    pub cert: PathBuf,
+    /// The certificate's key, as PEM.
+    pub key: PathBuf,
+}
+
+impl Rtmps {
+    /// Where it listens, if it does.
+    pub fn address(&self) -> Result<Option<SocketAddr>, Error> {
+        if self.listen.is_empty() {
+            return Ok(None);
+        }
+        let wrong = |_| Error::Value(format!("rtmps.listen is {:?}: use ADDRESS:PORT, or nothing", self.listen));
+        self.listen.parse().map(Some).map_err(wrong)
+    }
 }
 
 /// What comes in.
@@ -124,6 +149,7 @@ impl Default for Config {
             public_http_url: String::new(),
             public_rtmp_url: String::new(),
             ingest: Ingest::default(),
+            rtmps: Rtmps::default(),
             rtmp_server: rtmp::Config::default(),
             tasks: machine::Policy::default(),
             api: Api::default(),
@@ -233,6 +259,7 @@ impl Config {
             ("ingest.segment_bytes_max", self.ingest.segment_bytes_max),
             ("ingest.keyframe_ms_max", u64::from(self.ingest.keyframe_ms_max)),
         ];
+        self.rtmps.address()?;
         self.rtmp_server.check().map_err(|why| Error::Value(format!("rtmp_server.{why}")))?;
         self.ingest.fetch.check().map_err(|why| Error::Value(format!("ingest.fetch.{why}")))?;
         match positive.iter().find(|(_, value)| *value == 0) {

@@ -56,6 +56,10 @@ struct Serve {
     /// Where RTMP listens, as ADDRESS:PORT; port 0 takes a free one.
     #[arg(long, env = "MILLRACE_RTMP")]
     rtmp: Option<SocketAddr>,
+    /// Where RTMPS listens, as ADDRESS:PORT, with `rtmps.cert` and `rtmps.key` of the configuration; port 0 takes a
+    /// free one.
+    #[arg(long, env = "MILLRACE_RTMPS")]
+    rtmps: Option<SocketAddr>,
     /// The media child; beside this program unless given.
     #[arg(long, env = "MILLRACE_MEDIA")]
     media: Option<PathBuf>,
@@ -73,6 +77,7 @@ impl Serve {
         config.data = self.data.unwrap_or(config.data);
         config.http = self.http.unwrap_or(config.http);
         config.rtmp = self.rtmp.unwrap_or(config.rtmp);
+        config.rtmps.listen = self.rtmps.map_or(config.rtmps.listen, |at| at.to_string());
         config.media = self.media.unwrap_or(config.media);
         config.web = self.web.unwrap_or(config.web);
         config.check()?;

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::Write,
+    net::SocketAddr,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::Path,
     sync::Arc,
@@ -23,7 +24,7 @@ use crate::{
     farm::{Farm, sessions::Sessions},
     house::{Busy, House},
     http,
-    ingest::{fetch::Fetcher, live, pull::Pulls, push::Pushes, rtmp},
+    ingest::{event::Publish, fetch::Fetcher, live, pull::Pulls, push::Pushes, rtmp, rtmp::Tls},
     loops,
     media::MediaStore,
     metrics::Metrics,
@@ -55,6 +56,11 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
     let http_listener = listen("HTTP", config.http).await?;
     let rtmp_listener = listen("RTMP", config.rtmp).await?;
     let (http_at, rtmp_at) = (http_listener.local_addr()?, rtmp_listener.local_addr()?);
+    let rtmps = match config.rtmps.address()? {
+        Some(at) => Some((listen("RTMPS", at).await?, Tls::load(&config.rtmps.cert, &config.rtmps.key)?)),
+        None => None,
+    };
+    let rtmps_at = rtmps.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?;
     let metrics = Metrics::default();
     let fetcher = Fetcher::new(&config.ingest.fetch, metrics.fetched_bytes.clone(), metrics.fetch_failures.clone())
         .context("can't prepare for fetching")?;
@@ -105,10 +111,10 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
         tokio::spawn(loops::rtmp_counters(house.clone(), counters.clone())),
         tokio::spawn(live::desk(house.clone(), requests)),
     ];
-    let rtmp =
-        tokio::spawn(rtmp::serve(rtmp_listener, house.config.rtmp_server.clone(), counters, publishers, stop.clone()));
-    write_run_file(&data.join("run.json"), &http_at.to_string(), &rtmp_at.to_string())?;
-    tracing::info!(http = %http_at, rtmp = %rtmp_at, data = %data.display(), "listening");
+    let limits = house.config.rtmp_server.clone();
+    let rtmp = tokio::spawn(take_rtmp(rtmp_listener, rtmps, limits, counters, publishers, stop.clone()));
+    write_run_file(&data.join("run.json"), http_at, rtmp_at, rtmps_at)?;
+    tracing::info!(http = %http_at, rtmp = %rtmp_at, rtmps = ?rtmps_at, data = %data.display(), "listening");
     let serving = stop.clone();
     // Who asks is known to handlers by address.
     let service = http::router(house.clone()).into_make_service_with_connect_info::<std::net::SocketAddr>();
@@ -204,10 +210,31 @@ fn admin_key(path: &Path) -> Result<String> {
     Ok(key)
 }
 
+/// Serves RTMP, and RTMPS where there is a certificate, until `stop`.
+async fn take_rtmp(
+    plain: TcpListener,
+    within_tls: Option<(TcpListener, Tls)>,
+    limits: rtmp::Config,
+    counters: Arc<rtmp::Counters>,
+    publishers: mpsc::Sender<Publish>,
+    stop: CancellationToken,
+) {
+    let plain = rtmp::serve(plain, limits.clone(), counters.clone(), publishers.clone(), stop.clone());
+    match within_tls {
+        None => plain.await,
+        Some((listener, tls)) => {
+            tokio::join!(plain, rtmp::serve_tls(listener, tls, limits, counters, publishers, stop));
+        }
+    }
+}
+
 /// Tells scripts where the program listens.
-fn write_run_file(path: &Path, http: &str, rtmp: &str) -> Result<()> {
-    let text = serde_json::json!({ "pid": std::process::id(), "http": http, "rtmp": rtmp }).to_string();
+fn write_run_file(path: &Path, http: SocketAddr, rtmp: SocketAddr, rtmps: Option<SocketAddr>) -> Result<()> {
+    let mut told = serde_json::json!({ "pid": std::process::id(), "http": http, "rtmp": rtmp });
+    if let Some(rtmps) = rtmps {
+        told["rtmps"] = serde_json::json!(rtmps);
+    }
     let fresh = path.with_extension("json.new");
-    fs::write(&fresh, text)?;
+    fs::write(&fresh, told.to_string())?;
     Ok(fs::rename(&fresh, path)?)
 }

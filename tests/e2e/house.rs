@@ -31,6 +31,8 @@ pub(crate) struct House {
     orchestrator: Option<Program>,
     workers: Vec<Program>,
     disk_bytes: Option<u64>,
+    /// What the orchestrator logs, if not what it does by itself.
+    log_filter: Option<&'static str>,
     dir: TempDir,
 }
 
@@ -79,6 +81,7 @@ impl House {
             orchestrator: None,
             workers: Vec::new(),
             disk_bytes,
+            log_filter: None,
             dir,
         };
         house.start_orchestrator();
@@ -112,6 +115,9 @@ impl House {
                 command
             }
         };
+        if let Some(filter) = self.log_filter {
+            command.env("MILLRACE_LOG", filter);
+        }
         let mut program = Program::start("orchestrator", &mut command, self.log_path("orchestrator"));
         let seen = self.data_of(&program);
         let run: Value = until("the orchestrator to listen", s(30), || {
@@ -159,6 +165,14 @@ impl House {
     /// What the orchestrator has written so far.
     pub(crate) fn log(&self) -> String {
         self.orchestrator().log()
+    }
+
+    /// Starts the orchestrator again, with everything in its log that any part of it has to say.
+    #[track_caller]
+    pub(crate) fn log_everything(&mut self) {
+        self.stop_orchestrator();
+        self.log_filter = Some("trace");
+        self.start_orchestrator();
     }
 
     /// Memory that the orchestrator has in use, in bytes: `VmRSS` of proc(5).

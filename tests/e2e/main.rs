@@ -38,6 +38,7 @@ mod matrix;
 mod network;
 mod origin;
 mod restart;
+mod rtmps;
 mod storage;
 mod url;
 mod workers;

@@ -8,6 +8,7 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `server.rs` | accepting, the limit on connections, shutting down |
+//! | `tls.rs` | the certificate of RTMPS, which is the same within TLS |
 //! | `conn.rs` | one connection: its socket, its time limits, the event channel |
 //! | `ack.rs` | which bytes may be acknowledged |
 //! | `session.rs` | the protocol after the handshake, without I/O: commands in, answers and steps out |
@@ -39,7 +40,9 @@ mod error;
 mod flv;
 mod server;
 mod session;
+mod tls;
 
 pub use config::Config;
 pub use counters::Counters;
-pub use server::serve;
+pub use server::{serve, serve_tls};
+pub use tls::{Error as TlsError, Tls};

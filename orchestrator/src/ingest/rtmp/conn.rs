@@ -9,8 +9,7 @@ use bytes::{Bytes, BytesMut};
 use millrace_cmaf::Track;
 use rtmp_rs::protocol::{Handshake, HandshakeRole, constants::RTMP_VERSION};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::{mpsc, oneshot},
     time::{Instant, timeout, timeout_at},
 };
@@ -37,17 +36,16 @@ const READ_BYTES: usize = 64 << 10;
 const LINGER_MS: u64 = 2_000;
 
 /// Serves one connection to its end.
-pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
-    let _open = Open::new(&shared.counters.connections_open);
+pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, peer: SocketAddr, shared: Arc<Shared>) {
     let mut conn = Conn::new(stream, peer, &shared);
     let ended = conn.run().await;
     conn.close(ended).await;
 }
 
-struct Conn<'a> {
+struct Conn<'a, S> {
     shared: &'a Shared,
     peer: SocketAddr,
-    stream: TcpStream,
+    stream: S,
     buffer: BytesMut,
     read_bytes: usize,
     reader: chunk::Reader,
@@ -57,8 +55,8 @@ struct Conn<'a> {
     account: Account,
 }
 
-impl<'a> Conn<'a> {
-    fn new(stream: TcpStream, peer: SocketAddr, shared: &'a Shared) -> Self {
+impl<'a, S: AsyncRead + AsyncWrite + Unpin> Conn<'a, S> {
+    fn new(stream: S, peer: SocketAddr, shared: &'a Shared) -> Self {
         Self {
             shared,
             peer,

@@ -6,13 +6,17 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, mpsc},
+    time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::ingest::event::Publish;
 
-use super::{Config, Counters, conn, counters::add};
+use super::{
+    Config, Counters, Tls, conn,
+    counters::{Open, add},
+};
 
 /// Pause after a failed accept, which is a lack of file descriptors: trying at once would only burn CPU.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -38,6 +42,29 @@ pub async fn serve(
     publishers: mpsc::Sender<Publish>,
     shutdown: CancellationToken,
 ) {
+    accept(listener, None, config, counters, publishers, shutdown).await;
+}
+
+/// Serves RTMPS as [`serve`] does RTMP; the limits on connections count for themselves.
+pub async fn serve_tls(
+    listener: TcpListener,
+    tls: Tls,
+    config: Config,
+    counters: Arc<Counters>,
+    publishers: mpsc::Sender<Publish>,
+    shutdown: CancellationToken,
+) {
+    accept(listener, Some(Arc::new(tls)), config, counters, publishers, shutdown).await;
+}
+
+async fn accept(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    config: Config,
+    counters: Arc<Counters>,
+    publishers: mpsc::Sender<Publish>,
+    shutdown: CancellationToken,
+) {
     let connections = Arc::new(Semaphore::new(config.connections_max as usize));
     let refusals = Semaphore::new(config.refusals_waiting_max as usize);
     let shared = Arc::new(Shared { config, counters, publishers, refusals });
@@ -58,7 +85,7 @@ pub async fn serve(
                 continue;
             };
             add(&shared.counters.connections, 1);
-            let served = until(shutdown.clone(), one(stream, peer, Arc::clone(&shared)));
+            let served = until(shutdown.clone(), one(stream, peer, tls.clone(), Arc::clone(&shared)));
             tasks.spawn(async move {
                 served.await;
                 drop(permit);
@@ -76,7 +103,8 @@ async fn until(shutdown: CancellationToken, future: impl Future<Output = ()>) {
     shutdown.run_until_cancelled(future).await;
 }
 
-async fn one(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+async fn one(stream: TcpStream, peer: SocketAddr, tls: Option<Arc<Tls>>, shared: Arc<Shared>) {
+    let _open = Open::new(&shared.counters.connections_open);
     let idle = Duration::from_secs(shared.config.keepalive_s.into());
     let keepalive = TcpKeepalive::new().with_time(idle).with_interval((idle / 5).max(Duration::from_secs(1)));
     let socket = SockRef::from(&stream);
@@ -84,5 +112,17 @@ async fn one(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
     if let Err(error) = socket.set_tcp_keepalive(&keepalive).and_then(|()| stream.set_nodelay(true)) {
         warn!(%peer, "rtmp socket options: {error}");
     }
-    conn::serve(stream, peer, shared).await;
+    let Some(tls) = tls else { return Box::pin(conn::serve(stream, peer, shared.clone())).await };
+    let limit = Duration::from_millis(shared.config.handshake_ms_max.into());
+    match timeout(limit, tls.acceptor().accept(stream)).await {
+        Ok(Ok(stream)) => Box::pin(conn::serve(stream, peer, shared.clone())).await,
+        Ok(Err(error)) => {
+            add(&shared.counters.closed_protocol, 1);
+            warn!(%peer, "rtmps connection ended: {error}");
+        }
+        Err(_) => {
+            add(&shared.counters.closed_timeout, 1);
+            warn!(%peer, "rtmps connection ended: no TLS handshake came in time");
+        }
+    }
 }
