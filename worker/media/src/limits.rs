@@ -1,13 +1,14 @@
 //! What a media child may use. The child sets all but the wall time on itself before it reads any input.
 
+use millrace_proto::{profile::VideoCodec, task::Target};
 use serde::{Deserialize, Serialize};
 
 /// What a media child may use. The defaults are for one segment of up to 4K and about ten seconds; see
 /// [`Limits::whole_file`] for demuxing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Address space in bytes (`RLIMIT_AS`). 1080p in four rungs takes about 1 GiB of it, 4K about 3 GiB;
-    /// much of that is mapped and never touched.
+    /// Address space in bytes (`RLIMIT_AS`). 1080p in four rungs of H.264 or HEVC takes about 1 GiB of it, 4K about
+    /// 3 GiB; much of that is mapped and never touched. For AV1 see [`Limits::transcode`].
     pub memory_bytes_max: u64,
     /// CPU seconds of all threads together (`RLIMIT_CPU`). Ten seconds of 4K in software take about a
     /// hundred.
@@ -33,7 +34,22 @@ impl Default for Limits {
     }
 }
 
+/// What an AV1 encoder may take beyond: measured with SVT-AV1 1.4 on two cores 1.5 GiB at 1080p and 3.1 GiB at 4K, and
+/// as much again for machines with more cores, which it makes more buffers for.
+const AV1_BYTES: u64 = 2 << 30;
+const AV1_BYTES_A_PIXEL: u64 = 512;
+
 impl Limits {
+    /// For a transcode to these renditions.
+    pub fn transcode(targets: &[Target]) -> Self {
+        let mut limits = Self::default();
+        for target in targets.iter().filter(|target| target.codec == VideoCodec::Av1) {
+            let pixels = u64::from(target.width) * u64::from(target.height);
+            limits.memory_bytes_max += AV1_BYTES + pixels * AV1_BYTES_A_PIXEL;
+        }
+        limits
+    }
+
     /// For demuxing a recording of hours: copying costs little, but its audio may have to be encoded.
     pub fn whole_file() -> Self {
         Self { memory_bytes_max: 2 << 30, cpu_s_max: 4 * 3_600, wall_ms_max: 60_000, ..Self::default() }

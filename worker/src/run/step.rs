@@ -86,7 +86,7 @@ pub(super) async fn work(worker: &Worker, bench: &Bench, lease: &Lease, time_ms_
     let job = job::Transcode { source, targets: work.renditions.clone(), out: out.clone(), threads: worker.threads };
     // CPU time counts on every thread; one more is for what is not the codecs'.
     let cpu_s_max = time_ms_max.div_ceil(1_000).saturating_mul(u64::from(worker.threads) + 1).max(1);
-    let limits = Limits { wall_ms_max: time_ms_max, cpu_s_max, ..Limits::default() };
+    let limits = Limits { wall_ms_max: time_ms_max, cpu_s_max, ..Limits::transcode(&work.renditions) };
     let made = worker.launcher.transcode(&job, &limits).await?;
     let work_ms = begun.elapsed().as_millis() as u64;
 

@@ -7,7 +7,10 @@ use crate::{
     common::{ffmpeg, joined, launcher, probe, target},
     transcode::{made, seen, source, transcode},
 };
-use millrace_media::{Limits, job::Gauge};
+use millrace_media::{
+    Limits,
+    job::{Gauge, Transcode},
+};
 use millrace_proto::{
     profile::{H264Profile, Preset, Rate, VideoCodec},
     task::Target,
@@ -178,4 +181,21 @@ async fn hard_pictures_are_gauged_as_hard_and_quickly() {
         told.push(gauged.bitrate_bps);
     }
     assert!(told[0] > 10_000 && told[1] > told[0] * 5, "{told:?}");
+}
+
+#[tokio::test]
+async fn a_ladder_of_av1_has_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let film =
+        "-f lavfi -i testsrc2=size=1920x1080:rate=25:duration=0.12 -pix_fmt yuv420p -c:v libx264 -preset ultrafast";
+    let pair = source(&dir, &ffmpeg(dir.path(), film, "in.mp4")).await.remove(0);
+    let sizes = [(1_920, 1_080), (1_280, 720), (854, 480), (640, 360)];
+    let targets = sizes.map(|(width, height)| Target {
+        preset: Preset::Ultrafast,
+        ..of(VideoCodec::Av1, &format!("{height}p"), width, height)
+    });
+    let limits = Limits::transcode(&targets);
+    let job = Transcode { source: pair, targets: targets.to_vec(), out: dir.path().to_owned(), threads: 2 };
+    let done = launcher().transcode(&job, &limits).await.unwrap();
+    assert_eq!(done.renditions.len(), 4);
 }
