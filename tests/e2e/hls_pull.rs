@@ -28,12 +28,24 @@ use crate::{
 fn hls(house: &House, name: &str, source: &Path, args: &[&str]) -> PathBuf {
     let folder = house.scratch().join(name);
     fs::create_dir(&folder).expect("a folder can be made");
-    let list = folder.join("index.m3u8");
+    let list = folder.join(if args.contains(&"-var_stream_map") { "%v.m3u8" } else { "index.m3u8" });
     let list_args = ["-c", "copy", "-f", "hls", "-hls_time", "2", "-hls_playlist_type", "vod"];
     let head = ["-v", "error", "-nostdin", "-i", text(source)];
     tool("ffmpeg", &[&head[..], &list_args, args, &[text(&list)]].concat());
     folder
 }
+
+/// What makes ffmpeg write the sound into a playlist of its own; the names of the playlists are `%v.m3u8`.
+const APART: [&str; 8] = [
+    "-map",
+    "0:v",
+    "-map",
+    "0:a",
+    "-master_pl_name",
+    "master.m3u8",
+    "-var_stream_map",
+    "v:0,agroup:sound a:0,agroup:sound,default:yes",
+];
 
 /// A site with the files below `root`; `gate` says what is there just now.
 fn site(root: &Path, gate: impl Fn(&str) -> bool + Send + Sync + 'static) -> Site {
@@ -59,11 +71,12 @@ fn assert_unbroken(house: &House, master: &Master, segments: usize) {
 }
 
 #[test]
-fn recordings_are_read_whole_in_ts_in_mp4_with_byte_ranges_and_encrypted() {
+fn recordings_are_read_whole_in_ts_in_mp4_with_byte_ranges_encrypted_and_with_sound_apart() {
     let house = House::configured(2, NEAR);
     let source = live_source(10);
     hls(&house, "ts", &source, &[]);
-    hls(&house, "mp4", &source, &["-hls_segment_type", "fmp4"]);
+    let apart = ["-hls_segment_type", "fmp4", "-hls_fmp4_init_filename", "init-%v.mp4"];
+    hls(&house, "apart", &source, &[&apart[..], &APART].concat());
     hls(&house, "ranges", &source, &["-hls_segment_type", "fmp4", "-hls_flags", "single_file"]);
     let key = house.scratch().join("secret.key");
     fs::write(&key, b"sixteen letters.").expect("a file can be written");
@@ -74,12 +87,18 @@ fn recordings_are_read_whole_in_ts_in_mp4_with_byte_ranges_and_encrypted() {
                     #EXT-X-STREAM-INF:BANDWIDTH=900000,CODECS=\"avc1.64001f,mp4a.40.2\"\nts/index.m3u8\n";
     fs::write(house.scratch().join("master.m3u8"), versions).expect("a file can be written");
     let site = site(house.scratch(), |_| true);
-    let paths = ["master.m3u8", "mp4/index.m3u8", "ranges/index.m3u8", "aes/index.m3u8"];
+    let paths = ["master.m3u8", "apart/master.m3u8", "ranges/index.m3u8", "aes/index.m3u8"];
     for (path, stream) in paths.map(|path| (path, fetch(&house, &site.url(path)))) {
         println!("{path}");
         let master = recording(&house, &stream);
         assert_every_frame(&master, &source);
         assert_unbroken(&house, &master, 5);
+        let (got, wanted) = (times(master.audio.as_ref().expect("sound"), "a:0"), times(text(&source), "a:0"));
+        assert!(got.pts.len().abs_diff(wanted.pts.len()) <= 1, "{} packets, {}", got.pts.len(), wanted.pts.len());
+        let lead_s = |sound_s: f64, picture_s: f64| sound_s - picture_s;
+        let got_s = lead_s(got.start_s(), times(&master.rungs[0].url, "v:0").start_s());
+        let wanted_s = lead_s(wanted.start_s(), times(text(&source), "v:0").start_s());
+        assert!((got_s - wanted_s).abs() < 0.022, "{path}: sound starts {got_s} s after the picture, not {wanted_s} s");
         let told = house.api.stream(&stream.id);
         assert_eq!(told.playback.vod.as_ref(), Some(&told.playback.hls), "a recording is one");
     }
@@ -144,19 +163,19 @@ fn a_recording_in_hls_goes_on_after_kill_9_and_takes_nothing_twice() {
 }
 
 /// ffmpeg broadcasts `source` as HLS into a folder of that name, at the speed of life.
-fn broadcast(house: &House, name: &str, source: &Path) -> Program {
+fn broadcast(house: &House, name: &str, source: &Path, further: &[&str]) -> Program {
     let folder = house.scratch().join(name);
     fs::create_dir(&folder).expect("a folder can be made");
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error", "-nostdin", "-re", "-i", text(source), "-c", "copy", "-f", "hls", "-hls_time", "2"]);
     command.args(["-hls_list_size", "5", "-hls_delete_threshold", "3", "-hls_flags", "delete_segments+temp_file"]);
-    command.arg(folder.join("index.m3u8"));
+    command.args(further).arg(folder.join(if further.is_empty() { "index.m3u8" } else { "%v.m3u8" }));
     Program::start(name, &mut command, house.log_path(name))
 }
 
 #[track_caller]
-fn until_broadcast(house: &House, name: &str) {
-    let list = house.scratch().join(name).join("index.m3u8");
+fn until_broadcast(house: &House, list: &str) {
+    let list = house.scratch().join(list);
     until("the broadcast to begin", s(30), || list.is_file().then_some(()));
 }
 
@@ -164,10 +183,10 @@ fn until_broadcast(house: &House, name: &str) {
 fn a_broadcast_in_hls_is_live_and_goes_on_after_kill_9_without_a_duplicate_or_a_hole() {
     let mut house = House::configured(1, NEAR);
     let source = live_source(24);
-    let mut publisher = broadcast(&house, "live", &source);
-    until_broadcast(&house, "live");
+    let mut publisher = broadcast(&house, "live", &source, &APART);
+    until_broadcast(&house, "live/0.m3u8");
     let site = site(house.scratch(), |_| true);
-    let stream: Stream = fetch(&house, &site.url("live/index.m3u8"));
+    let stream: Stream = fetch(&house, &site.url("live/master.m3u8"));
     house.api.until(&stream, StreamState::Live, s(20));
     until("some segments", s(40), || (house.api.stream(&stream.id).progress.segments_settled >= 3).then_some(()));
     let list = Master::fetch(&house.api, &stream.playback.hls).and_then(|master| {
@@ -188,6 +207,9 @@ fn a_broadcast_in_hls_is_live_and_goes_on_after_kill_9_without_a_duplicate_or_a_
         assert_eq!(times(&rung.url, "v:0").pts.len(), wanted, "frames of {}", rung.url);
         assert_eq!(list.segments.len(), 12, "{}", list.text);
     }
+    let sound = times(master.audio.as_ref().expect("it has sound"), "a:0");
+    let missing = times(text(&source), "a:0").pts.len().abs_diff(sound.pts.len());
+    assert!(missing <= 4, "{missing} packets of sound are missing, or too many");
 }
 
 #[test]
@@ -195,8 +217,8 @@ fn a_broadcast_that_falls_silent_has_lost_its_publisher() {
     let config =
         format!("{}live_silence_s = 3\n", NEAR.replace("[ingest]", "[ingest]\npush_idle_s = 2\nlost_grace_s = 4"));
     let house = House::configured(1, &config);
-    let mut publisher = broadcast(&house, "live", &live_source(24));
-    until_broadcast(&house, "live");
+    let mut publisher = broadcast(&house, "live", &live_source(24), &[]);
+    until_broadcast(&house, "live/index.m3u8");
     let site = site(house.scratch(), |_| true);
     let stream = fetch(&house, &site.url("live/index.m3u8"));
     until("some segments", s(40), || (house.api.stream(&stream.id).progress.segments >= 2).then_some(()));

@@ -11,6 +11,7 @@ mod hand;
 mod hls;
 mod part;
 mod playlist;
+mod sound;
 
 use std::{
     collections::HashMap,

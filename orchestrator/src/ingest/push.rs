@@ -5,6 +5,7 @@
 //! so that one that was begun before a crash is cut again the same way and what was durable is passed over. The store
 //! holds what came and how far it is; what is here are hints.
 
+mod blend;
 pub(super) mod bundle;
 mod join;
 mod read;
@@ -33,6 +34,7 @@ use crate::{
     store::{self, record::Pushed},
 };
 
+use blend::Blender;
 use join::Joiner;
 
 /// Pauses and tries to get hold of a stream that the grace loop looks at just now.
@@ -206,8 +208,17 @@ fn next(number: u64, open: &[Pushed], wait_ms: u64, now_ms: u64) -> Next {
 /// One stream's segments on their way in.
 #[derive(Debug, Default)]
 struct Flow {
+    blender: Blender,
     joiner: Joiner,
     intake: Option<Intake>,
+}
+
+impl Flow {
+    /// What comes next goes on from nothing.
+    fn part(&mut self) {
+        self.blender.part();
+        self.joiner.part();
+    }
 }
 
 async fn drain(house: &House, stream: &StreamId, session: &Session) -> Ending {
@@ -228,7 +239,7 @@ async fn drain(house: &House, stream: &StreamId, session: &Session) -> Ending {
         match next(number, &open, wait_ms, now_ms()) {
             Next::Take { hole } => {
                 if hole {
-                    flow.joiner.part();
+                    flow.part();
                 }
                 if let Err(why) = take(house, &mut flow, &open[0], session.pulled).await {
                     tracing::warn!(%stream, number = open[0].number, why, "pushed segments wait");
@@ -264,7 +275,7 @@ async fn take(house: &House, flow: &mut Flow, push: &Pushed, pulled: bool) -> Re
     let mut intake = if let Some(intake) = flow.intake.take() {
         intake
     } else {
-        flow.joiner.part();
+        flow.part();
         let stream = house.store.stream(id).await.map_err(in_words)?.ok_or("the stream is gone")?;
         let limits = house.config.ingest.limits(&stream.profile);
         let retry_s_max = house.config.ingest.storage_retry_s_max;
@@ -280,7 +291,10 @@ async fn take(house: &House, flow: &mut Flow, push: &Pushed, pulled: bool) -> Re
         return Ok(());
     }
     let cut = match events {
-        Ok(events) => cut(house, &mut intake, flow.joiner.join(events)).await,
+        Ok(files) => {
+            let events = flow.blender.blend(files.video, files.sounds);
+            cut(house, &mut intake, flow.joiner.join(events)).await
+        }
         Err(why) => Err(Stop::Hopeless(why)),
     };
     let reason = match cut {
@@ -290,7 +304,7 @@ async fn take(house: &House, flow: &mut Flow, push: &Pushed, pulled: bool) -> Re
     };
     if let Some(why) = &reason {
         tracing::warn!(stream = %id, number = push.number, why, "a pushed segment can't be used");
-        flow.joiner.part();
+        flow.part();
     }
     house.store.settle_push(id, push.number, intake.next_seq(), reason.as_deref()).await.map_err(in_words)?;
     if reason.is_none() {

@@ -17,7 +17,8 @@ use super::{
     cursor::Cursor,
     hand,
     part::{self, Parts},
-    playlist::{self, Media, Playlist, Segment},
+    playlist::{self, Media, Playlist},
+    sound::Sounds,
 };
 use crate::{
     clock::now_ms,
@@ -45,6 +46,8 @@ const CONTACT: u64 = u64::MAX;
 /// Where the playlist of a stream's segments is.
 pub(super) struct Place {
     list: Url,
+    /// Where that of its sound is, if that comes apart.
+    sound: Option<Url>,
     /// More segments will come.
     pub(super) live: bool,
 }
@@ -83,19 +86,16 @@ async fn state(house: &House, stream: &Stream) -> Result<StreamState, Stop> {
 }
 
 async fn choose(house: &House, url: &Url) -> Result<Place, Failure> {
-    let list = match load(house, url).await? {
-        Playlist::Media(list) => return Ok(Place { list: url.clone(), live: !list.ended }),
+    let (list, sound) = match load(house, url).await? {
+        Playlist::Media(list) => return Ok(Place { list: url.clone(), sound: None, live: !list.ended }),
         Playlist::Master(master) => {
             let unreadable = || Failure::new(Kind::Denied, "none of its versions has video that can be read");
             let best = master.best().ok_or_else(unreadable)?;
-            if master.sound(best).is_some() {
-                return Err(Failure::new(Kind::Denied, "its sound comes apart from its video, which is not supported"));
-            }
-            best.url.clone()
+            (best.url.clone(), master.sound(best).cloned())
         }
     };
     let media = load_media(house, &list).await?;
-    Ok(Place { list, live: !media.ended })
+    Ok(Place { list, sound, live: !media.ended })
 }
 
 async fn load(house: &House, url: &Url) -> Result<Playlist, Failure> {
@@ -107,7 +107,7 @@ async fn load(house: &House, url: &Url) -> Result<Playlist, Failure> {
         .map_err(|error| Failure::new(Kind::Denied, error.to_string()))
 }
 
-async fn load_media(house: &House, url: &Url) -> Result<Media, Failure> {
+pub(super) async fn load_media(house: &House, url: &Url) -> Result<Media, Failure> {
     match load(house, url).await? {
         Playlist::Media(media) => Ok(media),
         Playlist::Master(_) => Err(Failure::new(Kind::Denied, "a version of the playlist is no list of segments")),
@@ -126,6 +126,7 @@ pub(super) async fn fetch(house: &Arc<House>, stream: &Stream, url: &Url) -> Res
         live,
         cursor: Cursor::new(offset, next),
         parts: Parts::new(house.pulls.fetcher.clone()),
+        sounds: place.sound.map(|url| Sounds::new(url, live, Parts::new(house.pulls.fetcher.clone()))),
         contact: None,
         heard: Instant::now(),
         missing: 0,
@@ -143,6 +144,7 @@ struct Pull<'a> {
     live: bool,
     cursor: Cursor,
     parts: Parts,
+    sounds: Option<Sounds>,
     /// As long as it is held, the stream has not lost its publisher.
     contact: Option<Receiving>,
     /// When something new was last there.
@@ -229,7 +231,7 @@ impl Pull<'_> {
             tracing::warn!(stream = %self.stream.id, missed = look.missed, "segments were gone before they were fetched");
         }
         let (began, mut took) = (Instant::now(), 0);
-        for segment in &list.segments[look.from..] {
+        for (at, segment) in list.segments.iter().enumerate().skip(look.from) {
             // Where fetching is slower than the broadcast, the list is out of date soon.
             if self.live && took > 0 && began.elapsed() > Duration::from_millis(list.target_ms) {
                 break;
@@ -237,7 +239,7 @@ impl Pull<'_> {
             self.wait_for_room().await?;
             let number = self.cursor.number(segment.sequence);
             if !segment.gap {
-                self.take(segment, number, list.target_ms).await?;
+                self.take(list, at, number).await?;
             }
             self.cursor.took(number);
             took += 1;
@@ -262,18 +264,23 @@ impl Pull<'_> {
     }
 
     /// Fetches one segment and hands it on. One that can't be had is a hole.
-    async fn take(&mut self, segment: &Segment, number: u64, target_ms: u64) -> Result<(), Stop> {
+    async fn take(&mut self, list: &Media, at: usize, number: u64) -> Result<(), Stop> {
+        let segment = &list.segments[at];
         let config = self.house.pulls.fetcher.config();
         let mut limit = Duration::from_secs(config.give_up_s);
         if self.live {
-            limit = limit.min(Duration::from_millis(2 * target_ms.max(2_000)));
+            limit = limit.min(Duration::from_millis(2 * list.target_ms.max(2_000)));
         }
         let folder = tempfile::tempdir_in(self.house.scratch()).map_err(|error| Stop::Later(error.to_string()))?;
         let path = folder.path().join("video");
         match self.parts.fetch(segment, &path, limit).await {
             Ok(bytes) => {
                 self.missing = 0;
-                hand::on(self.house, self.stream, number, vec![(path, bytes)]).await
+                let mut files = vec![(path, bytes)];
+                if let Some(sounds) = &mut self.sounds {
+                    files.extend(sounds.beside(self.house, list, at, limit).await?);
+                }
+                hand::on(self.house, self.stream, number, files).await
             }
             Err(part::Error::Disk(error)) => Err(Stop::Later(error.to_string())),
             Err(error) => {

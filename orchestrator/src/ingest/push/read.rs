@@ -28,8 +28,16 @@ pub(super) enum Error {
     Later(String),
 }
 
-/// All that is in a segment, which is a bundle if we `pulled` it ourselves, in its order, tracks first.
-pub(super) async fn read(house: &House, push: &Pushed, pulled: bool) -> Result<Vec<Event>, Error> {
+/// What is in a segment, in each file's order, tracks first.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) video: Vec<Event>,
+    /// Sound that came in files of its own.
+    pub(super) sounds: Vec<Vec<Event>>,
+}
+
+/// All that is in a segment, which is a bundle if we `pulled` it ourselves,.
+pub(super) async fn read(house: &House, push: &Pushed, pulled: bool) -> Result<Files, Error> {
     let later = |error: &dyn std::error::Error| Error::Later(error.to_string());
     let folder = tempfile::tempdir_in(house.scratch()).map_err(|error| later(&error))?;
     let file = folder.path().join("push");
@@ -38,19 +46,31 @@ pub(super) async fn read(house: &House, push: &Pushed, pulled: bool) -> Result<V
         Err(error) if error.kind == media::Kind::Missing => return Err(Error::Hopeless("its bytes are gone".into())),
         Err(error) => return Err(later(&error)),
     }
-    let file = if pulled {
-        match bundle::open(&file).await.map(|files| files.into_iter().next()) {
-            Ok(Some(video)) => video,
-            Ok(None) => return Err(Error::Hopeless("its bundle is empty".into())),
-            Err(error) => return Err(later(&error)),
-        }
-    } else {
-        file
+    if !pulled {
+        return Ok(Files { video: whole(house, push, &file).await?, sounds: Vec::new() });
+    }
+    let files = bundle::open(&file).await.map_err(|error| later(&error))?;
+    let Some((video, sounds)) = files.split_first() else {
+        return Err(Error::Hopeless("its bundle is empty".into()));
     };
+    let mut read = Files { video: whole(house, push, video).await?, sounds: Vec::new() };
+    for sound in sounds {
+        let events = whole(house, push, sound).await.map_err(|error| match error {
+            Error::Hopeless(why) => Error::Hopeless(format!("its sound: {why}")),
+            later @ Error::Later(_) => later,
+        });
+        read.sounds.push(events?);
+    }
+    Ok(read)
+}
+
+/// All that is in a file.
+async fn whole(house: &House, push: &Pushed, file: &std::path::Path) -> Result<Vec<Event>, Error> {
+    let later = |error: &dyn std::error::Error| Error::Later(error.to_string());
     let bytes_max = house.config.ingest.segment_bytes_max;
     let (mut crashes, mut starts) = (0, 0);
     loop {
-        let failure = match pass(house, &file, bytes_max).await {
+        let failure = match pass(house, file, bytes_max).await {
             Ok(events) => return events,
             Err(failure) => failure,
         };
