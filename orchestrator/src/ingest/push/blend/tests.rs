@@ -75,8 +75,8 @@ fn what_was_not_there_yet_comes_with_the_next_segment() {
     let second = packets(&blender.blend(video(2), vec![sound(80, 200, 1)]));
     assert_eq!((first.last(), second[0]), (Some(&(90 * PACKET)), 91 * PACKET + 1));
     blender.part();
-    let anew = packets(&blender.blend(video(4), vec![sound(80, 300, 0)]));
-    assert_eq!(anew[0], 188 * PACKET, "from its own pictures on");
+    let anew = packets(&blender.blend(video(8), vec![sound(300, 500, 0)]));
+    assert_eq!(anew[0], 375 * PACKET, "from its own pictures on");
 }
 
 #[test]
