@@ -1,7 +1,7 @@
 //! Segments that an app cut itself, pushed over HTTP by number: in any order, twice, over a crash, and as clients of
 //! Livepeer's HTTP push do it.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use millrace_proto::api::{Pushed, Stream, StreamState};
 
@@ -11,8 +11,7 @@ use crate::{
     house::House,
     live::{assert_every_frame, recording, small_ladder},
     playlist::{Master, Media},
-    program::Program,
-    push::{address, push},
+    push::push,
     wait::s,
 };
 
@@ -195,25 +194,4 @@ fn clients_of_livepeers_http_push_get_their_renditions_back() {
     let bare = house.api.send("PUT", &format!("/live/{}/9.ts", stream.id), &[], Some(&pieces[0])).expect("an answer");
     assert_eq!(bare.error(401).code, "unauthorized");
     assert_every_frame(&end(&house, &stream), &source);
-}
-
-#[test]
-fn the_guides_command_for_http_push_does_what_it_says() {
-    let house = House::with_workers(1);
-    let source = live_source(10);
-    let stream = house.api.create("live", &small_ladder());
-    let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).expect("it is there");
-    let mut blocks = guide.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
-    let block = blocks.find(|block| block.contains("/live/STREAM_KEY/")).expect("the guide has the command");
-    let (server, key) =
-        address(&stream).rsplit_once('/').map(|(_, key)| (house.api.base.clone(), key.to_owned())).unwrap();
-    let line = block.replace("clip.mp4", text(&source)).replace("http://127.0.0.1:8080", &server);
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("exec {}", line.replace("STREAM_KEY", &key).trim_start())]);
-    let mut publisher = Program::start("publisher", &mut command, house.log_path("publisher"));
-    assert!(publisher.wait(s(60)).success(), "{}", publisher.log());
-    let recorded = end(&house, &stream);
-    for rung in &recorded.rungs {
-        assert_eq!(times(&rung.url, "v:0").pts.len(), 240, "frames of {}", rung.url);
-    }
 }

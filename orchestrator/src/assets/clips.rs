@@ -95,9 +95,9 @@ pub async fn piece(
         Place::Timeline { ns } => (ns, at),
         Place::Clock { ms } => {
             let wall_ms = at.wall_ms.ok_or(Error::NoClock)?;
-            let inside_ns = (ms - wall_ms) * 1_000_000;
+            let inside_ns = (ms - wall_ms).saturating_mul(1_000_000);
             if inside_ns < at.duration_ns || at.seq == newest.seq {
-                (at.start_ns + inside_ns, at)
+                (at.start_ns.saturating_add(inside_ns), at)
             } else {
                 let next = segment(store, &stream.id, at.seq + 1).await?;
                 (next.start_ns, next)
@@ -109,7 +109,7 @@ pub async fn piece(
     let end_ns = match end {
         Place::Timeline { ns } => ns,
         Place::Clock { ms } => {
-            let inside_ns = (ms - until.wall_ms.ok_or(Error::NoClock)?) * 1_000_000;
+            let inside_ns = (ms - until.wall_ms.ok_or(Error::NoClock)?).saturating_mul(1_000_000);
             let over = until.seq == newest.seq && inside_ns > until.duration_ns;
             if over { u64::MAX } else { until.start_ns + inside_ns.min(until.duration_ns) }
         }
