@@ -17,6 +17,7 @@ use crate::{
     ingest::{pull::Pulls, push::Pushes},
     media::MediaStore,
     metrics::Metrics,
+    playback::Secret,
     store::Store,
     verify::Verifier,
 };
@@ -34,6 +35,8 @@ pub struct House {
     pub rtmp_at: SocketAddr,
     /// The administrator's key.
     pub admin_key: String,
+    /// What content keys and playback tokens are made of.
+    pub playback: Secret,
     /// The truth.
     pub store: Arc<dyn Store>,
     /// The bytes.

@@ -13,6 +13,7 @@ mod page;
 mod push;
 mod stills;
 mod streams;
+mod tokens;
 mod told;
 mod upload;
 mod worker;
@@ -41,6 +42,7 @@ pub fn router(house: Arc<House>) -> Router {
         .route("/v1/streams/{id}/clips", post(clips::create).get(clips::list))
         .route("/v1/streams/{id}/clips/{clip}", get(clips::one).delete(clips::delete))
         .route("/v1/streams/{id}/end", post(streams::end))
+        .route("/v1/streams/{id}/tokens", post(tokens::create))
         .route("/v1/streams/{id}/source", put(upload::put).layer(DefaultBodyLimit::disable()))
         .route("/v1/streams/{id}/segments/{number}", put(push::put).layer(DefaultBodyLimit::disable()))
         .route("/live/{key}/", put(push::playlist).post(push::playlist))
@@ -72,9 +74,10 @@ pub fn router(house: Arc<House>) -> Router {
         .vary([])
         .max_age(std::time::Duration::from_hours(24));
     let playback = Router::new()
+        .route("/hls/{stream}/key", get(tokens::key))
         .route("/hls/{stream}/{playlist}", get(hls::multivariant).layer(Extension(movie::Movies::default())))
         .route("/hls/{stream}/{rendition}/{file}", get(hls::file))
-        .route("/dash/{stream}/manifest.mpd", get(dash::manifest).layer(Extension(dash::Edges::default())))
+        .route("/dash/{stream}/{manifest}", get(dash::manifest).layer(Extension(dash::Edges::default())))
         .route("/dash/now", get(dash::now))
         // Set before the layers, which would pass it by otherwise; a preflight is answered by one of them.
         .method_not_allowed_fallback(wrong_method)

@@ -12,6 +12,7 @@ pub mod ingest;
 pub mod loops;
 pub mod media;
 pub mod metrics;
+pub mod playback;
 pub mod publish;
 pub mod segment;
 pub mod serve;

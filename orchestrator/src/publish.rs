@@ -6,6 +6,7 @@
 pub mod dash;
 pub mod hls;
 pub mod retention;
+pub mod seal;
 
 use std::sync::Arc;
 

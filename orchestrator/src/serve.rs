@@ -28,6 +28,7 @@ use crate::{
     loops,
     media::MediaStore,
     metrics::Metrics,
+    playback::Secret,
     store::{Store, sqlite::SqliteStore},
     verify::{Verifier, child::Child},
 };
@@ -49,7 +50,8 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
         fs::remove_dir_all(&scratch).context("can't empty the scratch folder")?;
     }
     fs::create_dir_all(&scratch)?;
-    let admin_key = admin_key(&data.join("admin.key"))?;
+    let admin_key = secret(&data.join("admin.key"))?;
+    let playback = Secret::new(secret(&data.join("playback.key"))?);
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&data.join("millrace.db")).await?);
     let media = MediaStore::local(&data.join("media"))?;
     let launcher = Launcher::new(media_child(&config)?);
@@ -70,6 +72,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
         rtmp_url: url(&config.public_rtmp_url, || format!("rtmp://{rtmp_at}/live")),
         rtmp_at,
         admin_key,
+        playback,
         farm: Farm::new(store.clone(), config.tasks),
         sessions: Sessions::default(),
         verifier: Verifier {
@@ -187,8 +190,8 @@ fn lock(data: &Path) -> Result<fs::File> {
     }
 }
 
-/// Reads the administrator's key; makes it at the first start.
-fn admin_key(path: &Path) -> Result<String> {
+/// Reads a secret, the administrator's key or that of playback; makes it at the first start.
+fn secret(path: &Path) -> Result<String> {
     if !path.exists() {
         let key = hex::encode(rand::random::<[u8; 24]>());
         // Written beside and renamed: a kill in between leaves no half a key.

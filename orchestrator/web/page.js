@@ -1,5 +1,6 @@
 // The page at /: chooses a stream, plays it, and says what it sees. It reads `/v1/playback`, the public list, and
-// never calls anything that needs a key. `?stream=ID` plays a stream that is not listed.
+// never calls anything that needs a key. `?stream=ID` plays a stream that is not listed, and `&token=TOKEN` with it one
+// that is encrypted.
 //
 // For tests, <html> carries data-fatal (fatal player errors so far) and data-playing (the stream's id).
 "use strict";
@@ -16,6 +17,7 @@ root.dataset.fatal = "0";
 let streams = []; // rows of the list: {id, name, state, hls}
 let workersOnline = null; // null while unknown
 let wanted = new URLSearchParams(location.search).get("stream");
+const token = new URLSearchParams(location.search).get("token");
 let playing = null; // the row that the player was given
 let player = null; // Hls, or null where the browser plays HLS itself
 let tries = 0;
@@ -127,14 +129,19 @@ function start() {
     });
     player.on(Hls.Events.LEVEL_SWITCHED, showLevels);
     player.on(Hls.Events.ERROR, failed);
-    player.loadSource(playing.hls);
+    player.loadSource(address(playing));
     player.attachMedia(video);
   } else if (video.canPlayType("application/vnd.apple.mpegurl")) {
-    video.src = playing.hls;
+    video.src = address(playing);
     play();
   } else {
     notice("This browser can't play HLS", "Open the address below in a player such as VLC.");
   }
+}
+
+/// Where a stream is played from: the token is for the one that the page was opened for.
+function address(row) {
+  return token && row.id === wanted ? `${row.hls}?token=${encodeURIComponent(token)}` : row.hls;
 }
 
 function play() {
@@ -144,6 +151,12 @@ function play() {
 
 function failed(_event, error) {
   if (!error.fatal) return;
+  if (error.response?.code === 401 || error.response?.code === 403) {
+    root.dataset.fatal = String(Number(root.dataset.fatal) + 1);
+    player.destroy();
+    notice("This stream is encrypted", "It plays with a playback token that is right and not over: /?stream=ID&token=TOKEN");
+    return;
+  }
   const missing = error.type === Hls.ErrorTypes.NETWORK_ERROR && error.response?.code === 404;
   // A playlist that is not there yet is no fault of the player.
   if (!missing) root.dataset.fatal = String(Number(root.dataset.fatal) + 1);

@@ -173,6 +173,28 @@ pub struct Pushed {
     pub bytes: u64,
 }
 
+/// `POST /v1/streams/{id}/tokens`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateToken {
+    /// For how long the token opens the stream.
+    pub ttl_s: u64,
+}
+
+/// A playback token of an encrypted stream; a secret of the viewer's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// As `?token=` or as `Authorization: Bearer`.
+    pub token: String,
+    /// When it is over, Unix time.
+    pub expires_ms: u64,
+    /// The stream's HLS playlist, with the token: all that a player needs.
+    pub hls: String,
+    /// The same of the recording, once there is one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub vod: Option<String>,
+}
+
 /// A worker, as the API tells it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Worker {

@@ -19,6 +19,9 @@ pub struct Profile {
     /// Publish the source's own video as a further rung, untouched.
     #[serde(default)]
     pub passthrough: bool,
+    /// How what is published is encrypted; absent: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
     /// Make a ladder for the stream when its first segment is there: by the source's size, frame rate and bitrate, and
     /// by how hard its pictures are.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -26,6 +29,14 @@ pub struct Profile {
     /// The rungs to encode, in any order. Empty with `auto`; may be empty with `passthrough`.
     #[serde(default)]
     pub ladder: Vec<Rung>,
+}
+
+/// How what is published is encrypted. Players get the key with a playback token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Encryption {
+    /// HLS's `METHOD=AES-128`: whole segments, AES-128 in CBC mode. DASH players can't read it.
+    #[serde(rename = "aes-128")]
+    Aes128,
 }
 
 /// One rung of the ladder.
@@ -301,6 +312,7 @@ fn preset(name: &str) -> Option<Profile> {
         segment_ms: segment_ms(),
         window_s: window_s(),
         retention_s: None,
+        encryption: None,
         passthrough,
         auto: false,
         ladder,

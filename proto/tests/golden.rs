@@ -203,6 +203,14 @@ fn every_message_is_as_its_file_says() {
     let pushed = api::Pushed { stream: stream_id(), number: 17, sha256: Sha256::of(b"bytes"), bytes: 5 };
     check(&mut seen, "pushed", &pushed);
     clips(&mut seen);
+    check(&mut seen, "create_token", &api::CreateToken { ttl_s: 3_600 });
+    let token = api::Token {
+        token: "1795003600.00ff".into(),
+        expires_ms: 1_795_003_600_000,
+        hls: "http://127.0.0.1:8080/hls/k3f9/index.m3u8?token=1795003600.00ff".into(),
+        vod: None,
+    };
+    check(&mut seen, "token", &token);
     let error =
         api::Error { code: "unknown_stream".into(), message: "no stream has this id".into(), hint: "list them".into() };
     check(&mut seen, "error", &error);

@@ -123,10 +123,10 @@ fn a_live_push_plays_in_dash_js_through_a_reconnect_to_its_end() {
     assert!(publisher.wait(s(60)).success(), "{}", publisher.log());
     house.api.until(&stream, StreamState::Ended, s(60));
     assert!(house.api.get(&url(&house, &stream)).text().contains("type=\"static\""));
+    until("the live stream to end", s(60), || (look(&browser)["over"] == true).then_some(()));
     // What was both pushes is one recording of two periods; FFmpeg's demuxer plays one only, so it is not asked.
     browser.open("about:blank");
-    // The browser may still hold the live manifest under its own address, for a second.
-    play(&house, &browser, &format!("{}?recorded", url(&house, &stream)));
+    play(&house, &browser, &url(&house, &stream).replace("manifest.mpd", "vod.mpd"));
     let whole = until("the recording to play", s(30), || {
         let now = look(&browser);
         (at_s(&now)? > 1.0).then_some(now)

@@ -28,6 +28,7 @@ mod conformance;
 mod cuts;
 mod dash;
 mod deploy;
+mod encryption;
 mod errors;
 mod file;
 mod hls_pull;

@@ -234,7 +234,9 @@ fn everything_is_served_as_players_and_caches_want_it() {
     for url in master.all().chain([vod.as_str(), hls.as_str()]) {
         assert_served(api, url, HLS, ENDED, Way::Text);
     }
-    assert_served(api, &manifest, DASH, ENDED, Way::Text);
+    for manifest in [&manifest, &format!("/dash/{id}/vod.mpd")] {
+        assert_served(api, manifest, DASH, ENDED, Way::Text);
+    }
     let lengths_s: BTreeMap<_, _> =
         master.all().map(|url| (url.to_owned(), Media::fetch(api, url).unwrap().length_s())).collect();
     // FACTS: EXTINF sums are within a frame of the timeline.

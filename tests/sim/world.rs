@@ -244,6 +244,7 @@ fn stream(at: usize, plan: &StreamPlan) -> Stream {
         segment_ms: plan.segment_ms,
         window_s: plan.window_s,
         retention_s: plan.retention_s,
+        encryption: None,
         passthrough: plan.passthrough,
         auto: false,
         ladder: vec![rung("240p", 240), rung("120p", 120)],

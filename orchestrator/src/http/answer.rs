@@ -10,8 +10,15 @@ use axum::{
 use millrace_proto::{Sha256, api::StreamState};
 use object_store::{GetOptions, GetRange};
 
-use super::error::Error;
-use crate::{house::House, publish::hls::AUDIO, store::record::Stream};
+use super::{error::Error, tokens::in_query};
+use crate::{
+    house::House,
+    publish::{
+        hls::AUDIO,
+        seal::{seal, sealed_size},
+    },
+    store::record::Stream,
+};
 
 /// Bytes named by hash or by number never change.
 const FOREVER: &str = "public, max-age=31536000, immutable";
@@ -19,11 +26,14 @@ const FOREVER: &str = "public, max-age=31536000, immutable";
 const LIVE: &str = "public, max-age=1";
 /// The playlists of what has ended change no more, but may be deleted.
 const ENDED: &str = "public, max-age=300";
+/// A playlist with a viewer's token in it is that viewer's.
+const PRIVATE: &str = "private, max-age=1";
 
 /// A playlist or a manifest. Its validator is weak, since it goes out compressed, too (RFC 9110, 8.8.3.3).
 pub(super) fn text_answer(stream: &Stream, kind: &str, text: String, request: &Parts) -> Response {
     let etag = format!("W/\"{}\"", Sha256::of(text.as_bytes()));
     let cache = match stream.state {
+        _ if stream.profile.encryption.is_some() && in_query(request).is_some() => PRIVATE,
         StreamState::Ended | StreamState::Failed => ENDED,
         _ => LIVE,
     };
@@ -38,24 +48,37 @@ pub(super) fn text_answer(stream: &Stream, kind: &str, text: String, request: &P
     response
 }
 
-/// Stored bytes of a rendition.
+/// Stored bytes of a rendition: segment `seq`, which is encrypted on its way where the stream wants that, or a header.
 pub(super) async fn bytes(
     house: &House,
     stream: &Stream,
     rendition: &str,
     hash: Sha256,
+    seq: Option<u64>,
     request: &Parts,
 ) -> Result<Response, Error> {
     let kind = if rendition == AUDIO { "audio/mp4" } else { "video/mp4" };
-    let etag = format!("\"{hash}\"");
+    let sealed = stream.profile.encryption.and(seq).map(|seq| (house.playback.content_key(&stream.id), seq));
+    let etag = match sealed {
+        None => format!("\"{hash}\""),
+        // Of what is served. The plain segment's own hash is told to nobody: it would be its name as a header.
+        Some((key, _)) => format!("\"{}\"", Sha256::of(format!("{hash} {key:?}").as_bytes())),
+    };
     if matches(request, &etag) {
         return Ok(Whole { kind, cache: FOREVER, etag, size: 0 }.same());
     }
-    let whole = Whole { kind, cache: FOREVER, etag, size: house.media.size(&stream.id, hash).await? };
+    let stored = house.media.size(&stream.id, hash).await?;
+    let whole = Whole { kind, cache: FOREVER, etag, size: if sealed.is_some() { sealed_size(stored) } else { stored } };
     let part = wanted(request, &whole.etag, whole.size)?;
-    let options = GetOptions { range: part.clone().map(GetRange::Bounded), ..GetOptions::default() };
-    let found = house.media.get(&stream.id, hash, options).await?;
-    Ok(whole.answer(part, Body::from_stream(found.into_stream())))
+    // A part of what is encrypted needs all before it.
+    let range = part.clone().filter(|_| sealed.is_none()).map(GetRange::Bounded);
+    let options = GetOptions { range, ..GetOptions::default() };
+    let plain = house.media.get(&stream.id, hash, options).await?.into_stream();
+    let body = match sealed {
+        None => Body::from_stream(plain),
+        Some((key, seq)) => Body::from_stream(seal(plain, &key, seq, part.clone().unwrap_or(0..whole.size))),
+    };
+    Ok(whole.answer(part, body))
 }
 
 /// A file that is served whole or in parts.

@@ -50,15 +50,26 @@ impl Edges {
 pub(super) async fn manifest(
     State(house): State<Arc<House>>,
     Extension(edges): Extension<Edges>,
-    Path(id): Path<String>,
+    Path((id, name)): Path<(String, String)>,
     request: Parts,
 ) -> Result<Response, Error> {
     let stream = streams::kept(&house, &id).await?;
-    let ended = stream.state == StreamState::Ended;
-    if !ended && !stream.is_live() {
-        return Err(Error::not_found("manifest", "the recording is not through yet", "play it as HLS until it is"));
+    if stream.profile.encryption.is_some() {
+        let message = "the stream is encrypted in a way that DASH players can't read";
+        return Err(Error::not_found("manifest", message, "play it as HLS"));
     }
-    let periods = if ended {
+    let span = match &*name {
+        "manifest.mpd" if stream.is_live() => Span::Window,
+        "manifest.mpd" | "vod.mpd" if stream.state == StreamState::Ended => Span::Vod,
+        "manifest.mpd" => {
+            return Err(Error::not_found("manifest", "the recording is not through yet", "play it as HLS until it is"));
+        }
+        "vod.mpd" => {
+            return Err(Error::not_found("manifest", "the stream has not ended yet", "play manifest.mpd until it has"));
+        }
+        _ => return Err(Error::not_found("manifest", "there is no such manifest", "play manifest.mpd")),
+    };
+    let periods = if span == Span::Vod {
         dash::periods(&stream, None, publish::covered(&house.store, &stream, Span::Vod).await?)
     } else {
         let from = publish::window_from(&stream);
@@ -76,7 +87,7 @@ pub(super) async fn manifest(
         periods.retain(|period| !period.segments.is_empty());
         periods
     };
-    let text = dash::manifest(&stream, &periods, stream.profile.window_s).ok_or_else(not_yet)?;
+    let text = dash::manifest(&stream, &periods, span).ok_or_else(not_yet)?;
     Ok(text_answer(&stream, MANIFEST_TYPE, text, &request))
 }
 

@@ -13,7 +13,9 @@ use crate::{
     farm,
     farm::sessions,
     ingest::event::Refusal,
-    media, store,
+    media,
+    playback::Refused,
+    store,
 };
 
 /// Everything that can be answered instead of what was asked for.
@@ -29,6 +31,8 @@ pub(super) enum Error {
     NoSession,
     /// The stream was kept as long as its profile says.
     Expired,
+    /// A playback token is missing, wrong or over.
+    Token(Refused),
     /// The thing is not in a state for this.
     Conflict { code: &'static str, message: String, hint: String },
     /// The lease has ended.
@@ -92,6 +96,15 @@ impl Error {
                 "the stream was kept as long as its profile says, and is gone",
                 "its clips are still there; retention_s of a profile says how long a stream is kept",
             ),
+            Self::Token(refused) => {
+                let (status, code) = match refused {
+                    Refused::Missing => (StatusCode::UNAUTHORIZED, "token_missing"),
+                    Refused::Wrong => (StatusCode::FORBIDDEN, "token_wrong"),
+                    Refused::Expired => (StatusCode::FORBIDDEN, "token_expired"),
+                };
+                let hint = "get one with POST /v1/streams/ID/tokens and send it as '?token=', or as a bearer token";
+                say(status, code, &refused.to_string(), hint)
+            }
             Self::LeaseGone => {
                 say(StatusCode::GONE, "lease_gone", "the lease has ended", "forget it and poll for new work")
             }
@@ -224,6 +237,12 @@ impl From<Refusal> for Error {
             Refusal::Ended => Self::conflict("stream_ended", "the stream has ended", "create a new one"),
             Refusal::Unavailable => Self::Unavailable(refusal.to_string()),
         }
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        Self::Token(refused)
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     clips,
     error::Error,
     movie::{self, Movies},
-    stills, streams,
+    stills, streams, tokens,
 };
 use crate::{
     house::House,
@@ -35,21 +35,26 @@ pub(super) async fn multivariant(
     request: Parts,
 ) -> Result<Response, Error> {
     let stream = streams::find(&house, &id).await?;
+    let (film, still) = (playlist.strip_suffix(".mp4"), stills::is_one(&playlist));
+    if stream.profile.encryption.is_some() && (film.is_some() || still) {
+        return Err(Error::not_found("file", "the stream is encrypted, and has no plain files", "play index.m3u8"));
+    }
     // No rendition has so long a name.
-    if let Some(clip) = playlist.strip_prefix("clip-").and_then(|rest| rest.strip_suffix(".mp4")) {
+    if let Some(clip) = film.and_then(|film| film.strip_prefix("clip-")) {
         return clips::file(&house, &stream, clip, &request).await;
     }
     if stream.state == StreamState::Expired {
         return Err(Error::Expired);
     }
-    if let Some(rendition) = playlist.strip_suffix(".mp4") {
+    if let Some(rendition) = film {
         return movie::get(&house, &movies, &stream, rendition, &request).await;
     }
-    if stills::is_one(&playlist) {
+    if still {
         return stills::get(&house, &stream, &playlist, &request).await;
     }
     let span = span(&stream, &playlist)?;
-    let text = hls::multivariant(&stream, &playlist, span).ok_or_else(not_yet)?;
+    let named = format!("{playlist}{}", tokens::carried(&house, &stream, &request)?);
+    let text = hls::multivariant(&stream, &named, span).ok_or_else(not_yet)?;
     Ok(text_answer(&stream, PLAYLIST_TYPE, text, &request))
 }
 
@@ -84,9 +89,10 @@ pub(super) async fn file(
     if let Some(hash) =
         file.strip_prefix("init-").and_then(|rest| rest.strip_suffix(".mp4")).and_then(|text| text.parse().ok())
     {
-        return bytes(&house, &stream, &rendition, hash, &request).await;
+        return bytes(&house, &stream, &rendition, hash, None, &request).await;
     }
-    if file == iframes::PLAYLIST {
+    // Parts of an encrypted segment are of no use by themselves.
+    if file == iframes::PLAYLIST && stream.profile.encryption.is_none() {
         span(&stream, "vod.m3u8")?;
         let segments = publish::covered(&house.store, &stream, Span::Vod).await?;
         let text = iframes::playlist(&stream, &rendition, &segments).ok_or_else(not_yet)?;
@@ -97,7 +103,8 @@ pub(super) async fn file(
     if segments.is_empty() {
         return Err(not_yet());
     }
-    Ok(text_answer(&stream, PLAYLIST_TYPE, hls::media(&stream, &rendition, &segments, span), &request))
+    let query = tokens::carried(&house, &stream, &request)?;
+    Ok(text_answer(&stream, PLAYLIST_TYPE, hls::media(&stream, &rendition, &segments, span, &query), &request))
 }
 
 async fn segment(
@@ -113,5 +120,5 @@ async fn segment(
         return Err(gone());
     }
     let media = hls::find(&segment, rendition).ok_or_else(gone)?;
-    bytes(house, stream, rendition, media.segment.sha256, request).await
+    bytes(house, stream, rendition, media.segment.sha256, Some(seq), request).await
 }

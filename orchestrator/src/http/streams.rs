@@ -227,13 +227,15 @@ fn stuck(house: &House, stream: &Stream) -> Option<String> {
 }
 
 /// Where a stream is played, and what else there is of it.
-fn playback(http: &str, stream: &Stream) -> Playback {
+pub(super) fn playback(http: &str, stream: &Stream) -> Playback {
     let id = &stream.id;
     let (live, ended) = (stream.is_live(), stream.state == StreamState::Ended);
     // What an address leads to, live or a recording, is known once it was fetched.
     let known = stream.source != Source::Url || stream.fetched.is_some();
     let at = |file: &str| format!("{http}/hls/{id}/{file}");
-    let some = stream.listed_seq > stream.first_seq;
+    // Of what is encrypted there is nothing plain, and nothing that DASH players could read.
+    let plain = stream.profile.encryption.is_none();
+    let some = plain && stream.listed_seq > stream.first_seq;
     let names = stream.variants.iter().map(|variant| variant.name.as_str());
     // What has no pictures is one file of sound.
     let pictures = stream.variants.iter().any(|variant| variant.width > 0);
@@ -244,7 +246,7 @@ fn playback(http: &str, stream: &Stream) -> Playback {
     Playback {
         hls: at("index.m3u8"),
         vod: if live { ended.then(|| at("vod.m3u8")) } else { known.then(|| at("index.m3u8")) },
-        dash: (live || ended).then(|| format!("{http}/dash/{id}/manifest.mpd")),
+        dash: (plain && (live || ended)).then(|| format!("{http}/dash/{id}/manifest.mpd")),
         mp4: if ended && some { files.collect() } else { BTreeMap::new() },
         poster: (some && pictures).then(|| at(POSTER)),
         thumbnails: (ended && some && pictures).then(|| at(THUMBNAILS)),

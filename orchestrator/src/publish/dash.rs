@@ -11,7 +11,7 @@ use millrace_cmaf::ORIGIN_S;
 use millrace_proto::{Sha256, api::StreamState};
 
 use super::{
-    hls::{AUDIO, CODEC_RANK_MAX, codec_rank, rfc3339},
+    hls::{AUDIO, CODEC_RANK_MAX, Span, codec_rank, rfc3339},
     published,
 };
 use crate::store::record::{Media, Segment, SegmentState, Stream};
@@ -70,38 +70,47 @@ fn same_tracks(stream: &Stream, a: &Segment, b: &Segment) -> bool {
     a.discontinuity == b.discontinuity && tracks(a) == tracks(b)
 }
 
-/// The manifest over `periods`: of a recording if the stream has ended, else of a live window of `window_s` seconds.
-/// `None` while there is nothing to name.
-pub fn manifest(stream: &Stream, periods: &[Period], window_s: u32) -> Option<String> {
+/// The manifest over `periods`: of a live window, which stays where it was when the stream ends, so that who watches
+/// sees the end, or of a recording. `None` while there is nothing to name.
+pub fn manifest(stream: &Stream, periods: &[Period], span: Span) -> Option<String> {
     let (first, newest) = (periods.first()?, periods.last()?.segments.last()?);
     let ended = stream.state == StreamState::Ended;
+    // A recording is on the stream's timeline, which has no holes; what is live is on the wall clock.
+    let start_ms = |segment: &Segment| match segment.wall_ms {
+        Some(wall_ms) if span == Span::Window => wall_ms.saturating_sub(stream.created_ms),
+        _ => (segment.start_ns - first.first.start_ns) / 1_000_000,
+    };
     let target_s = stream.target_duration_s.max(1);
     let mut text = String::from(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" \
          profiles=\"urn:mpeg:dash:profile:isoff-live:2011\"",
     );
     let _ = write!(text, " minBufferTime=\"PT{target_s}S\" maxSegmentDuration=\"PT{}S\"", target_s + 1);
+    let last = &periods.last()?.first;
+    let last_ms = (newest.start_ns + newest.duration_ns - last.start_ns) / 1_000_000;
     if ended {
-        let length_ns = newest.start_ns + newest.duration_ns - first.first.start_ns;
-        let _ = writeln!(text, " type=\"static\" mediaPresentationDuration=\"{}\">", duration(length_ns / 1_000_000));
+        let end_ms = start_ms(last) + last_ms;
+        let _ = writeln!(text, " type=\"static\" mediaPresentationDuration=\"{}\">", duration(end_ms));
     } else {
         let _ = writeln!(
             text,
             " type=\"dynamic\" availabilityStartTime=\"{}\" publishTime=\"{}\" minimumUpdatePeriod=\"PT{target_s}S\" \
-             timeShiftBufferDepth=\"PT{window_s}S\" suggestedPresentationDelay=\"PT{}S\">",
+             timeShiftBufferDepth=\"PT{}S\" suggestedPresentationDelay=\"PT{}S\">",
             rfc3339(stream.created_ms),
             rfc3339(newest.arrived_ms),
+            stream.profile.window_s,
             3 * target_s,
         );
     }
     let _ = writeln!(text, "  <BaseURL>../../hls/{}/</BaseURL>", stream.id);
     for period in periods {
-        // A recording is on the stream's timeline, which has no holes; what is live is on the wall clock.
-        let start_ms = match period.first.wall_ms {
-            Some(wall_ms) if !ended => wall_ms.saturating_sub(stream.created_ms),
-            _ => (period.first.start_ns - first.first.start_ns) / 1_000_000,
-        };
-        let _ = writeln!(text, "  <Period id=\"{}\" start=\"{}\">", period.first.seq, duration(start_ms));
+        let start = duration(start_ms(&period.first));
+        let _ = write!(text, "  <Period id=\"{}\" start=\"{start}\"", period.first.seq);
+        if ended && period.first.seq == last.seq {
+            // Shaka Player would add the start to the whole length otherwise, and wait for what never comes.
+            let _ = write!(text, " duration=\"{}\"", duration(last_ms));
+        }
+        text.push_str(">\n");
         let media = || published(stream, &period.first);
         // A set for each codec: players take one set whole, or leave it.
         for rank in 0..=CODEC_RANK_MAX {

@@ -4,7 +4,7 @@ pub mod iframes;
 
 use std::fmt::Write;
 
-use millrace_proto::api::StreamState;
+use millrace_proto::{api::StreamState, profile::Encryption};
 
 use super::bps;
 use crate::store::record::{Media, Segment, SegmentState, Stream, Variant};
@@ -62,7 +62,7 @@ pub fn multivariant(stream: &Stream, playlist: &str, span: Span) -> Option<Strin
         }
         let _ = writeln!(text, "\n{}/{playlist}", video.name);
     }
-    if stream.state == StreamState::Ended && span != Span::Window {
+    if stream.state == StreamState::Ended && span != Span::Window && stream.profile.encryption.is_none() {
         for video in videos {
             iframes::announce(&mut text, video);
         }
@@ -96,8 +96,9 @@ fn average_bps(variant: &Variant) -> u64 {
     bps(variant.bytes, variant.duration_ns)
 }
 
-/// The media playlist of rendition `name` over `segments`, which are listed, in order and without holes.
-pub fn media(stream: &Stream, name: &str, segments: &[Segment], span: Span) -> String {
+/// The media playlist of rendition `name` over `segments`, which are listed, in order and without holes. `query` stands
+/// behind the key's address, where there is a key.
+pub fn media(stream: &Stream, name: &str, segments: &[Segment], span: Span, query: &str) -> String {
     let mut text = String::from("#EXTM3U\n#EXT-X-VERSION:8\n");
     let _ = writeln!(text, "#EXT-X-TARGETDURATION:{}", stream.target_duration_s);
     let first = segments.first();
@@ -123,7 +124,15 @@ pub fn media(stream: &Stream, name: &str, segments: &[Segment], span: Span) -> S
         if let Some(media) = media
             && map != Some(media.init.sha256)
         {
+            // Headers are plain: the key is told behind them, and taken back before another one.
+            let sealed = stream.profile.encryption == Some(Encryption::Aes128);
+            if sealed && map.is_some() {
+                text.push_str("#EXT-X-KEY:METHOD=NONE\n");
+            }
             let _ = writeln!(text, "#EXT-X-MAP:URI=\"init-{}.mp4\"", media.init.sha256);
+            if sealed {
+                let _ = writeln!(text, "#EXT-X-KEY:METHOD=AES-128,URI=\"../key{query}\"");
+            }
             map = Some(media.init.sha256);
         }
         if let Some(wall_ms) = segment.wall_ms {

@@ -11,6 +11,7 @@ use crate::publish::{
 fn live(segments: &[Segment]) -> Stream {
     let mut stream = stream(StreamState::Live);
     stream.created_ms = 1_700_000_000_000 - 5_000;
+    stream.profile.window_s = 30;
     stream.variants = publish::list(&stream, segments).variants;
     stream
 }
@@ -63,8 +64,8 @@ fn a_live_manifest() {
         template("720p"),
         template(AUDIO)
     );
-    assert_eq!(manifest(&stream, &periods(&stream, None, segments), 30).unwrap(), expected);
-    assert_eq!(manifest(&stream, &[], 30), None);
+    assert_eq!(manifest(&stream, &periods(&stream, None, segments), Span::Window).unwrap(), expected);
+    assert_eq!(manifest(&stream, &[], Span::Window), None);
 }
 
 #[test]
@@ -77,11 +78,15 @@ fn a_recording_starts_at_zero_and_has_no_clock() {
         let periods = text.split("<Period ").skip(1);
         periods.map(|period| period.split('>').next().unwrap().to_owned()).collect()
     };
-    let text = manifest(&stream, &periods(&stream, None, segments.clone()), 30).unwrap();
+    let text = manifest(&stream, &periods(&stream, None, segments.clone()), Span::Window).unwrap();
     assert_eq!(starts(&text), ["id=\"4\" start=\"PT13.000S\"", "id=\"6\" start=\"PT77.000S\""], "the wall clock");
     stream.state = StreamState::Ended;
-    let text = manifest(&stream, &periods(&stream, None, segments), 30).unwrap();
-    assert_eq!(starts(&text), ["id=\"4\" start=\"PT0.000S\"", "id=\"6\" start=\"PT4.000S\""], "the timeline");
+    let text = manifest(&stream, &periods(&stream, None, segments), Span::Vod).unwrap();
+    assert_eq!(
+        starts(&text),
+        ["id=\"4\" start=\"PT0.000S\"", "id=\"6\" start=\"PT4.000S\" duration=\"PT2.000S\""],
+        "the timeline"
+    );
     assert!(text.contains("type=\"static\" mediaPresentationDuration=\"PT6.000S\""), "{text}");
     assert!(!text.contains("UTCTiming") && !text.contains("availabilityStartTime"), "{text}");
 }
@@ -94,7 +99,7 @@ fn each_codec_has_a_set_of_its_own() {
     let more = [of("av1", "av01.0.05M.08"), of("480p", "avc1.64001e"), of("hevc", "hvc1.1.6.L93.90")];
     segments[0].renditions.extend(more);
     let stream = live(&segments);
-    let text = manifest(&stream, &periods(&stream, None, segments), 30).unwrap();
+    let text = manifest(&stream, &periods(&stream, None, segments), Span::Window).unwrap();
     let sets: Vec<Vec<&str>> = text
         .split("<AdaptationSet ")
         .skip(1)
@@ -126,7 +131,7 @@ fn a_period_stays_where_it_was_when_its_start_has_slid_away() {
     assert_eq!(seqs(&slid), [(0, vec![5, 6, 7, 8])]);
     // What is known of another place says nothing.
     assert_eq!(seqs(&periods(&stream, Some(known), segments[6..].to_vec())), [(6, vec![6, 7, 8])]);
-    let text = manifest(&stream, &slid, 30).unwrap();
+    let text = manifest(&stream, &slid, Span::Window).unwrap();
     assert!(text.contains("id=\"0\" start=\"PT5.000S\""), "{text}");
     assert!(text.contains("presentationTimeOffset=\"1000000\" startNumber=\"5\""), "{text}");
     assert!(text.contains("<S t=\"11000000\" d=\"2000000\" r=\"3\"/>"), "{text}");
@@ -141,7 +146,7 @@ fn rounded_times_do_not_add_up() {
         segment.duration_ns = 1_001_000_333;
     }
     let stream = live(&segments);
-    let text = manifest(&stream, &periods(&stream, None, segments), 30).unwrap();
+    let text = manifest(&stream, &periods(&stream, None, segments), Span::Window).unwrap();
     assert!(text.contains("<S t=\"1000000\" d=\"1001000\" r=\"2\"/>\n            <S d=\"1001001\"/>"), "{text}");
 }
 

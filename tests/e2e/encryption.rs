@@ -1,0 +1,155 @@
+//! Encrypted streams: who has a token plays them, who has none sees bytes that mean nothing.
+
+use std::process::Command;
+
+use millrace_proto::api::{Stream, StreamState, Token};
+use serde_json::{Value, json};
+
+use crate::{
+    clip::{live_source, tool},
+    house::House,
+    live::until_playable,
+    player,
+    playlist::{Master, Media},
+    program::Program,
+    push::push,
+    wait::{s, until},
+    webdriver::Browser,
+};
+
+#[track_caller]
+fn token(house: &House, stream: &Stream, ttl_s: u64) -> Token {
+    let answer = house.api.call("POST", &format!("/v1/streams/{}/tokens", stream.id), Some(&json!({"ttl_s": ttl_s})));
+    assert_eq!((answer.status, answer.header("cache-control")), (201, "no-store"), "{}", answer.text());
+    answer.json()
+}
+
+fn encrypted_ladder() -> Value {
+    json!({
+        "encryption": "aes-128",
+        "ladder": [{"name": "240p", "short_side_px": 240, "bitrate_bps_max": 400_000}],
+    })
+}
+
+/// The key is for those with a token of this stream that is not over; refusals are in our form and kept by nobody.
+#[track_caller]
+fn assert_key_is_guarded(house: &House, stream: &Stream, right: &Token) {
+    let key = format!("/hls/{}/key", stream.id);
+    let ask = |url: &str, headers: &[(&str, &str)]| house.api.send("GET", url, headers, None).unwrap();
+    let other = house.api.create("live", &encrypted_ladder());
+    let foreign = token(house, &other, 600).token;
+    let longer = right.token.replacen(|digit: char| digit.is_ascii_digit(), "9", 1);
+    assert_eq!(ask(&key, &[]).error(401).code, "token_missing");
+    for wrong in [&foreign, &longer, "nonsense", &right.token[..right.token.len() - 1]] {
+        let answer = ask(&format!("{key}?token={wrong}"), &[("origin", "https://player.example")]);
+        assert_eq!(answer.error(403).code, "token_wrong", "{wrong:?}");
+        assert_eq!(answer.header("cache-control"), "no-store");
+        assert_eq!(answer.header("access-control-allow-origin"), "*");
+        assert_eq!(ask(&key, &[("authorization", &format!("Bearer {wrong}"))]).error(403).code, "token_wrong");
+        let playlist = format!("/hls/{}/index.m3u8?token={wrong}", stream.id);
+        assert_eq!(ask(&playlist, &[]).error(403).code, "token_wrong", "{wrong:?}");
+    }
+    let short = token(house, stream, 1).token;
+    until("a token to expire", s(20), || {
+        let answer = ask(&format!("{key}?token={short}"), &[]);
+        (answer.status == 403).then(|| assert_eq!(answer.error(403).code, "token_expired"))
+    });
+    let asked = ask(&format!("{key}?token={}", right.token), &[("origin", "https://player.example")]);
+    assert_eq!((asked.status, asked.body.len(), asked.header("cache-control")), (200, 16, "no-store"));
+    assert_eq!(asked.header("access-control-allow-origin"), "*");
+    let bearer = format!("Bearer {}", right.token);
+    assert_eq!(ask(&key, &[("authorization", &bearer)]).body, asked.body);
+    assert_ne!(ask(&format!("/hls/{}/key?token={foreign}", other.id), &[]).body, asked.body, "each stream has its own");
+    let wrong = house.api.call("POST", &format!("/v1/streams/{}/tokens", stream.id), Some(&json!({"ttl_s": 0})));
+    assert_eq!(wrong.error(400).code, "bad_ttl");
+    let open = house.api.create("live", &json!("mobile"));
+    assert_eq!(ask(&format!("/hls/{}/key", open.id), &[]).error(404).code, "unknown_key");
+}
+
+/// What is served is what openssl makes of the stored segment, whole and in parts, and caches may keep it.
+#[track_caller]
+fn assert_segments_are_sealed(house: &House, list: &Media, key: &[u8]) {
+    let (segment, init) = (&list.segments[0], list.segments[0].init_url.as_deref().expect("there is a header"));
+    let whole = house.api.get(&segment.url);
+    assert_eq!((whole.body.len() % 16, whole.header("cache-control")), (0, "public, max-age=31536000, immutable"));
+    let (sealed, plain) = (house.scratch().join("sealed"), house.scratch().join("plain"));
+    std::fs::write(&sealed, &whole.body).expect("a file can be written");
+    let hex = |bytes: &[u8]| bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    let (hex_key, iv) = (hex(key), format!("{:032x}", segment.number));
+    let (sealed, plain) = (sealed.to_str().unwrap(), plain.to_str().unwrap());
+    tool("openssl", &["enc", "-d", "-aes-128-cbc", "-K", &hex_key, "-iv", &iv, "-in", sealed, "-out", plain]);
+    let opened = std::fs::read(plain).expect("openssl wrote a file");
+    assert_eq!(&opened[4..8], b"styp", "a CMAF segment");
+    assert!(!whole.body.windows(4).any(|four| four == b"mdat"), "nothing of it is to be read");
+    assert_eq!(&house.api.get(init).body[4..8], b"ftyp", "headers are plain");
+    let length = whole.body.len();
+    for (range, wanted) in [("bytes=0-0", 0..1), ("bytes=17-4000", 17..4_001), ("bytes=-5", length - 5..length)] {
+        let part = house.api.send("GET", &segment.url, &[("range", range)], None).unwrap();
+        assert!(part.status == 206 && part.body == whole.body[wanted], "{range}: {}", part.status);
+    }
+    // The plain bytes have a name of their own, which is told nowhere.
+    let etag = whole.header("etag");
+    let by_hash = init.replace(init.rsplit_once("init-").unwrap().1, &format!("{}.mp4", etag.trim_matches('"')));
+    house.api.get(&by_hash).error(404);
+    assert_eq!(house.api.send("GET", &segment.url, &[("if-none-match", etag)], None).unwrap().status, 304);
+}
+
+#[test]
+fn who_has_a_token_plays_an_encrypted_stream_and_nobody_else() {
+    let house = House::with_workers(1);
+    let stream = house.api.create("live", &encrypted_ladder());
+    let mut publisher = push(&house, &stream, &live_source(24));
+    let master = until_playable(&house, &stream, 2);
+    let right = token(&house, &stream, 600);
+    assert!(right.hls.contains(&right.token) && right.vod.is_none(), "{right:?}");
+
+    // Live: ffmpeg with the token, and without.
+    let ffmpeg = player::ffmpeg(&house, &right.hls, 6);
+    let mut refused = Command::new("ffmpeg");
+    refused.args(["-v", "error", "-nostdin", "-i", &stream.playback.hls, "-t", "1", "-f", "null", "-"]);
+    let mut refused = Program::start("refused", &mut refused, house.log_path("refused"));
+    let playlist = house.api.get(&right.hls);
+    assert_eq!(playlist.header("cache-control"), "private, max-age=1", "it holds a token");
+    assert_key_is_guarded(&house, &stream, &right);
+    assert!(player::ffmpeg_end(ffmpeg) >= 6 * 24 - 2);
+    assert!(!refused.wait(s(60)).success() || refused.log().contains("401"), "{}", refused.log());
+
+    let key = house.api.get(&format!("/hls/{}/key?token={}", stream.id, right.token)).body;
+    for url in master.all() {
+        let list = Media::fetch(&house.api, url).expect("the playlist is there");
+        assert!(list.text.contains("#EXT-X-KEY:METHOD=AES-128,URI=\"../key\""), "{}", list.text);
+        assert_segments_are_sealed(&house, &list, &key);
+    }
+    let dash = house.api.get(&format!("/dash/{}/manifest.mpd", stream.id));
+    assert_eq!(dash.error(404).code, "unknown_manifest");
+
+    // Recorded: hls.js to the end, and the page says why it does not play without a token.
+    assert!(publisher.wait(s(60)).success(), "{}", publisher.log());
+    house.api.until(&stream, StreamState::Ended, s(60));
+    let vod = token(&house, &stream, 600).vod.expect("an ended stream has a recording");
+    let carried = Master::fetch(&house.api, &vod).expect("the recording is there");
+    assert!(carried.all().all(|url| url.contains("?token=")), "{carried:?}");
+    for file in ["240p.mp4", "source.mp4", "poster.jpg", "thumbnails.vtt", "240p/iframes.m3u8"] {
+        house.api.get(&format!("/hls/{}/{file}?token={}", stream.id, right.token)).error(404);
+    }
+    let ended = house.api.stream(&stream.id).playback;
+    assert_eq!((ended.dash, ended.mp4.len(), ended.poster, ended.thumbnails), (None, 0, None, None));
+    let all = tool("ffprobe", &["-v", "error", "-count_packets", "-show_entries", "stream=nb_read_packets", &vod]);
+    assert!(all.contains("nb_read_packets=576"), "24 s of 24 frames: {all}");
+    let browser = Browser::start(house.scratch());
+    let page = format!("http://{}/?stream={}", house.http, stream.id);
+    browser.open(&page);
+    until("the page to say that a token is needed", s(30), || {
+        let notice = browser.run("return document.getElementById('notice').innerText;");
+        notice.as_str().is_some_and(|text| text.contains("encrypted")).then_some(())
+    });
+    browser.open(&format!("{page}&token={}", right.token));
+    until("the page to play", s(30), || {
+        let now = browser.run("const v = document.querySelector('video'); return [v.currentTime, document.documentElement.dataset.fatal];");
+        assert_eq!(now[1], "0", "{now}");
+        (now[0].as_f64()? > 2.0).then_some(())
+    });
+    // Nothing of it is in the log.
+    let log = std::fs::read_to_string(house.log_path("orchestrator")).expect("there is a log");
+    assert!(!log.contains(&right.token), "a token was logged");
+}
