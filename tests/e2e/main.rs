@@ -38,7 +38,6 @@ mod live;
 mod matrix;
 mod network;
 mod origin;
-mod players;
 mod restart;
 mod rtmps;
 mod storage;
