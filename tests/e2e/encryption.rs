@@ -134,6 +134,9 @@ fn who_has_a_token_plays_an_encrypted_stream_and_nobody_else() {
     }
     let ended = house.api.stream(&stream.id).playback;
     assert_eq!((ended.dash, ended.mp4.len(), ended.poster, ended.thumbnails), (None, 0, None, None));
+    let clip =
+        house.api.call("POST", &format!("/v1/streams/{}/clips", stream.id), Some(&json!({"start": 0, "end": 2})));
+    assert_eq!(clip.error(409).code, "encrypted");
     let all = tool("ffprobe", &["-v", "error", "-count_packets", "-show_entries", "stream=nb_read_packets", &vod]);
     assert!(all.contains("nb_read_packets=576"), "24 s of 24 frames: {all}");
     let browser = Browser::start(house.scratch());

@@ -44,6 +44,10 @@ pub(super) async fn create(
     Json(wish): Json<CreateClip>,
 ) -> Result<(StatusCode, Json<api::Clip>), Error> {
     let stream = streams::kept(&house, &id).await?;
+    if stream.profile.encryption.is_some() {
+        let message = "the stream is encrypted, and has no plain files";
+        return Err(Error::conflict("encrypted", message, "clip a stream whose profile has no encryption"));
+    }
     let rendition = wish.rendition.as_deref().or(clips::largest(&stream));
     let rendition = rendition.filter(|name| stream.variants.iter().any(|variant| variant.name == **name));
     let rendition = rendition

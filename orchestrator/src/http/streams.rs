@@ -236,6 +236,8 @@ pub(super) fn playback(http: &str, stream: &Stream) -> Playback {
     // Of what is encrypted there is nothing plain, and nothing that DASH players could read.
     let plain = stream.profile.encryption.is_none();
     let some = plain && stream.listed_seq > stream.first_seq;
+    // Of a live stream, the manifest for who watches it stays a window when it has ended.
+    let manifest = if ended { "vod.mpd" } else { "manifest.mpd" };
     let names = stream.variants.iter().map(|variant| variant.name.as_str());
     // What has no pictures is one file of sound.
     let pictures = stream.variants.iter().any(|variant| variant.width > 0);
@@ -246,7 +248,7 @@ pub(super) fn playback(http: &str, stream: &Stream) -> Playback {
     Playback {
         hls: at("index.m3u8"),
         vod: if live { ended.then(|| at("vod.m3u8")) } else { known.then(|| at("index.m3u8")) },
-        dash: (plain && (live || ended)).then(|| format!("{http}/dash/{id}/manifest.mpd")),
+        dash: (plain && (live || ended)).then(|| format!("{http}/dash/{id}/{manifest}")),
         mp4: if ended && some { files.collect() } else { BTreeMap::new() },
         poster: (some && pictures).then(|| at(POSTER)),
         thumbnails: (ended && some && pictures).then(|| at(THUMBNAILS)),
