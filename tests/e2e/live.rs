@@ -80,7 +80,7 @@ fn a_push_plays_in_ffmpeg_ffplay_and_gstreamer_and_is_recorded_whole() {
     let sizes: Vec<_> = master.rungs.iter().map(|rung| (rung.width, rung.height)).collect();
     assert_eq!(sizes, [(640, 360), (426, 240)]);
     let url = crate::playlist::resolve(&format!("{}/", house.api.base), &stream.playback.hls);
-    let gstreamer = player::gstreamer(&house, &url);
+    let gstreamer = player::gstreamer(&house, "gstreamer", &url);
     let ffplay = player::ffplay(&house, &url, 8);
     let ffmpeg = player::ffmpeg(&house, &url, 8);
     let frames = player::ffmpeg_end(ffmpeg);

@@ -38,6 +38,7 @@ mod live;
 mod matrix;
 mod network;
 mod origin;
+mod players;
 mod restart;
 mod rtmps;
 mod storage;

@@ -56,17 +56,26 @@ pub(crate) fn ffmpeg_end(mut ffmpeg: Program) -> u64 {
 }
 
 /// Starts GStreamer's playbin3 with sinks that count.
-pub(crate) fn gstreamer(house: &House, url: &str) -> Program {
+pub(crate) fn gstreamer(house: &House, name: &str, url: &str) -> Program {
     let mut command = Command::new("gst-launch-1.0");
     command.args(["-v", "playbin3", &format!("uri={url}")]);
     command.arg("video-sink=fpsdisplaysink text-overlay=false fps-update-interval=500 video-sink=fakesink");
     command.arg("audio-sink=fakesink sync=true");
-    Program::start("gstreamer", &mut command, house.log_path("gstreamer"))
+    Program::start(name, &mut command, house.log_path(name))
 }
 
 /// The frames that GStreamer says it has shown.
 fn rendered(log: &str) -> Option<u64> {
     log.rsplit_once("rendered: ").and_then(|(_, rest)| rest.split(',').next()?.parse().ok())
+}
+
+/// Waits until GStreamer has played to the end; returns the frames that it showed.
+#[track_caller]
+pub(crate) fn gstreamer_end(mut gst: Program) -> u64 {
+    let status = gst.wait(s(90));
+    let log = gst.log();
+    assert!(status.success() && log.contains("Got EOS"), "GStreamer came to {status}:\n{log}");
+    rendered(&log).unwrap_or_else(|| panic!("GStreamer showed nothing:\n{log}"))
 }
 
 /// Waits until GStreamer has shown `frames` frames, then stops it.
