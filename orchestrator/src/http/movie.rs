@@ -71,6 +71,11 @@ impl Movies {
             return Ok(file);
         }
         let segments = publish::covered(&house.store, stream, Span::Vod).await?;
+        let count = stream.listed_seq - stream.first_seq;
+        if (segments.len() as u64) < count {
+            let message = format!("the recording has {count} segments, one file holds {}", segments.len());
+            return Err(Error::conflict("too_long", message, "make clips of it with POST /v1/streams/{id}/clips"));
+        }
         let start_ns = segments.first().map_or(0, |segment| segment.start_ns);
         let file = movie::file(&house.media, &stream.id, rendition, &segments, (start_ns, None)).await?;
         let file = Arc::new(file);
