@@ -174,9 +174,10 @@ fn broadcast(house: &House, name: &str, source: &Path, further: &[&str]) -> Prog
 }
 
 #[track_caller]
-fn until_broadcast(house: &House, list: &str) {
-    let list = house.scratch().join(list);
-    until("the broadcast to begin", s(30), || list.is_file().then_some(()));
+fn until_broadcast(house: &House, lists: &[&str]) {
+    // ffmpeg writes one after the other; one that is not there yet would be an answer of 404.
+    let are_there = || lists.iter().all(|list| house.scratch().join(list).is_file());
+    until("the broadcast to begin", s(30), || are_there().then_some(()));
 }
 
 #[test]
@@ -184,7 +185,7 @@ fn a_broadcast_in_hls_is_live_and_goes_on_after_kill_9_without_a_duplicate_or_a_
     let mut house = House::configured(1, NEAR);
     let source = live_source(24);
     let mut publisher = broadcast(&house, "live", &source, &APART);
-    until_broadcast(&house, "live/0.m3u8");
+    until_broadcast(&house, &["live/master.m3u8", "live/0.m3u8", "live/1.m3u8"]);
     let site = site(house.scratch(), |_| true);
     let stream: Stream = fetch(&house, &site.url("live/master.m3u8"));
     house.api.until(&stream, StreamState::Live, s(20));
@@ -218,7 +219,7 @@ fn a_broadcast_that_falls_silent_has_lost_its_publisher() {
         format!("{}live_silence_s = 3\n", NEAR.replace("[ingest]", "[ingest]\npush_idle_s = 2\nlost_grace_s = 4"));
     let house = House::configured(1, &config);
     let mut publisher = broadcast(&house, "live", &live_source(24), &[]);
-    until_broadcast(&house, "live/index.m3u8");
+    until_broadcast(&house, &["live/index.m3u8"]);
     let site = site(house.scratch(), |_| true);
     let stream = fetch(&house, &site.url("live/index.m3u8"));
     until("some segments", s(40), || (house.api.stream(&stream.id).progress.segments >= 2).then_some(()));
