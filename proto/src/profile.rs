@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
-    /// Segments are cut at the first keyframe at or after this length.
+    /// Segments are cut at the first keyframe at or after this length, or between keyframes if none comes in time; with
+    /// `passthrough` at keyframes alone.
     #[serde(default = "segment_ms")]
     pub segment_ms: u32,
     /// How much of a live stream its playlists list, counted from the newest segment.

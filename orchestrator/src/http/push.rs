@@ -159,17 +159,7 @@ async fn keep(house: &Arc<House>, stream: &Stream, number: u64, body: Body) -> R
 }
 
 async fn note(house: &House, stream: &Stream, number: u64, blob: Blob) -> Result<(), Error> {
-    let push = Pushed {
-        stream: stream.id.clone(),
-        number,
-        sha256: blob.sha256,
-        bytes: blob.bytes,
-        received_ms: now_ms(),
-        first_seq: None,
-        tail: None,
-        end_seq: None,
-        reason: None,
-    };
+    let push = Pushed::new(stream.id.clone(), number, blob, now_ms());
     match house.store.note_push(&push, house.config.ingest.push_open_max).await? {
         Noted::Done => Ok(()),
         Noted::Known(known) => same(&known, blob),

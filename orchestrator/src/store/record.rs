@@ -270,6 +270,14 @@ pub struct Pushed {
     pub reason: Option<String>,
 }
 
+impl Pushed {
+    /// One that came just now and waits to be cut.
+    pub fn new(stream: StreamId, number: u64, blob: Blob, received_ms: u64) -> Self {
+        let Blob { sha256, bytes } = blob;
+        Self { stream, number, sha256, bytes, received_ms, first_seq: None, tail: None, end_seq: None, reason: None }
+    }
+}
+
 /// A piece of a stream that is cut out as one file, or will be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clip {

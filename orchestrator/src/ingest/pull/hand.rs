@@ -46,17 +46,7 @@ pub(super) async fn on(
         let body = head.chain(stream::iter(opened).flatten());
         let kept = house.media.receive_push(&stream.id, number, u64::MAX, body).await;
         let blob = kept.map_err(|error| later(&error))?;
-        let push = Pushed {
-            stream: stream.id.clone(),
-            number,
-            sha256: blob.sha256,
-            bytes: blob.bytes,
-            received_ms: now_ms(),
-            first_seq: None,
-            tail: None,
-            end_seq: None,
-            reason: None,
-        };
+        let push = Pushed::new(stream.id.clone(), number, blob, now_ms());
         loop {
             match house.store.note_push(&push, house.config.ingest.push_open_max).await? {
                 Noted::Done | Noted::Known(_) => break,
