@@ -11,6 +11,7 @@ use millrace_proto::profile::Profile;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    http,
     ingest::{fetch, rtmp},
     publish, segment,
     task::machine,
@@ -136,6 +137,8 @@ pub struct Api {
     pub checks_max: usize,
     /// Networks of proxies before this server, whose `Forwarded` and `X-Forwarded-*` are believed.
     pub proxies_trusted: Vec<IpNet>,
+    /// Connections.
+    pub connections: http::server::Config,
 }
 
 impl Default for Config {
@@ -197,6 +200,7 @@ impl Default for Api {
                 IpNet::new_assert(Ipv4Addr::new(127, 0, 0, 0).into(), 8),
                 IpNet::new_assert(Ipv6Addr::LOCALHOST.into(), 128),
             ],
+            connections: http::server::Config::default(),
         }
     }
 }
@@ -261,6 +265,7 @@ impl Config {
         ];
         self.rtmps.address()?;
         self.rtmp_server.check().map_err(|why| Error::Value(format!("rtmp_server.{why}")))?;
+        self.api.connections.check().map_err(|why| Error::Value(format!("api.connections.{why}")))?;
         self.ingest.fetch.check().map_err(|why| Error::Value(format!("ingest.fetch.{why}")))?;
         match positive.iter().find(|(_, value)| *value == 0) {
             Some((key, _)) => Err(Error::Value(format!("{key} is 0: use at least 1"))),

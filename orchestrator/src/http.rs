@@ -11,6 +11,7 @@ mod hls;
 mod movie;
 mod page;
 mod push;
+pub mod server;
 mod stills;
 mod streams;
 mod tokens;
@@ -18,7 +19,7 @@ mod told;
 mod upload;
 mod worker;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
@@ -28,7 +29,7 @@ use axum::{
 };
 use tower_http::{
     compression::CompressionLayer, cors::CorsLayer, services::ServeDir, set_header::SetResponseHeaderLayer,
-    trace::TraceLayer,
+    timeout::RequestBodyTimeoutLayer, trace::TraceLayer,
 };
 
 use crate::house::House;
@@ -36,6 +37,8 @@ use error::{Error, Json};
 
 /// All routes.
 pub fn router(house: Arc<House>) -> Router {
+    // Uploads and pushes look after their bodies themselves.
+    let patience = Duration::from_secs(house.config.api.upload_idle_s_max);
     let api = Router::new()
         .route("/v1/streams", post(streams::create).get(streams::list))
         .route("/v1/streams/{id}", get(streams::one).delete(streams::delete))
@@ -43,10 +46,6 @@ pub fn router(house: Arc<House>) -> Router {
         .route("/v1/streams/{id}/clips/{clip}", get(clips::one).delete(clips::delete))
         .route("/v1/streams/{id}/end", post(streams::end))
         .route("/v1/streams/{id}/tokens", post(tokens::create))
-        .route("/v1/streams/{id}/source", put(upload::put).layer(DefaultBodyLimit::disable()))
-        .route("/v1/streams/{id}/segments/{number}", put(push::put).layer(DefaultBodyLimit::disable()))
-        .route("/live/{key}/", put(push::playlist).post(push::playlist))
-        .route("/live/{key}/{file}", put(push::live).post(push::live).layer(DefaultBodyLimit::disable()))
         .route("/v1/workers", get(streams::workers))
         .route("/v1/playback", get(page::playback))
         .route("/v1/worker/challenge", post(worker::challenge))
@@ -56,6 +55,11 @@ pub fn router(house: Arc<House>) -> Router {
         .route("/v1/worker/leases/{lease}/finish", post(worker::finish))
         .route("/v1/worker/leases/{lease}/input/{name}", get(worker::input))
         .route("/v1/worker/leases/{lease}/output/{name}", put(worker::output).layer(DefaultBodyLimit::disable()))
+        .layer(RequestBodyTimeoutLayer::new(patience))
+        .route("/v1/streams/{id}/source", put(upload::put).layer(DefaultBodyLimit::disable()))
+        .route("/v1/streams/{id}/segments/{number}", put(push::put).layer(DefaultBodyLimit::disable()))
+        .route("/live/{key}/", put(push::playlist).post(push::playlist))
+        .route("/live/{key}/{file}", put(push::live).post(push::live).layer(DefaultBodyLimit::disable()))
         .layer(DefaultBodyLimit::max(house.config.api.json_bytes_max));
     // Players on other sites read playlists and segments; they are public.
     let cors = CorsLayer::new()
@@ -72,7 +76,7 @@ pub fn router(house: Arc<House>) -> Router {
         ])
         // All origins get the same answer: a CDN keeps it once.
         .vary([])
-        .max_age(std::time::Duration::from_hours(24));
+        .max_age(Duration::from_hours(24));
     let playback = Router::new()
         .route("/hls/{stream}/key", get(tokens::key))
         .route("/hls/{stream}/{playlist}", get(hls::multivariant).layer(Extension(movie::Movies::default())))

@@ -22,6 +22,10 @@ pub struct Metrics {
     pub workers_online: IntGauge,
     /// Tasks that nobody who is online can do.
     pub tasks_stuck: IntGauge,
+    /// HTTP connections open now.
+    pub http_connections: IntGauge,
+    /// HTTP connections above the limit.
+    pub http_refused: IntCounter,
     /// RTMP connections open now.
     pub rtmp_connections: IntGauge,
     /// Bytes that came over RTMP.
@@ -71,6 +75,8 @@ impl Default for Metrics {
             leases_given: counter("millrace_leases_given_total", "Leases given to workers."),
             workers_online: gauge("millrace_workers_online", "Workers heard lately."),
             tasks_stuck: gauge("millrace_tasks_stuck", "Ready tasks that no worker who is online can do."),
+            http_connections: gauge("millrace_http_connections", "HTTP connections open now."),
+            http_refused: counter("millrace_http_connections_refused_total", "HTTP connections above the limit."),
             rtmp_connections: gauge("millrace_rtmp_connections", "RTMP connections open now."),
             rtmp_bytes: gauge("millrace_rtmp_received_bytes", "Bytes that came over RTMP since the start."),
             pushes_open: gauge("millrace_pushes_open", "Streams taken as segments now, pushed or fetched."),

@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use millrace_media::Launcher;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
     sync::{Notify, Semaphore, mpsc},
@@ -39,6 +40,7 @@ const PUBLISHERS_WAITING_MAX: usize = 64;
 /// Runs an orchestrator until `stop`.
 pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
     config.check()?;
+    raise_files_max();
     let data = config.data.clone();
     for folder in ["", "uploads"] {
         fs::create_dir_all(data.join(folder)).with_context(|| format!("can't make {}", data.display()))?;
@@ -119,11 +121,11 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
     write_run_file(&data.join("run.json"), http_at, rtmp_at, rtmps_at)?;
     tracing::info!(http = %http_at, rtmp = %rtmp_at, rtmps = ?rtmps_at, data = %data.display(), "listening");
     let serving = stop.clone();
-    // Who asks is known to handlers by address.
-    let service = http::router(house.clone()).into_make_service_with_connect_info::<std::net::SocketAddr>();
-    let server = axum::serve(http_listener, service).with_graceful_shutdown(async move { serving.cancelled().await });
+    let connections = house.config.api.connections.clone();
+    let server =
+        http::server::serve(http_listener, http::router(house.clone()), connections, house.metrics.clone(), serving);
     tokio::select! {
-        done = server => done?,
+        () = server => {}
         // Long polls and slow uploads end with the program: whoever sent them sends again.
         () = async { stop.cancelled().await; tokio::time::sleep(std::time::Duration::from_secs(2)).await } => {}
     }
@@ -146,6 +148,16 @@ async fn settle_publishers(house: &House) {
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}
+
+/// Connections and files take a descriptor each, and most systems start programs with 1,024 of them.
+fn raise_files_max() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most).map(|()| most));
+    match raised {
+        Ok(files_max) => tracing::debug!(files_max, "descriptors"),
+        Err(error) => tracing::warn!("can't raise the limit of open files: {error}"),
     }
 }
 

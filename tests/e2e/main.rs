@@ -35,6 +35,7 @@ mod hls_pull;
 mod hostile;
 mod http_push;
 mod live;
+mod load;
 mod matrix;
 mod network;
 mod origin;

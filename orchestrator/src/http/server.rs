@@ -1,0 +1,169 @@
+//! The HTTP server's connections: how many there are at once, and how long a peer may take.
+//!
+//! axum's own server has no limit on either: a few thousand peers that say nothing, or read nothing, would take its
+//! descriptors away from everyone else. HTTP/1.1 alone, since the time that a head may take is only bounded there;
+//! a proxy in front speaks whatever it likes to the world.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body, extract::ConnectInfo, http::Request};
+use hyper::{body::Incoming, server::conn::http1};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_io_timeout::TimeoutWriter;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt;
+use tracing::{debug, warn};
+
+use crate::metrics::Metrics;
+
+/// Pause after a failed accept, which is a lack of file descriptors: trying at once would only burn CPU.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Largest head of a request, and most that is read or written at once.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
+/// How many above the limit are told so at once, and how long they may take to hear it; others are closed.
+const REFUSALS_MAX: usize = 64;
+const LINGER: Duration = Duration::from_secs(1);
+/// What a connection above the limit is told.
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+    content-type: application/json\r\nretry-after: 5\r\ncache-control: no-store\r\nconnection: close\r\n\
+    content-length: 129\r\n\r\n\
+    {\"code\":\"too_many_connections\",\"message\":\"the server has no connection left\",\"hint\":\"try again in a few seconds, and keep fewer\"}";
+
+/// Limits of connections.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Connections at once; one more is answered with 503.
+    pub connections_max: u32,
+    /// Longest that the head of a request may take, and longest pause before the next one of a connection.
+    pub head_ms_max: u64,
+    /// Longest that a peer may read nothing of an answer.
+    pub write_idle_ms_max: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { connections_max: 4_096, head_ms_max: 30_000, write_idle_ms_max: 30_000 }
+    }
+}
+
+impl Config {
+    /// Checks what the types do not; the error names the key.
+    pub fn check(&self) -> Result<(), String> {
+        let values = [
+            ("connections_max", u64::from(self.connections_max)),
+            ("head_ms_max", self.head_ms_max),
+            ("write_idle_ms_max", self.write_idle_ms_max),
+        ];
+        match values.iter().find(|(_, value)| *value == 0) {
+            Some((key, _)) => Err(format!("{key} is 0: use at least 1")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Serves `router` until `stop`; returns once requests that are under way are answered.
+pub async fn serve(listener: TcpListener, router: Router, config: Config, metrics: Metrics, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(config.connections_max as usize));
+    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
+    let tasks = TaskTracker::new();
+    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!("http can't accept: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            metrics.http_refused.inc();
+            if let Ok(hearing) = Arc::clone(&refusals).try_acquire_owned() {
+                tasks.spawn(async move {
+                    turn_away(stream).await;
+                    drop(hearing);
+                });
+            }
+            continue;
+        };
+        let (router, config, open, stop) =
+            (router.clone(), config.clone(), metrics.http_connections.clone(), stop.clone());
+        tasks.spawn(async move {
+            open.inc();
+            if let Err(error) = connection(stream, peer, router, &config, stop).await {
+                debug!(%peer, "http connection ended: {error}");
+            }
+            open.dec();
+            drop(place);
+        });
+    }
+    drop(listener);
+    tasks.close();
+    tasks.wait().await;
+}
+
+/// Says why, and reads what came, since closing with unread bytes would reset the connection and take the answer along.
+async fn turn_away(mut stream: TcpStream) {
+    let hear = async {
+        stream.write_all(TOO_MANY).await?;
+        stream.shutdown().await?;
+        let mut unheard = [0; 1_024];
+        while stream.read(&mut unheard).await? > 0 {}
+        Ok::<_, std::io::Error>(())
+    };
+    // Who does not listen does not hear it.
+    let _ = tokio::time::timeout(LINGER, hear).await;
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    config: &Config,
+    stop: CancellationToken,
+) -> Result<(), hyper::Error> {
+    // It only helps: small answers would wait for the peer's acknowledgement of the last.
+    let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutWriter::new(stream);
+    stream.set_timeout(Some(Duration::from_millis(config.write_idle_ms_max)));
+    let service = router.map_request(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        // Who asks is known to handlers by address.
+        request.extensions_mut().insert(ConnectInfo(peer));
+        request
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(config.head_ms_max))
+        .max_buf_size(BUFFER_BYTES_MAX)
+        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(service));
+    tokio::pin!(serving);
+    if let Some(served) = stop.run_until_cancelled(serving.as_mut()).await {
+        return served;
+    }
+    serving.as_mut().graceful_shutdown();
+    serving.await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_refusal_is_one_whole_answer() {
+        let text = std::str::from_utf8(TOO_MANY).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}", body.len())), "{} bytes", body.len());
+        let error: millrace_proto::api::Error = serde_json::from_str(body).unwrap();
+        assert_eq!(error.code, "too_many_connections");
+    }
+}
