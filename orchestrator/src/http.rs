@@ -7,6 +7,8 @@ mod auth;
 mod clips;
 mod dash;
 mod error;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod hls;
 mod movie;
 mod page;

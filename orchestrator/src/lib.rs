@@ -6,6 +6,8 @@ pub mod assets;
 pub mod clock;
 pub mod config;
 pub mod farm;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod house;
 pub mod http;
 pub mod ingest;

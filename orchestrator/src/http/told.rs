@@ -47,7 +47,7 @@ impl FromRequestParts<Arc<House>> for Told {
 }
 
 /// Scheme and authority by which this server was asked; `None` where the request does not tell.
-fn asked(headers: &HeaderMap, peer: Option<IpAddr>, trusted: &[IpNet]) -> Option<(&'static str, Authority)> {
+pub(super) fn asked(headers: &HeaderMap, peer: Option<IpAddr>, trusted: &[IpNet]) -> Option<(&'static str, Authority)> {
     let trusted = peer.is_some_and(|peer| trusted.iter().any(|net| net.contains(&peer.to_canonical())));
     let (mut host, mut proto) = (None, None);
     if trusted {

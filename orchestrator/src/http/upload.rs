@@ -28,11 +28,20 @@ const CHECKPOINT_BYTES: u64 = 16 << 20;
 
 /// Which bytes of the file a request brings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Part {
+pub(super) struct Part {
     first: u64,
     /// How many bytes this request brings; unknown for a whole file of unknown length.
     bytes: Option<u64>,
     total: Option<u64>,
+}
+
+#[cfg(any(test, feature = "fuzz"))]
+impl Part {
+    /// Panics if it is none.
+    pub(super) fn check(self) {
+        let end = self.first.checked_add(self.bytes.unwrap_or(0)).expect("it ends");
+        assert!(self.total.is_none_or(|total| end <= total), "it ends behind the file's end");
+    }
 }
 
 pub(super) async fn put(
@@ -82,7 +91,7 @@ fn refuse(house: &House, stream: &Stream, part: Part) -> Result<(), Error> {
     Ok(())
 }
 
-fn part(headers: &HeaderMap) -> Result<Part, Error> {
+pub(super) fn part(headers: &HeaderMap) -> Result<Part, Error> {
     let text = |name| headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
     let length = text(header::CONTENT_LENGTH).and_then(|text| text.parse().ok());
     let Some(range) = text(header::CONTENT_RANGE) else {

@@ -275,3 +275,21 @@ async fn again(house: &House, stream: &StreamId, retry: &mut Retry, failure: &Fa
     tokio::time::sleep(pause).await;
     Ok(())
 }
+
+/// A playlist of anyone, for [`crate::fuzz`].
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn fuzz_playlist(bytes: &[u8]) {
+    const SEGMENTS_MAX: usize = 100;
+    let base = Url::parse("https://example.com/live/index.m3u8?token=1").expect("it is one");
+    let Ok(playlist::Playlist::Media(media)) = playlist::parse(bytes, &base, SEGMENTS_MAX) else { return };
+    assert!(media.segments.len() <= SEGMENTS_MAX);
+    let in_order = media.segments.windows(2).all(|pair| pair[0].sequence < pair[1].sequence);
+    assert!(in_order, "segments are numbered in their order");
+    // Ranges end where numbers do.
+    let ends = media
+        .segments
+        .iter()
+        .filter_map(|segment| segment.media.span)
+        .all(|span| span.first.checked_add(span.bytes).is_some());
+    assert!(ends, "a range has no end");
+}

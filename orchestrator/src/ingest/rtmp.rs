@@ -38,6 +38,8 @@ mod conn;
 mod counters;
 mod error;
 mod flv;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod server;
 mod session;
 mod tls;
