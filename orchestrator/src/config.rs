@@ -119,6 +119,8 @@ pub struct Ingest {
     pub push_idle_s: u64,
     /// Who asked for the renditions of a pushed segment waits for them so long.
     pub push_answer_ms_max: u64,
+    /// Media children at once that put such renditions into transport streams.
+    pub push_mux_max: usize,
     /// What is fetched from URLs.
     pub fetch: fetch::Config,
 }
@@ -178,6 +180,7 @@ impl Default for Ingest {
             push_wait_ms: 5_000,
             push_idle_s: 15,
             push_answer_ms_max: 60_000,
+            push_mux_max: 2,
             fetch: fetch::Config::default(),
         }
     }
@@ -260,6 +263,7 @@ impl Config {
             ("ingest.file_tasks_max", self.ingest.file_tasks_max),
             ("ingest.push_bytes_max", self.ingest.push_bytes_max),
             ("ingest.push_open_max", self.ingest.push_open_max),
+            ("ingest.push_mux_max", self.ingest.push_mux_max as u64),
             ("ingest.segment_bytes_max", self.ingest.segment_bytes_max),
             ("ingest.keyframe_ms_max", u64::from(self.ingest.keyframe_ms_max)),
         ];

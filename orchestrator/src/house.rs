@@ -65,6 +65,8 @@ pub struct House {
     pub picturing: Busy,
     /// Places for the media child to make pictures.
     pub asset_places: Semaphore,
+    /// Places for the media child to put pushed segments' renditions into transport streams.
+    pub mux_places: Semaphore,
     /// Clips wait to be made.
     pub clips: Notify,
     /// Streams that may have something to list.

@@ -71,6 +71,8 @@ pub struct Part {
     /// In decode order, presentation times on the stream's timeline, which starts at
     /// [`millrace_cmaf::ORIGIN_S`] in files, and without duplicates.
     pub samples: Vec<Sample>,
+    /// The first presentation time as the source told it.
+    pub source_start: i64,
     /// Where the last sample ends, in the track's timescale.
     pub end: i64,
     /// How many segments before this one, of the same discontinuity, its decoder has to have seen.

@@ -90,6 +90,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
         clips: Notify::new(),
         picturing: Busy::default(),
         asset_places: Semaphore::new(config.assets.jobs_max),
+        mux_places: Semaphore::new(config.ingest.push_mux_max),
         files: Arc::new(Semaphore::new(config.ingest.files_max)),
         metrics,
         publish,

@@ -147,8 +147,9 @@ pub trait Store: clips::Clips + std::fmt::Debug + Send + Sync + 'static {
     /// Says that a pushed segment is being cut, from segment `first_seq` on, over what ended at `tail`. False if it
     /// was begun before, or one with a lower number is not settled.
     async fn begin_push(&self, stream: &StreamId, number: u64, first_seq: u64, tail: Option<Tail>) -> Result<bool>;
-    /// Says that a pushed segment became the segments up to below `end_seq`, or why it became fewer.
-    async fn settle_push(&self, stream: &StreamId, number: u64, end_seq: u64, reason: Option<&str>) -> Result<()>;
+    /// Says that a pushed segment became the segments up to below its `end_seq`, where in it they start, or why they
+    /// are fewer: its `reason`. A segment is settled once.
+    async fn settle_push(&self, settled: &Pushed) -> Result<()>;
 
     /// One task.
     async fn task(&self, id: &TaskId) -> Result<Option<Task>>;

@@ -1,13 +1,16 @@
 //! Segments that an app cut itself, pushed over HTTP by number: in any order, twice, over a crash, and as clients of
 //! Livepeer's HTTP push do it.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use millrace_proto::api::{Pushed, Stream, StreamState};
 
 use crate::{
     api::Answer,
-    clip::{field, live_source, text, times, tool},
+    clip::{Times, field, live_source, text, times, tool},
     house::House,
     live::{assert_every_frame, recording, small_ladder},
     playlist::{Master, Media},
@@ -161,32 +164,73 @@ fn parts(answer: &Answer) -> Vec<(String, Vec<u8>)> {
     parts
 }
 
-#[test]
-fn clients_of_livepeers_http_push_get_their_renditions_back() {
-    let house = House::with_workers(1);
-    let source = live_source(10);
-    let pieces = pieces(&house, &source, "mpegts", "ts", "");
-    let stream = house.api.create("live", &small_ladder());
+/// Pushes `pieces` as Livepeer's clients do. Returns each rendition's parts, one behind the other, and the pieces'.
+#[track_caller]
+fn push_as_livepeers_clients_do(house: &House, stream: &Stream, pieces: &[Vec<u8>]) -> [PathBuf; 3] {
     let headers = [("accept", "multipart/mixed"), ("content-duration", "2000"), ("content-resolution", "640x360")];
+    let mut whole = [Vec::new(), Vec::new(), pieces.concat()];
     for (number, piece) in pieces.iter().enumerate() {
-        let path = format!("/live/{}/{number}.ts", key(&stream));
+        let path = format!("/live/{}/{number}.ts", key(stream));
         let method = if number % 2 == 0 { "PUT" } else { "POST" };
         let answer = house.api.send(method, &path, &headers, Some(piece)).expect("an answer");
         assert_eq!(answer.status, 200, "{}", answer.text());
         let parts = parts(&answer);
-        for (at, (name, height)) in [("360p", "360"), ("240p", "240")].into_iter().enumerate() {
+        assert_eq!(parts.len(), 2, "one for each rendition");
+        for (at, name) in ["360p", "240p"].into_iter().enumerate() {
             let (head, body) = &parts[at];
-            assert!(head.contains("Content-Type: video/mp4\r\n"), "{head}");
+            assert!(head.contains("Content-Type: video/mp2t\r\n"), "{head}");
             assert!(head.contains(&format!("Rendition-Name: {name}\r\n")), "{head}");
-            let disposition = format!("Content-Disposition: attachment; filename=\"{name}_{number}.mp4\"");
+            let disposition = format!("Content-Disposition: attachment; filename=\"{name}_{number}.ts\"");
             assert!(head.contains(&disposition), "{head}");
-            let file = house.scratch().join(format!("{name}_{number}.mp4"));
-            fs::write(&file, body).expect("a file can be written");
-            assert_eq!(times(text(&file), "v:0").pts.len(), 48, "frames in {name}_{number}");
-            assert_eq!(field(text(&file), "v:0", "height"), height);
+            whole[at].extend(body);
         }
-        assert!(parts[2].0.contains("Rendition-Name: audio\r\n"), "{}", parts[2].0);
     }
+    let mut names = ["360p.ts", "240p.ts", "source.ts"].into_iter().zip(whole);
+    std::array::from_fn(|_| {
+        let (name, bytes) = names.next().expect("there are three");
+        let file = house.scratch().join(format!("{}-{name}", stream.id));
+        fs::write(&file, bytes).expect("a file can be written");
+        file
+    })
+}
+
+/// A hash of each coded sound, in order.
+#[track_caller]
+fn sounds(file: &Path) -> Vec<String> {
+    let copy = ["-v", "error", "-nostdin", "-i", text(file), "-map", "0:a", "-c", "copy", "-f", "framemd5", "-"];
+    let lines = tool("ffmpeg", &copy);
+    let rows = lines.lines().filter(|line| !line.starts_with('#'));
+    rows.filter_map(|line| line.rsplit(',').next()).map(|hash| hash.trim().to_owned()).collect()
+}
+
+/// Decodes all of a file; ffmpeg has nothing to say.
+#[track_caller]
+fn assert_plays(file: &Path) {
+    let said = tool("ffmpeg", &["-v", "error", "-nostdin", "-xerror", "-i", text(file), "-f", "null", "-"]);
+    assert_eq!(said, "", "{}", file.display());
+}
+
+#[test]
+fn clients_of_livepeers_http_push_get_transport_streams_at_their_own_times() {
+    let house = House::with_workers(1);
+    let source = live_source(10);
+    let pieces = pieces(&house, &source, "mpegts", "ts", "");
+    let stream = house.api.create("live", &small_ladder());
+    let [large, small, sent] = push_as_livepeers_clients_do(&house, &stream, &pieces);
+    for (file, height) in [(&large, "360"), (&small, "240")] {
+        for track in ["v:0", "a:0"] {
+            assert_eq!(times(text(file), track), times(text(&sent), track), "{track} of {}", file.display());
+        }
+        assert_eq!(field(text(file), "v:0", "height"), height);
+        assert_eq!(sounds(file), sounds(&sent), "the sound is as it came");
+        assert_plays(file);
+    }
+    // Asked for again, a segment is the same.
+    let headers = [("accept", "multipart/mixed")];
+    let path = format!("/live/{}/1.ts", key(&stream));
+    let first = house.api.send("PUT", &path, &headers, Some(&pieces[1])).expect("an answer");
+    let again = house.api.send("PUT", &path, &headers, Some(&pieces[1])).expect("an answer");
+    assert_eq!(parts(&first), parts(&again));
     for wrong in [format!("{}_wrong", stream.id), "nobody_wrong".into()] {
         let answer = house.api.send("PUT", &format!("/live/{wrong}/9.ts"), &[], Some(&pieces[0])).expect("an answer");
         assert_eq!(answer.error(404).code, "unknown_stream");
@@ -194,4 +238,50 @@ fn clients_of_livepeers_http_push_get_their_renditions_back() {
     let bare = house.api.send("PUT", &format!("/live/{}/9.ts", stream.id), &[], Some(&pieces[0])).expect("an answer");
     assert_eq!(bare.error(401).code, "unauthorized");
     assert_every_frame(&end(&house, &stream), &source);
+}
+
+#[test]
+fn sound_that_is_no_aac_comes_back_in_sync() {
+    let house = House::with_workers(1);
+    let pieces = pieces(&house, &live_source(10), "mpegts", "ts", "-c:a mp2 -b:a 128k");
+    let stream = house.api.create("live", &small_ladder());
+    let [large, _, sent] = push_as_livepeers_clients_do(&house, &stream, &pieces);
+    assert_eq!(times(text(&large), "v:0"), times(text(&sent), "v:0"));
+    assert_eq!(field(text(&large), "a:0", "codec_name"), "aac");
+    let (ours, theirs) = (times(text(&large), "a:0"), times(text(&sent), "a:0"));
+    // One frame of an encoder that has to begin, and the ends.
+    assert!((ours.start_s() - theirs.start_s()).abs() < 0.05, "{} {}", ours.start_s(), theirs.start_s());
+    let end_s = |times: &Times| times.pts[times.pts.len() - 1] as f64 / times.timescale as f64;
+    assert!((end_s(&ours) - end_s(&theirs)).abs() < 0.05, "{} {}", end_s(&ours), end_s(&theirs));
+    assert_plays(&large);
+}
+
+#[test]
+fn renditions_are_mp4_where_that_is_asked_for() {
+    let house = House::with_workers(1);
+    let source = live_source(10);
+    let stream = house.api.create("live", &small_ladder());
+    let pushed = pieces(&house, &source, "mpegts", "ts", "");
+    let admin = fs::read_to_string(house.data().join("admin.key")).expect("the key is there");
+    let admin = format!("Bearer {}", admin.trim());
+    let ask = |path: &str, accept: &str| {
+        let headers = [("authorization", &*admin), ("accept", accept)];
+        let answer = house.api.send("PUT", path, &headers, Some(&pushed[0])).expect("an answer");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        parts(&answer)
+    };
+    let (mine, livepeers) = (format!("/v1/streams/{}/segments/0", stream.id), format!("/live/{}/0", key(&stream)));
+    for (path, accept) in [(&mine, "multipart/mixed"), (&format!("{livepeers}.mp4"), "multipart/mixed")] {
+        let parts = ask(path, accept);
+        for ((head, body), name) in parts.iter().zip(["360p", "240p"]) {
+            assert!(head.contains("Content-Type: video/mp4\r\n"), "{head}");
+            assert!(head.contains(&format!("filename=\"{name}_0.mp4\"")), "{head}");
+            let file = house.scratch().join(format!("{name}_0.mp4"));
+            fs::write(&file, body).expect("a file can be written");
+            assert_eq!(times(text(&file), "v:0").pts.len(), 48, "frames in {name}");
+        }
+        assert!(parts[2].0.contains("Rendition-Name: audio\r\n"), "{}", parts[2].0);
+    }
+    let streams = ask(&mine, "multipart/mixed, video/mp2t");
+    assert_eq!(streams, ask(&format!("{livepeers}.ts"), "multipart/mixed"));
 }

@@ -214,9 +214,9 @@ impl<S: Store> Store for Faulty<S> {
         self.before().await?;
         self.inner.begin_push(stream, number, first_seq, tail).await
     }
-    async fn settle_push(&self, stream: &StreamId, number: u64, end_seq: u64, reason: Option<&str>) -> Result<()> {
+    async fn settle_push(&self, settled: &Pushed) -> Result<()> {
         self.before().await?;
-        self.inner.settle_push(stream, number, end_seq, reason).await
+        self.inner.settle_push(settled).await
     }
     async fn task(&self, id: &TaskId) -> Result<Option<Task>> {
         self.before().await?;

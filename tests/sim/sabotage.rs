@@ -178,8 +178,8 @@ impl<S: Store> Store for Sabotaged<S> {
     async fn begin_push(&self, stream: &StreamId, number: u64, first_seq: u64, tail: Option<Tail>) -> Result<bool> {
         self.inner.begin_push(stream, number, first_seq, tail).await
     }
-    async fn settle_push(&self, stream: &StreamId, number: u64, end_seq: u64, reason: Option<&str>) -> Result<()> {
-        self.inner.settle_push(stream, number, end_seq, reason).await
+    async fn settle_push(&self, settled: &Pushed) -> Result<()> {
+        self.inner.settle_push(settled).await
     }
     async fn task(&self, id: &TaskId) -> Result<Option<Task>> {
         self.inner.task(id).await

@@ -1,10 +1,12 @@
 //! `PUT /v1/streams/{id}/segments/{number}`, and the same under `/live/{key}/{number}.ts` as clients of Livepeer's
 //! HTTP push send it: segments come in, by number.
 //!
-//! Answers once a segment is durable; with `Accept: multipart/mixed` it waits for the renditions (`push/parts.rs`).
+//! Answers once a segment is durable; with `Accept: multipart/mixed` it waits for the renditions (`push/parts.rs`): as
+//! transport streams where one was pushed by Livepeer's form, or where `Accept` names them too.
 //! What becomes of segments is `ingest/push.rs`'s business.
 
 mod parts;
+mod transport;
 
 use std::{sync::Arc, time::Duration};
 
@@ -42,6 +44,17 @@ use crate::{
 /// Numbers stay readable for clients that count in floating point.
 const NUMBER_MAX: u64 = (1 << 53) - 1;
 
+const TRANSPORT_STREAM: &str = "video/mp2t";
+
+/// What renditions are answered as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Fragmented MP4, pictures and sound apart.
+    Mp4,
+    /// MPEG-TS at the pushed segment's own times, each with the sound.
+    TransportStream,
+}
+
 pub(super) async fn put(
     _: Admin,
     State(house): State<Arc<House>>,
@@ -50,7 +63,8 @@ pub(super) async fn put(
     body: Body,
 ) -> Result<Response, Error> {
     let stream = streams::find(&house, &id).await?;
-    receive(&house, &stream, parse(&number)?, &headers, body).await
+    let form = if accepts(&headers, TRANSPORT_STREAM) { Form::TransportStream } else { Form::Mp4 };
+    receive(&house, &stream, parse(&number)?, form, &headers, body).await
 }
 
 /// Livepeer's form. `key` is the whole stream key, or the stream's id with the administrator's key in the header.
@@ -65,7 +79,8 @@ pub(super) async fn live(
     let stream = find(&house, admin, &key).await?;
     match file.rsplit_once('.') {
         Some((_, "m3u8")) => Ok(StatusCode::OK.into_response()),
-        Some((number, "ts" | "mp4")) => receive(&house, &stream, parse(number)?, &headers, body).await,
+        Some((number, "ts")) => receive(&house, &stream, parse(number)?, Form::TransportStream, &headers, body).await,
+        Some((number, "mp4")) => receive(&house, &stream, parse(number)?, Form::Mp4, &headers, body).await,
         _ => Err(bad_number(&file)),
     }
 }
@@ -101,6 +116,7 @@ async fn receive(
     house: &Arc<House>,
     stream: &Stream,
     number: u64,
+    form: Form,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Error> {
@@ -125,12 +141,18 @@ async fn receive(
         });
         kept.await.map_err(|error| Error::Unavailable(error.to_string()))??
     };
-    let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    if accept.flat_map(|value| value.split(',')).any(|kind| kind.trim().starts_with("multipart/mixed")) {
-        return parts::answer(house, &stream.id, number).await;
+    if accepts(headers, "multipart/mixed") {
+        return parts::answer(house, &stream.id, number, form).await;
     }
     let answer = api::Pushed { stream: stream.id.clone(), number, sha256: blob.sha256, bytes: blob.bytes };
     Ok(Json(answer).into_response())
+}
+
+/// Whether the asker named this type.
+fn accepts(headers: &HeaderMap, kind: &str) -> bool {
+    let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut kinds = accept.flat_map(|value| value.split(',')).filter_map(|part| part.split(';').next());
+    kinds.any(|part| part.trim().eq_ignore_ascii_case(kind))
 }
 
 /// Makes a new segment durable.

@@ -17,7 +17,7 @@ use crate::{
     segment::{self, Cut, Part, Segmenter},
     store::{
         self, Commit, Store,
-        record::{Media, Pushed, Segment, SegmentState, Stream, Tail},
+        record::{Media, Pushed, Segment, SegmentState, Starts, Stream, Tail},
     },
     task::{
         auto,
@@ -92,6 +92,8 @@ pub struct Intake {
     retry_s_max: u64,
     /// Looks at the first segment, where a ladder is made for it.
     eyes: Option<Arc<dyn Look>>,
+    /// Where what was cut began by the source's clock, since this was asked for last.
+    starts: Starts,
 }
 
 impl Intake {
@@ -155,6 +157,7 @@ impl Intake {
             wall_end_ms,
             retry_s_max,
             eyes: None,
+            starts: Starts::default(),
         }
     }
 
@@ -178,6 +181,11 @@ impl Intake {
     /// Where the timeline ends that the next segment goes on from.
     pub fn tail(&self) -> Option<Tail> {
         self.segmenter.tail()
+    }
+
+    /// Where what was cut began by the source's own clock, since the last call.
+    pub fn take_starts(&mut self) -> Starts {
+        std::mem::take(&mut self.starts)
     }
 
     /// Takes the next event. Returns how many segments became durable.
@@ -218,6 +226,8 @@ impl Intake {
 
     fn queue(&mut self, cuts: Vec<Cut>, now_ms: u64) {
         for cut in cuts {
+            self.starts.video = self.starts.video.or(cut.video.as_ref().map(|part| part.source_start));
+            self.starts.audio = self.starts.audio.or(cut.audio.as_ref().map(|part| part.source_start));
             let wall_ms = self.wall_ms.map(|start_ms| start_ms + cut.run_ns / 1_000_000);
             self.wall_end_ms = wall_ms.map_or(0, |start_ms| start_ms + cut.duration_ns / 1_000_000);
             self.waiting.push_back(Waiting { cut, wall_ms, arrived_ms: now_ms });

@@ -306,7 +306,10 @@ async fn take(house: &House, flow: &mut Flow, push: &Pushed, pulled: bool) -> Re
         tracing::warn!(stream = %id, number = push.number, why, "a pushed segment can't be used");
         flow.part();
     }
-    house.store.settle_push(id, push.number, intake.next_seq(), reason.as_deref()).await.map_err(in_words)?;
+    let starts = flow.joiner.own(intake.take_starts());
+    let end_seq = Some(intake.next_seq());
+    let settled = Pushed { end_seq, starts, reason: reason.clone(), ..push.clone() };
+    house.store.settle_push(&settled).await.map_err(in_words)?;
     if reason.is_none() {
         flow.intake = Some(intake);
     }
@@ -348,22 +351,12 @@ async fn cut(house: &House, intake: &mut Intake, events: Vec<super::event::Event
 
 #[cfg(test)]
 mod tests {
-    use millrace_proto::Sha256;
+    use millrace_proto::{Sha256, task::Blob};
 
     use super::*;
 
     fn push(number: u64, received_ms: u64) -> Pushed {
-        Pushed {
-            stream: "a".parse().unwrap(),
-            number,
-            sha256: Sha256::of(b""),
-            bytes: 1,
-            received_ms,
-            first_seq: None,
-            tail: None,
-            end_seq: None,
-            reason: None,
-        }
+        Pushed::new("a".parse().unwrap(), number, Blob { sha256: Sha256::of(b""), bytes: 1 }, received_ms)
     }
 
     #[test]

@@ -164,6 +164,7 @@ impl Run {
             }
         }
         order(&mut pictures);
+        let source_start = start_of(&pictures);
         move_by(&mut pictures, shift.lead);
         self.open = Some(lead_end);
         let end_ns = self.ns(lead_end);
@@ -173,7 +174,8 @@ impl Run {
         let last = next.is_none() && ending == Ending::Last;
         let end_ns = if last { end_ns.max(audio_end_ns) } else { end_ns };
         let run_ns = u64::try_from(start_ns - shift.base_ns).unwrap_or(0);
-        let part = Part { track: self.lead.clone(), samples: pictures, end: lead_end + shift.lead, preroll };
+        let end = lead_end + shift.lead;
+        let part = Part { track: self.lead.clone(), samples: pictures, source_start, end, preroll };
         let (video, audio) = if self.lead.video().is_some() { (Some(part), audio) } else { (None, Some(part)) };
         Some(Cut {
             discontinuity: shift.discontinuity,
@@ -227,8 +229,9 @@ impl Run {
             _ => own_end,
         };
         order(&mut samples);
+        let source_start = start_of(&samples);
         move_by(&mut samples, shift.audio);
-        Some(Part { track, samples, end: end + shift.audio, preroll: 0 })
+        Some(Part { track, samples, source_start, end: end + shift.audio, preroll: 0 })
     }
 
     /// Whether all audio before the leading track's time `pts` is here, or so late that it is not waited for.
@@ -299,6 +302,10 @@ fn order(samples: &mut [Sample]) {
         let sample = &mut samples[pair[1]];
         sample.pts = sample.pts.max(floor);
     }
+}
+
+fn start_of(samples: &[Sample]) -> i64 {
+    samples.iter().map(|sample| sample.pts).min().unwrap_or(0)
 }
 
 fn move_by(samples: &mut [Sample], ticks: i64) {

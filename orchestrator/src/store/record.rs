@@ -268,13 +268,35 @@ pub struct Pushed {
     pub end_seq: Option<u64>,
     /// Why not all of it became segments.
     pub reason: Option<String>,
+    /// Where what was made of it began in itself; once it is settled.
+    pub starts: Starts,
+}
+
+/// First presentation times by a source's own clock, each in its track's timescale.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Starts {
+    /// Of the pictures.
+    pub video: Option<i64>,
+    /// Of the sound.
+    pub audio: Option<i64>,
 }
 
 impl Pushed {
     /// One that came just now and waits to be cut.
     pub fn new(stream: StreamId, number: u64, blob: Blob, received_ms: u64) -> Self {
         let Blob { sha256, bytes } = blob;
-        Self { stream, number, sha256, bytes, received_ms, first_seq: None, tail: None, end_seq: None, reason: None }
+        Self {
+            stream,
+            number,
+            sha256,
+            bytes,
+            received_ms,
+            first_seq: None,
+            tail: None,
+            end_seq: None,
+            reason: None,
+            starts: Starts::default(),
+        }
     }
 }
 

@@ -30,12 +30,13 @@ use crate::task::Task;
 const SCHEMA_VERSION: i64 = SCHEMAS.len() as i64;
 
 /// The n-th makes version n of version n - 1; the first one begins with nothing.
-const SCHEMAS: [&str; 5] = [
+const SCHEMAS: [&str; 6] = [
     include_str!("sqlite/schema.sql"),
     include_str!("sqlite/pushes.sql"),
     include_str!("sqlite/urls.sql"),
     include_str!("sqlite/clips.sql"),
     include_str!("sqlite/rungs.sql"),
+    include_str!("sqlite/starts.sql"),
 ];
 
 const READERS: u32 = 4;
@@ -204,8 +205,8 @@ impl Store for SqliteStore {
     async fn begin_push(&self, stream: &StreamId, number: u64, first_seq: u64, tail: Option<Tail>) -> Result<bool> {
         pushes::begin(self, stream, number, first_seq, tail).await
     }
-    async fn settle_push(&self, stream: &StreamId, number: u64, end_seq: u64, reason: Option<&str>) -> Result<()> {
-        pushes::settle(self, stream, number, end_seq, reason).await
+    async fn settle_push(&self, settled: &Pushed) -> Result<()> {
+        pushes::settle(self, settled).await
     }
     async fn task(&self, id: &TaskId) -> Result<Option<Task>> {
         tasks::one(self, id).await

@@ -15,7 +15,7 @@ use millrace_proto::{
 use super::{
     Commit, Listing, Move, Noted, Settlement, Store,
     clips::Created,
-    record::{Clip, Fetched, Media, Pushed, Segment, SegmentState, Stream, Tail},
+    record::{Clip, Fetched, Media, Pushed, Segment, SegmentState, Starts, Stream, Tail},
 };
 use crate::task::{Held, State, Task};
 
@@ -258,17 +258,7 @@ async fn workers_are_kept(store: impl Store) {
 }
 
 fn push(number: u64) -> Pushed {
-    Pushed {
-        stream: "a".parse().unwrap(),
-        number,
-        sha256: Sha256::of(b"bytes"),
-        bytes: 5,
-        received_ms: 6,
-        first_seq: None,
-        tail: None,
-        end_seq: None,
-        reason: None,
-    }
+    Pushed::new("a".parse().unwrap(), number, Blob::of(b"bytes"), 6)
 }
 
 async fn pushes_are_noted_once_and_taken_in_order(store: impl Store) {
@@ -292,9 +282,10 @@ async fn pushes_are_noted_once_and_taken_in_order(store: impl Store) {
     let begun = Pushed { first_seq: Some(3), tail, ..push(5) };
     assert_eq!(store.pushes_open(&id).await.unwrap(), (6, vec![begun.clone(), push(7), push(9)]));
     assert_eq!(store.note_push(&push(4), 9).await.unwrap(), Noted::Passed);
-    store.settle_push(&id, 5, 4, Some("why")).await.unwrap();
-    store.settle_push(&id, 5, 9, None).await.unwrap();
-    let settled = Pushed { end_seq: Some(4), reason: Some("why".into()), ..begun };
+    let starts = Starts { video: Some(-3), audio: None };
+    let settled = Pushed { end_seq: Some(4), reason: Some("why".into()), starts, ..begun };
+    store.settle_push(&settled).await.unwrap();
+    store.settle_push(&Pushed { end_seq: Some(9), reason: None, ..settled.clone() }).await.unwrap();
     assert_eq!(store.pushed(&id, 5).await.unwrap(), Some(settled), "it is settled once");
     assert_eq!(store.note_push(&push(6), 3).await.unwrap(), Noted::Done, "there is room again");
     store.delete_stream(&id).await.unwrap();

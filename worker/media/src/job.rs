@@ -24,6 +24,8 @@ pub enum Job {
     Probe(Probe),
     /// See [`Stills`].
     Stills(Stills),
+    /// See [`Mux`].
+    Mux(Mux),
 }
 
 /// Decodes one CMAF video segment once, scales in a cascade, encodes every target.
@@ -236,4 +238,26 @@ pub struct Stilled {
     pub poster: bool,
     /// Sheets that were written.
     pub sheets: u32,
+}
+
+/// Writes renditions as MPEG transport streams, each with the sound. Nothing is encoded again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Mux {
+    /// The renditions' segments, in order: one file is written for each rendition. Without any, one of the sound alone.
+    pub videos: Vec<Vec<Pair>>,
+    /// The sound's segments, in order; none for pictures alone.
+    pub audio: Vec<Pair>,
+    /// When the first picture is to be presented, in the renditions' timescale; as it is in the files if absent.
+    pub video_start: Option<i64>,
+    /// The same for the first sound.
+    pub audio_start: Option<i64>,
+    /// Folder for the results: [`Mux::file`].
+    pub out: PathBuf,
+}
+
+impl Mux {
+    /// The file of rendition `number`, from 0.
+    pub fn file(number: usize) -> String {
+        format!("{number}.ts")
+    }
 }

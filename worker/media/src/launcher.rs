@@ -7,7 +7,8 @@ use tokio::time::timeout;
 use crate::{
     Failure, Limits,
     job::{
-        Demux, Demuxed, Gauge, Gauged, Inspect, Inspection, Job, Probe, Probed, Stilled, Stills, Transcode, Transcoded,
+        Demux, Demuxed, Gauge, Gauged, Inspect, Inspection, Job, Mux, Probe, Probed, Stilled, Stills, Transcode,
+        Transcoded,
     },
     process::Process,
     wire::{Frame, Message},
@@ -66,6 +67,15 @@ impl Launcher {
     pub async fn stills(&self, job: &Stills, limits: &Limits) -> Result<Stilled, Failure> {
         self.ask(Job::Stills(job.clone()), limits, |message| match message {
             Message::Stilled(stilled) => Some(stilled),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Writes renditions as MPEG transport streams.
+    pub async fn mux(&self, job: &Mux, limits: &Limits) -> Result<(), Failure> {
+        self.ask(Job::Mux(job.clone()), limits, |message| match message {
+            Message::Muxed => Some(()),
             _ => None,
         })
         .await

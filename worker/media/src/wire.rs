@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The version of these messages; both sides refuse another one.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 /// The program's version, told in the handshake.
 pub const PROGRAM_VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -65,6 +65,8 @@ pub enum Message {
     Probed(Probed),
     /// Stills are made.
     Stilled(Stilled),
+    /// The transport streams are written.
+    Muxed,
     /// A demux found these tracks; samples follow, then `End`.
     Tracks {
         /// The video track.

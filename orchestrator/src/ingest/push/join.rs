@@ -5,7 +5,7 @@
 
 use millrace_cmaf::{Sample, Track};
 
-use crate::ingest::event::Event;
+use crate::{ingest::event::Event, store::record::Starts};
 
 /// A hole up to this is one in the picture and not a new timeline.
 const GAP_MS_MAX: i64 = 500;
@@ -21,6 +21,9 @@ const TS_TIMESCALE: u32 = 90_000;
 #[derive(Debug, Default)]
 pub(super) struct Joiner {
     last: Option<Last>,
+    /// By how many ticks pictures and sound of the segment that was joined last were moved, but for what made its
+    /// sound follow on what came before.
+    moved: (i64, i64),
 }
 
 #[derive(Debug, Clone)]
@@ -44,9 +47,11 @@ impl Joiner {
         // Tracks that nothing followed are none.
         let first_run = events.iter().skip(1).position(|event| matches!(event, Event::Tracks { .. }));
         let length = first_run.map_or(events.len(), |at| at + 1);
+        self.moved = (0, 0);
         if let Some(move_by) = self.last.as_ref().and_then(|last| last.follow(&events[..length])) {
             let sound_end = self.last.as_ref().and_then(|last| last.sound_end);
             move_times(&mut events[..length], move_by, sound_end);
+            self.moved = move_by;
             events.retain({
                 let mut at = 0;
                 move |event| {
@@ -59,6 +64,12 @@ impl Joiner {
         }
         self.learn(&events);
         events
+    }
+
+    /// Times of the segment that was joined last as it told them itself, with its sound where it follows on.
+    pub(super) fn own(&self, starts: Starts) -> Starts {
+        let back = |time: Option<i64>, by: i64| time.map(|time| time.saturating_sub(by));
+        Starts { video: back(starts.video, self.moved.0), audio: back(starts.audio, self.moved.1) }
     }
 
     fn learn(&mut self, events: &[Event]) {

@@ -6,7 +6,7 @@ use sqlx::{Row, Sqlite, Transaction, sqlite::SqliteRow};
 use super::{SqliteStore, from_json, int, parsed, to_json, uint};
 use crate::store::{
     Noted, Result,
-    record::{Pushed, Tail},
+    record::{Pushed, Starts, Tail},
 };
 
 pub(super) async fn note(store: &SqliteStore, push: &Pushed, open_max: u64) -> Result<Noted> {
@@ -94,22 +94,17 @@ pub(super) async fn begin(
     Ok(done.rows_affected() == 1)
 }
 
-pub(super) async fn settle(
-    store: &SqliteStore,
-    stream: &StreamId,
-    number: u64,
-    end_seq: u64,
-    reason: Option<&str>,
-) -> Result<()> {
+pub(super) async fn settle(store: &SqliteStore, settled: &Pushed) -> Result<()> {
     let mut tx = store.write().await?;
     sqlx::query(
-        "UPDATE pushes SET end_seq = ?, reason = ?
+        "UPDATE pushes SET end_seq = ?, reason = ?, starts = ?
          WHERE stream = ? AND number = ? AND first_seq IS NOT NULL AND end_seq IS NULL",
     )
-    .bind(int(end_seq))
-    .bind(reason)
-    .bind(stream.as_str())
-    .bind(int(number))
+    .bind(settled.end_seq.map(int))
+    .bind(&settled.reason)
+    .bind(to_json(&settled.starts))
+    .bind(settled.stream.as_str())
+    .bind(int(settled.number))
     .execute(&mut *tx)
     .await?;
     Ok(tx.commit().await?)
@@ -138,5 +133,6 @@ fn read(row: &SqliteRow) -> Result<Pushed> {
         tail: row.try_get::<Option<String>, _>("tail")?.map(|text| from_json(&text)).transpose()?,
         end_seq: maybe("end_seq")?,
         reason: row.try_get("reason")?,
+        starts: row.try_get::<Option<String>, _>("starts")?.map_or(Ok(Starts::default()), |text| from_json(&text))?,
     })
 }

@@ -9,6 +9,7 @@ mod confine;
 mod demux;
 mod gauge;
 mod inspect;
+mod mux;
 mod probe;
 mod stills;
 mod transcode;
@@ -50,6 +51,7 @@ fn run(job: Job, answers: &mut Answers) -> Result<Message, Failure> {
         Job::Gauge(job) => gauge::run(&job).map(Message::Gauged),
         Job::Probe(job) => probe::run(&job).map(Message::Probed),
         Job::Stills(job) => stills::run(&job).map(Message::Stilled),
+        Job::Mux(job) => mux::run(&job).map(|()| Message::Muxed),
         Job::Demux(job) => demux::run(&job, answers).map(|()| Message::End),
     }
 }

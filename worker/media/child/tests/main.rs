@@ -6,4 +6,5 @@ mod condition;
 mod demux;
 mod inspect;
 mod limits;
+mod mux;
 mod transcode;

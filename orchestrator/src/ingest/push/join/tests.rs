@@ -89,10 +89,14 @@ fn a_transport_streams_clock_may_wrap() {
                 _ => {}
             }
         }
-        let mut joiner = Joiner { last: joiner.last.clone() };
+        let told = times(&events);
+        let mut joiner = Joiner { last: joiner.last.clone(), ..Joiner::default() };
         let events = joiner.join(events);
         assert!(!anew(&events));
-        assert_eq!(times(&events).0[0], (last_s + 2) * 90_000);
+        let moved = times(&events);
+        assert_eq!(moved.0[0], (last_s + 2) * 90_000);
+        let starts = Starts { video: Some(moved.0[0]), audio: Some(moved.1[0]) };
+        assert_eq!(joiner.own(starts), Starts { video: Some(told.0[0]), audio: Some(told.1[0]) });
     }
 }
 
