@@ -1,15 +1,26 @@
 //! Files that are broken, by accident or on purpose.
 
-use std::fs;
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{Shutdown, TcpStream},
+};
 
-use millrace_proto::api::StreamState;
+use millrace_proto::api::{Stream, StreamState};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use serde_json::json;
 
 use crate::{
     clip::{clip, made, text, times},
     house::House,
+    http_push::{pieces, put},
     live::{recording, small_ladder},
     playlist::{Master, Media},
-    wait::s,
+    push::address,
+    rtmp::{Peer, tags},
+    site::{Reply, Site},
+    url::{NEAR, fetch},
+    wait::{s, until},
 };
 
 /// Bytes without any sense, the same each time.
@@ -82,4 +93,121 @@ fn a_broken_stretch_in_the_middle_does_not_end_the_stream() {
     }
     let frames = times(&master.rungs[0].url, "v:0").pts.len();
     assert!(frames > 14 * 24, "{frames} frames of {}", 20 * 24);
+}
+
+/// `bytes` with some of them changed, the same ones for the same number.
+fn broken(bytes: &[u8], number: u64) -> Vec<u8> {
+    let mut luck = StdRng::seed_from_u64(number);
+    let mut bytes = bytes.to_vec();
+    for _ in 0..luck.random_range(1..200) {
+        let at = luck.random_range(0..bytes.len());
+        bytes[at] = luck.random();
+    }
+    bytes
+}
+
+/// Broken inputs of each way in.
+const BROKEN: u64 = 8;
+
+#[test]
+fn broken_media_by_every_way_in_ends_and_harms_nobody() {
+    let mut house = House::configured(1, &NEAR.replacen("[ingest]\n", "[ingest]\nlost_grace_s = 2\n", 1));
+    let source = made(
+        "small.mp4",
+        &["-t", "4", "-i", text(&clip("bunny.mp4"))],
+        "-vf scale=320:180 -c:v libx264 -preset veryfast -g 25 -c:a aac",
+    );
+    let file = fs::read(&source).expect("the file can be read");
+    let parts = pieces(&house, &source, "mpegts", "ts", "");
+    let mut streams: Vec<(String, Stream)> = Vec::new();
+    for number in 0..BROKEN {
+        let stream = house.api.create("file", &small_ladder());
+        house.api.upload_all(&stream, &broken(&file, number));
+        streams.push((format!("file {number}"), stream));
+    }
+    // One broken piece after another, and a sound one at the end.
+    let pushed = house.api.create("live", &small_ladder());
+    for number in 0..BROKEN as usize {
+        let status = put(&house, &pushed, number, &broken(&parts[0], number as u64)).status;
+        assert!(status == 200 || (400..500).contains(&status), "piece {number} was answered with {status}");
+    }
+    assert_eq!(put(&house, &pushed, BROKEN as usize, &parts[0]).status, 200);
+    let site = Site::open("127.0.0.1", {
+        let part = parts[0].clone();
+        move |ask| match ask.file().split_once('.') {
+            Some(("list", number)) => {
+                let list = (0..2).map(|at| format!("#EXTINF:2,\n{at}.{number}\n")).collect::<String>();
+                let text = format!("#EXTM3U\n#EXT-X-TARGETDURATION:2\n{list}#EXT-X-ENDLIST\n");
+                let number = number.parse().unwrap_or(0);
+                // Every other playlist is broken, too.
+                Reply::body(&if number % 2 == 0 { text.into_bytes() } else { broken(text.as_bytes(), number) })
+            }
+            Some((at, number)) => Reply::body(&broken(&part, at.len() as u64 + number.len() as u64)),
+            None => Reply::status(404),
+        }
+    });
+    streams.extend(
+        (0..BROKEN / 2).map(|number| (format!("pulled {number}"), fetch(&house, &site.url(&format!("list.{number}"))))),
+    );
+    let flv = made("small.flv", &["-i", text(&source)], "-c copy");
+    for number in 0..BROKEN {
+        let stream = house.api.create("live", &json!("passthrough"));
+        publish_broken(&stream, &flv, number);
+        streams.push((format!("RTMP {number}"), stream));
+    }
+    for (what, stream) in &streams {
+        let state = until(&format!("the end of {what}"), s(120), || {
+            let state = house.api.stream(&stream.id).state;
+            // A publisher whose media is refused may come back with better.
+            let waits = what.starts_with("RTMP") && state == StreamState::Waiting;
+            (waits || matches!(state, StreamState::Ended | StreamState::Failed)).then_some(state)
+        });
+        println!("{what}: {state:?}");
+    }
+    house.assert_up();
+    let answer = house.api.call("POST", &format!("/v1/streams/{}/end", pushed.id), None);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    house.api.until(&pushed, StreamState::Ended, s(60));
+    // The house still works.
+    let stream = house.api.create("file", &small_ladder());
+    house.api.upload_all(&stream, &file);
+    recording(&house, &stream);
+}
+
+/// Publishes an FLV file whose tags are broken, until the server has enough of it.
+fn publish_broken(stream: &Stream, flv: &std::path::Path, number: u64) {
+    let address = address(stream);
+    let (server, key) = address.rsplit_once('/').expect("an address and a key");
+    let host = server.strip_prefix("rtmp://").and_then(|rest| rest.split('/').next()).expect("an RTMP address");
+    let socket = TcpStream::connect(host).expect("the server listens");
+    let mut raw = socket.try_clone().expect("a socket can be had twice");
+    let mut peer = Peer::greet(socket);
+    peer.ask(key);
+    let mut luck = StdRng::seed_from_u64(number);
+    for (at, tag) in tags(flv).into_iter().enumerate() {
+        // Headers come as they are: what is broken is what they announce.
+        let body =
+            if tag.is_header() || luck.random_ratio(3, 4) { tag.body.to_vec() } else { broken(&tag.body, at as u64) };
+        let head = [
+            &[5][..],
+            &tag.time_ms.to_be_bytes()[1..],
+            &(body.len() as u32).to_be_bytes()[1..],
+            &[tag.kind, 1, 0, 0, 0],
+        ];
+        let mut message = head.concat();
+        for (at, chunk) in body.chunks(4_096).enumerate() {
+            if at > 0 {
+                message.push(0xc5);
+            }
+            message.extend_from_slice(chunk);
+        }
+        // In the end the chunks themselves are broken, and the server hangs up.
+        let message = if at > 60 { broken(&message, number) } else { message };
+        if raw.write_all(&message).is_err() {
+            break;
+        }
+    }
+    // What it answered is read, or closing would reset the connection and take what was sent along.
+    let _ = raw.shutdown(Shutdown::Write);
+    let _ = raw.read_to_end(&mut Vec::new());
 }

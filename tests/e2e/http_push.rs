@@ -33,7 +33,7 @@ pub(crate) fn pieces(house: &House, source: &Path, format: &str, ending: &str, m
 }
 
 #[track_caller]
-fn put(house: &House, stream: &Stream, number: usize, bytes: &[u8]) -> Answer {
+pub(crate) fn put(house: &House, stream: &Stream, number: usize, bytes: &[u8]) -> Answer {
     let key = fs::read_to_string(house.data().join("admin.key")).expect("the key is there");
     let key = format!("Bearer {}", key.trim());
     let path = format!("/v1/streams/{}/segments/{number}", stream.id);

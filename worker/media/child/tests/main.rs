@@ -6,5 +6,6 @@ mod condition;
 mod demux;
 mod inspect;
 mod limits;
+mod mutants;
 mod mux;
 mod transcode;
