@@ -1,0 +1,82 @@
+//! `cargo bench -p millrace-benches`: runs the measurements named, or all, one after the other, and prints a table for
+//! each. Owns the command line; what is measured is in the files beside it. `benches/run` installs what it needs first.
+
+mod clips;
+mod house;
+mod ingest;
+mod kit;
+mod measure;
+mod nginx;
+mod pusher;
+mod report;
+mod transcode;
+mod vmaf;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+
+use kit::Kit;
+use report::Table;
+
+type Bench = fn(&Kit) -> Result<Table>;
+
+/// By the names that the command line takes, in the order in which they run.
+const BENCHES: [(&str, Bench); 2] = [("transcode", transcode::run), ("ingest", ingest::run)];
+
+/// Measures Millrace beside other programs.
+#[derive(Debug, Parser)]
+struct Cli {
+    /// What to measure: all of it if nothing is named.
+    names: Vec<String>,
+    /// Shorter runs, for a look; their figures are not kept.
+    #[arg(long)]
+    quick: bool,
+    /// Print JSON, one object a measurement, in place of tables.
+    #[arg(long)]
+    json: bool,
+    /// Write the tables into benches/README.md.
+    #[arg(long, conflicts_with = "quick")]
+    write: bool,
+    /// Cargo says this to every bench.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    let known = BENCHES.map(|(name, _)| name);
+    if let Some(name) = cli.names.iter().find(|name| !known.contains(&name.as_str())) {
+        bail!("nothing is measured under the name {name:?}: use {}", known.join(", "));
+    }
+    let kit = Kit::new(cli.quick)?;
+    eprintln!("{}", kit.machine());
+    for (name, bench) in BENCHES {
+        if !cli.names.is_empty() && !cli.names.iter().any(|asked| asked == name) {
+            continue;
+        }
+        eprintln!("measuring {name} ...");
+        let begun = std::time::Instant::now();
+        let table = bench(&kit).with_context(|| format!("measuring {name}"))?;
+        eprintln!("measured {name} in {:.0} s", begun.elapsed().as_secs_f64());
+        if cli.json {
+            println!("{}", table.json(name));
+        } else {
+            println!("\n## {name}\n{}", table.markdown());
+        }
+        if cli.write {
+            report::write(name, &table, &kit.machine())?;
+        }
+    }
+    Ok(())
+}
