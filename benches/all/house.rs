@@ -124,7 +124,7 @@ impl House {
             Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
         })?;
         let address = |name: &str| run[name].as_str().map(str::to_owned).context("run.json has addresses");
-        let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(600))).build();
+        let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_mins(10))).build();
         let mut house = Self {
             workers: Vec::new(),
             http: address("http")?,
@@ -164,17 +164,20 @@ impl House {
         let request = ureq::http::Request::builder().method(method).uri(format!("http://{}{path}", self.http));
         let request = request.header("authorization", format!("Bearer {}", self.key));
         let answer = match body {
-            Some(body) => {
-                self.agent.run(request.header("content-type", "application/json").body(body.to_string())?)?
-            }
+            Some(body) => self.agent.run(request.header("content-type", "application/json").body(body.to_string())?)?,
             None => self.agent.run(request.body(())?)?,
         };
         Ok(serde_json::from_reader(answer.into_body().into_reader())?)
     }
 
     /// GET as players do.
+    pub(crate) fn bytes(&self, path: &str) -> Result<Vec<u8>> {
+        Ok(self.agent.get(format!("http://{}{path}", self.http)).call()?.into_body().read_to_vec()?)
+    }
+
+    /// As [`House::bytes`].
     pub(crate) fn text(&self, path: &str) -> Result<String> {
-        Ok(self.agent.get(format!("http://{}{path}", self.http)).call()?.into_body().read_to_string()?)
+        Ok(String::from_utf8(self.bytes(path)?)?)
     }
 
     pub(crate) fn create(&self, source: &str, profile: &Value) -> Result<Stream> {

@@ -98,7 +98,15 @@ fn there(path: PathBuf) -> Result<PathBuf> {
 
 fn build() -> Result<PathBuf> {
     let packages = ["-p", "millrace-orchestrator", "-p", "millrace-worker", "-p", "millrace-media-child"];
-    let status = Command::new(env!("CARGO")).args(["build", "--release", "--locked"]).args(packages).status()?;
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["build", "--release", "--locked"]).args(packages);
+    // What Cargo told this program of itself would look like a change to build scripts, and all were built anew.
+    let told = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_", "CARGO_PRIMARY_"];
+    for (name, _) in env::vars_os().filter(|(name, _)| told.iter().any(|told| name.to_string_lossy().starts_with(told)))
+    {
+        command.env_remove(name);
+    }
+    let status = command.status()?;
     ensure!(status.success(), "the programs can't be built");
     // CARGO_TARGET_TMPDIR is target/tmp.
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().context("a target folder")?;

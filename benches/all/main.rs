@@ -7,8 +7,10 @@ mod ingest;
 mod kit;
 mod measure;
 mod nginx;
+mod origin;
 mod pusher;
 mod report;
+mod store;
 mod transcode;
 mod vmaf;
 
@@ -23,10 +25,12 @@ use report::Table;
 type Bench = fn(&Kit) -> Result<Table>;
 
 /// By the names that the command line takes, in the order in which they run.
-const BENCHES: [(&str, Bench); 2] = [("transcode", transcode::run), ("ingest", ingest::run)];
+const BENCHES: [(&str, Bench); 4] =
+    [("transcode", transcode::run), ("ingest", ingest::run), ("origin", origin::run), ("store", store::run)];
 
 /// Measures Millrace beside other programs.
 #[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct Cli {
     /// What to measure: all of it if nothing is named.
     names: Vec<String>,

@@ -210,21 +210,20 @@ fn ffmpeg(who: Who, segment: &Segment, out: &Path, threads: usize) -> Command {
 fn graph(who: Who, targets: &[Target]) -> String {
     let scale = |target: &Target| format!("scale={}:{}:flags=bicubic", target.width, target.height);
     let last = targets.len() - 1;
-    match who {
-        Who::CliSplit => {
-            let legs: String = (0..targets.len()).map(|at| format!("[s{at}]")).collect();
-            let rungs = targets.iter().enumerate().map(|(at, target)| format!(";[s{at}]{}[r{at}]", scale(target)));
-            format!("[0:v]split={}{legs}{}", targets.len(), rungs.collect::<String>())
-        }
+    let legs = targets.iter().enumerate().map(|(at, target)| match who {
+        Who::CliSplit => format!("[s{at}]{}[r{at}]", scale(target)),
         _ => {
-            let rungs = targets.iter().enumerate().map(|(at, target)| {
-                let from = if at == 0 { "[0:v]".to_owned() } else { format!("[c{at}]") };
-                let end = if at == last { format!("[r{at}]") } else { format!(",split[r{at}][c{}]", at + 1) };
-                format!("{from}{}{end}", scale(target))
-            });
-            rungs.collect::<Vec<_>>().join(";")
+            let from = if at == 0 { "[0:v]".to_owned() } else { format!("[c{at}]") };
+            let end = if at == last { format!("[r{at}]") } else { format!(",split[r{at}][c{}]", at + 1) };
+            format!("{from}{}{end}", scale(target))
         }
+    });
+    let mut chains: Vec<String> = legs.collect();
+    if who == Who::CliSplit {
+        let outs: Vec<String> = (0..targets.len()).map(|at| format!("[s{at}]")).collect();
+        chains.insert(0, format!("[0:v]split={}{}", targets.len(), outs.concat()));
     }
+    chains.join(";")
 }
 
 fn rendition(folder: &Path, name: &str) -> PathBuf {
