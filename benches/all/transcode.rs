@@ -210,16 +210,18 @@ fn ffmpeg(who: Who, segment: &Segment, out: &Path, threads: usize) -> Command {
 fn graph(who: Who, targets: &[Target]) -> String {
     let scale = |target: &Target| format!("scale={}:{}:flags=bicubic", target.width, target.height);
     let last = targets.len() - 1;
-    let legs = targets.iter().enumerate().map(|(at, target)| match who {
-        Who::CliSplit => format!("[s{at}]{}[r{at}]", scale(target)),
-        _ => {
-            let from = if at == 0 { "[0:v]".to_owned() } else { format!("[c{at}]") };
-            let end = if at == last { format!("[r{at}]") } else { format!(",split[r{at}][c{}]", at + 1) };
-            format!("{from}{}{end}", scale(target))
-        }
+    let split = who == Who::CliSplit;
+    let legs = targets.iter().enumerate().map(|(at, target)| {
+        let from = match at {
+            _ if split => format!("[s{at}]"),
+            0 => "[0:v]".to_owned(),
+            _ => format!("[c{at}]"),
+        };
+        let end = if split || at == last { format!("[r{at}]") } else { format!(",split[r{at}][c{}]", at + 1) };
+        format!("{from}{}{end}", scale(target))
     });
     let mut chains: Vec<String> = legs.collect();
-    if who == Who::CliSplit {
+    if split {
         let outs: Vec<String> = (0..targets.len()).map(|at| format!("[s{at}]")).collect();
         chains.insert(0, format!("[0:v]split={}{}", targets.len(), outs.concat()));
     }

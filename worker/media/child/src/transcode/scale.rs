@@ -14,7 +14,7 @@ use crate::{
     trouble,
 };
 
-/// Keeps half a point of VMAF or more over swscale's bicubic kernel in a cascade, for a bit or two of a hundred (benches/README.md).
+/// Half a point of VMAF above swscale's bicubic kernel in a cascade, for a bit or two of a hundred.
 const ZIMG_KERNEL: &str = "spline36";
 /// Area and bilinear scaling are faster and cost 2 to 16 points of VMAF in a cascade.
 const KERNEL: scaling::Flags = scaling::Flags::BICUBIC;
