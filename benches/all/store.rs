@@ -124,8 +124,14 @@ impl Life {
         let begun = Instant::now();
         let mut segments = Vec::new();
         for seq in self.next..self.next + ROUND {
-            let subject =
-                Subject { stream: &self.id, seq, live: true, duration_ms: 2_000, display: Some((1_280, 720)) };
+            let subject = Subject {
+                stream: &self.id,
+                seq,
+                live: true,
+                duration_ms: 2_000,
+                display: Some((1_280, 720)),
+                policy: self.profile.policy,
+            };
             let segment = segment(&self.id, seq);
             let tasks = plan::tasks(&rungs, &subject, now_ms);
             ensure!(self.store.commit_segment(&segment, &tasks).await? == Commit::Done, "the segment is not taken");

@@ -7,6 +7,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use millrace_media::Mode;
 use millrace_proto::profile::Profile;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,8 @@ pub struct Config {
     pub rtmp: SocketAddr,
     /// The media child; `millrace-media` beside this program if empty.
     pub media: PathBuf,
+    /// What to do where the kernel lacks a part of the sandbox that media is decoded in.
+    pub sandbox: Mode,
     /// Folder of the page at `/`; none if empty.
     pub web: PathBuf,
     /// Addresses told to apps, for when this program stands behind a proxy, e.g. `https://video.example.org`.
@@ -150,6 +153,7 @@ impl Default for Config {
             http: SocketAddr::from(([127, 0, 0, 1], 8080)),
             rtmp: SocketAddr::from(([127, 0, 0, 1], 1935)),
             media: PathBuf::new(),
+            sandbox: Mode::BestEffort,
             web: PathBuf::new(),
             public_http_url: String::new(),
             public_rtmp_url: String::new(),

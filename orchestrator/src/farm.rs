@@ -16,7 +16,6 @@ use millrace_proto::{
     Address, LeaseId, Sha256, TaskId,
     offer::Offer,
     outcome::Outcome,
-    profile::VideoCodec,
     task::{Input, Lease},
     worker::Poll,
 };
@@ -118,18 +117,17 @@ impl Farm {
         online.iter().map(|(&address, &(_, seen_ms))| (address, seen_ms)).collect()
     }
 
-    /// What keeps work in `codecs` from being done by those who are online; nothing if someone can do it.
-    pub fn lack(&self, codecs: &BTreeSet<VideoCodec>, now_ms: u64) -> Option<String> {
+    /// What keeps work with these needs from being done by those who are online; nothing if someone can do it.
+    pub fn lack(&self, needs: &assign::Needs, now_ms: u64) -> Option<String> {
         let online = self.online.lock().expect("no panic while held");
         let here = online.values().filter(|(_, seen_ms)| now_ms.saturating_sub(*seen_ms) < ONLINE_MS);
-        assign::lack(&here.map(|(offer, _)| offer).collect::<Vec<_>>(), codecs)
+        assign::lack(&here.map(|(offer, _)| offer).collect::<Vec<_>>(), needs)
     }
 
     /// How many of the tasks that are ready nobody who is online can do, and why not.
     pub async fn stuck(&self, now_ms: u64) -> store::Result<(usize, BTreeSet<String>)> {
         let tasks = self.store.tasks_ready(now_ms, STEP_TASKS).await?;
-        let lacks: Vec<String> =
-            tasks.iter().filter_map(|task| self.lack(&assign::codecs(&task.work), now_ms)).collect();
+        let lacks: Vec<String> = tasks.iter().filter_map(|task| self.lack(&assign::Needs::of(task), now_ms)).collect();
         Ok((lacks.len(), lacks.into_iter().collect()))
     }
 
@@ -348,8 +346,8 @@ impl<'a> Online<'a> {
 
     /// The lowest rank that a worker that can do `task` has with it.
     fn least_rank(&self, task: &Task) -> Option<u32> {
-        let codecs = assign::codecs(&task.work);
-        let able = self.workers.iter().filter(|(_, (offer, _))| assign::is_able(offer, &codecs));
+        let needs = assign::Needs::of(task);
+        let able = self.workers.iter().filter(|(_, (offer, _))| needs.are_met_by(offer));
         let ranks = able.map(|(&worker, _)| task.rank_of(worker));
         ranks.min()
     }

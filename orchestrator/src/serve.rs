@@ -10,7 +10,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use millrace_media::Launcher;
+use millrace_media::{Launcher, Limits, Mode};
+use millrace_proto::offer::Lack;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
@@ -34,6 +35,8 @@ use crate::{
     verify::{Verifier, child::Child},
 };
 
+/// The first start of the media child may have to read it from a slow disk, in milliseconds.
+const SANDBOX_MS_MAX: u64 = 60_000;
 /// Publishers that may wait for an answer at once.
 const PUBLISHERS_WAITING_MAX: usize = 64;
 
@@ -56,7 +59,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
     let playback = Secret::new(secret(&data.join("playback.key"))?);
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&data.join("millrace.db")).await?);
     let media = MediaStore::local(&data.join("media"))?;
-    let launcher = Launcher::new(media_child(&config)?);
+    let launcher = launcher(&config).await?;
     let http_listener = listen("HTTP", config.http).await?;
     let rtmp_listener = listen("RTMP", config.rtmp).await?;
     let (http_at, rtmp_at) = (http_listener.local_addr()?, rtmp_listener.local_addr()?);
@@ -188,6 +191,30 @@ fn media_child(config: &Config) -> Result<std::path::PathBuf> {
         );
     }
     Ok(path)
+}
+
+/// What starts media children; says what holds of the sandbox that strangers' media is decoded in.
+async fn launcher(config: &Config) -> Result<Launcher> {
+    let launcher = Launcher::new(media_child(config)?).with_sandbox(config.sandbox);
+    let mode = config.sandbox;
+    let limits = Limits { wall_ms_max: SANDBOX_MS_MAX, ..Limits::default() };
+    let told = launcher.sandbox(&limits).await.context("can't find out what the sandbox of the media child does")?;
+    for Lack { part, reason } in &told.absent {
+        tracing::warn!(part = part.as_str(), reason, "a part of the sandbox does not hold: see docs/sandbox.md");
+    }
+    if mode == Mode::Required && !told.is_whole() {
+        bail!(
+            "the sandbox is required and does not hold as a whole here: see docs/sandbox.md, or set sandbox = \"best_effort\""
+        );
+    }
+    let holds: Vec<_> = told.holds.iter().map(|part| part.as_str()).collect();
+    tracing::info!(
+        holds = holds.join(","),
+        whole = told.is_whole(),
+        mode = mode.as_str(),
+        "media is decoded in a sandbox"
+    );
+    Ok(launcher)
 }
 
 /// Two programs on one folder would both write it.

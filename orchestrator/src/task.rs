@@ -26,6 +26,9 @@ pub struct Task {
     pub version: u64,
     /// What to compute.
     pub work: Work,
+    /// Only workers whose offers say that their whole sandbox holds may get it.
+    #[serde(default)]
+    pub sandboxed: bool,
     /// When it was planned, Unix time.
     pub created_ms: u64,
     /// How far it is.

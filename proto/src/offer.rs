@@ -17,6 +17,9 @@ pub struct Offer {
     pub encoders: Vec<Encoder>,
     /// What it tried and can't do, with the reason.
     pub absent: Vec<Absent>,
+    /// What holds of its sandbox, by its own word. Workers that know of none say nothing.
+    #[serde(default)]
+    pub sandbox: Sandbox,
 }
 
 impl Offer {
@@ -24,6 +27,64 @@ impl Offer {
     pub fn encodes(&self, codec: VideoCodec) -> bool {
         self.encoders.iter().any(|encoder| encoder.codec == codec)
     }
+}
+
+/// What keeps strangers' media away from the rest of the machine that decodes it. It protects whoever runs the worker;
+/// to others it is the worker's word, and no proof.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sandbox {
+    /// What was tried and holds.
+    pub holds: Vec<Part>,
+    /// What does not hold, with the reason.
+    pub absent: Vec<Lack>,
+}
+
+impl Sandbox {
+    /// Every part holds.
+    pub fn is_whole(&self) -> bool {
+        Part::ALL.iter().all(|part| self.holds.contains(part))
+    }
+}
+
+/// A part of the sandbox: what the program that decodes can't do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// Open files other than its libraries and its job's own.
+    Files,
+    /// Make a socket of any kind.
+    Network,
+    /// Start other programs, or signal, trace or look into other processes.
+    Processes,
+    /// Make system calls that decoding does not take.
+    Calls,
+    /// Pass limits of memory, CPU time, file size and open files, gain privileges, or outlive its parent.
+    Limits,
+}
+
+impl Part {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Files, Self::Network, Self::Processes, Self::Calls, Self::Limits];
+
+    /// The name, as messages have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Files => "files",
+            Self::Network => "network",
+            Self::Processes => "processes",
+            Self::Calls => "calls",
+            Self::Limits => "limits",
+        }
+    }
+}
+
+/// A part of the sandbox that does not hold here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lack {
+    /// Which.
+    pub part: Part,
+    /// Why.
+    pub reason: String,
 }
 
 /// An encoder that ran here.

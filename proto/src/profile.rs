@@ -27,9 +27,28 @@ pub struct Profile {
     /// by how hard its pictures are.
     #[serde(default, skip_serializing_if = "is_false")]
     pub auto: bool,
+    /// Which workers may get the stream's segments.
+    #[serde(default, skip_serializing_if = "Policy::is_open")]
+    pub policy: Policy,
     /// The rungs to encode, in any order. Empty with `auto`; may be empty with `passthrough`.
     #[serde(default)]
     pub ladder: Vec<Rung>,
+}
+
+/// Which workers may get a stream's segments.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Only those whose offers say that every part of their sandbox holds, see [`crate::offer::Sandbox`].
+    #[serde(default)]
+    pub sandboxed: bool,
+}
+
+impl Policy {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
+    fn is_open(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// How what is published is encrypted. Players get the key with a playback token.
@@ -316,6 +335,7 @@ fn preset(name: &str) -> Option<Profile> {
         encryption: None,
         passthrough,
         auto: false,
+        policy: Policy::default(),
         ladder,
     };
     Some(match name {

@@ -8,7 +8,7 @@ use millrace_proto::{
     Address, LeaseId, PROTOCOL_VERSION, Sha256, StreamId,
     api::{self, ClipState, CreateClip, CreateStream, Ingest, Page, Place, Playback, Progress, Source, StreamState},
     identity::Secret,
-    offer::{Absent, Encoder, Offer},
+    offer::{Absent, Encoder, Lack, Offer, Part, Sandbox},
     outcome::{Done, Failure, FailureKind, Outcome, Rendition, Result as Handed},
     profile::{Choice, H264Profile, Preset, Rate, VideoCodec},
     task::{Blob, Input, Lease, Target, Transcode, Work, output_name},
@@ -60,6 +60,10 @@ fn offer() -> Offer {
         cores: 4,
         encoders: vec![Encoder { codec: VideoCodec::H264, name: "libx264".into(), pixels_per_s: 1.5e8 }],
         absent: vec![Absent { name: "h264_nvenc".into(), reason: "no such device".into() }],
+        sandbox: Sandbox {
+            holds: vec![Part::Network, Part::Processes, Part::Calls, Part::Limits],
+            absent: vec![Lack { part: Part::Files, reason: "the kernel has no Landlock".into() }],
+        },
     }
 }
 
@@ -158,7 +162,7 @@ fn every_message_is_as_its_file_says() {
         work_ms: 840,
     };
     let failure = Failure { kind: FailureKind::BadInput, message: "nothing decodes".into() };
-    let custom = r#"{"ladder": [
+    let custom = r#"{"policy": {"sandboxed": true}, "ladder": [
         {"name": "low", "short_side_px": 240, "bitrate_bps_max": 400000, "profile": "baseline"},
         {"name": "low-av1", "short_side_px": 240, "codec": "av1", "bitrate_bps": 300000, "fps_divisor": 2}
     ]}"#;

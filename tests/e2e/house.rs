@@ -204,22 +204,28 @@ impl House {
 
     /// Starts one more worker; `url` is the orchestrator's, or that of something before it.
     pub(crate) fn add_worker(&mut self, url: &str) {
-        let worker = self.spawn_worker(self.workers.len(), url);
+        let worker = self.spawn_worker(self.workers.len(), url, &built("millrace-media"));
+        self.workers.push(worker);
+    }
+
+    /// The same, with another media child.
+    pub(crate) fn add_worker_with(&mut self, media: &Path) {
+        let worker = self.spawn_worker(self.workers.len(), &format!("http://{}", self.http), media);
         self.workers.push(worker);
     }
 
     /// `kill -9` of a worker, and starts it again with the same key.
     pub(crate) fn replace_worker(&mut self, at: usize) {
         self.workers[at].kill();
-        self.workers[at] = self.spawn_worker(at, &format!("http://{}", self.http));
+        self.workers[at] = self.spawn_worker(at, &format!("http://{}", self.http), &built("millrace-media"));
     }
 
-    fn spawn_worker(&self, at: usize, url: &str) -> Program {
+    fn spawn_worker(&self, at: usize, url: &str, media: &Path) -> Program {
         let name = format!("worker-{at}");
         let mut command = Command::new(built("millrace-worker"));
         command.args(["join", url, "--key-file"]).arg(self.dir.path().join(format!("{name}.key")));
         // Two cores and more than one worker: each does one thing at a time.
-        command.args(["--slots", "1", "--threads", "1"]);
+        command.args(["--slots", "1", "--threads", "1", "--media"]).arg(media);
         Program::start(&name, &mut command, self.log_path(&name))
     }
 

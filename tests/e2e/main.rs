@@ -42,6 +42,7 @@ mod origin;
 mod players;
 mod restart;
 mod rtmps;
+mod sandbox;
 mod storage;
 mod url;
 mod workers;

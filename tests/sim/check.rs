@@ -52,6 +52,8 @@ pub(crate) struct Book {
     pub(crate) forgotten: u64,
     /// The most segments that a playlist may show.
     window: u64,
+    /// Only sandboxed workers may get its segments.
+    sandboxed: bool,
     state: Option<StreamState>,
 }
 
@@ -68,6 +70,8 @@ pub(crate) struct Known {
     pub(crate) name: String,
     pub(crate) slots: u32,
     pub(crate) honest: bool,
+    /// Its offer says that its whole sandbox holds.
+    pub(crate) sandboxed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -114,9 +118,9 @@ impl Watch {
         self.books().anchored_since_ms = since_ms;
     }
 
-    /// A stream is there, whose playlists show so many segments.
-    pub(crate) fn open_stream(&self, id: &StreamId, window: u64) {
-        self.books().streams.insert(id.clone(), Book { window, ..Book::default() });
+    /// A stream is there, whose playlists show so many segments, and whose profile may ask for sandboxed workers.
+    pub(crate) fn open_stream(&self, id: &StreamId, window: u64, sandboxed: bool) {
+        self.books().streams.insert(id.clone(), Book { window, sandboxed, ..Book::default() });
     }
 
     /// Looks into one stream's book.
@@ -277,7 +281,10 @@ impl Watch {
             book.segments[task.seq as usize].state = state.clone();
         }
         for (worker, instance, _) in &tasks[&task.id].leases {
-            let Known { name, slots, .. } = &workers[worker];
+            let Known { name, slots, sandboxed, .. } = &workers[worker];
+            if streams[&task.stream].sandboxed && !sandboxed {
+                self.trace.object(format_args!("{}: leased to {name}, who has no sandbox", task.id));
+            }
             let of = |kept: &TaskKept| kept.leases.iter().filter(|(w, i, _)| w == worker && i == instance).count();
             let held: usize = tasks.values().map(of).sum();
             if held > *slots as usize {

@@ -3,7 +3,7 @@
 //! Every world has a wild part and, from `calm_ms` on, a calm one: the wire and the stores work, the orchestrator
 //! lives, one honest worker is there. Liars stay what they are.
 
-use millrace_proto::outcome::FailureKind;
+use millrace_proto::{outcome::FailureKind, profile::Policy};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
 use crate::{faults::Odds, labour::Taint, lies::Lie};
@@ -37,6 +37,8 @@ pub(crate) struct StreamPlan {
     pub(crate) live: bool,
     pub(crate) audio: bool,
     pub(crate) passthrough: bool,
+    /// Which workers may get its segments.
+    pub(crate) policy: Policy,
     pub(crate) segment_ms: u32,
     pub(crate) window_s: u32,
     pub(crate) retention_s: Option<u32>,
@@ -64,6 +66,8 @@ pub(crate) struct Connection {
 pub(crate) struct WorkerPlan {
     pub(crate) nature: Nature,
     pub(crate) slots: u32,
+    /// It says that its whole sandbox holds.
+    pub(crate) sandboxed: bool,
     /// How long a segment's work takes.
     pub(crate) work_ms: (u64, u64),
     pub(crate) start_ms: u64,
@@ -194,6 +198,7 @@ fn stream(r: &mut StdRng) -> StreamPlan {
         live,
         audio: r.random_bool(0.4),
         passthrough: r.random_bool(0.3),
+        policy: Policy { sandboxed: r.random_bool(0.3) },
         segment_ms: *[1_000, 2_000].choose(r).unwrap(),
         window_s: *[6, 12, 60].choose(r).unwrap(),
         retention_s: (live && r.random_bool(0.3)).then(|| r.random_range(2..15)),
@@ -253,6 +258,8 @@ fn worker(r: &mut StdRng, number: usize, nature: Nature, calm_ms: u64) -> Worker
     WorkerPlan {
         nature,
         slots: if matches!(nature, Nature::Liar(..)) { r.random_range(1..=16) } else { r.random_range(1..=3) },
+        // Somebody has to be there for each stream.
+        sandboxed: anchor || r.random_bool(0.6),
         work_ms: if slow && !anchor { (3_000, 70_000) } else { (50, WORK_MS_MAX) },
         start_ms: r.random_range(0..3_000),
         ends,

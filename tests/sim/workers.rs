@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use millrace_proto::{
     identity::Secret,
-    offer::{Encoder, Offer},
+    offer::{Encoder, Offer, Part, Sandbox},
     outcome::FailureKind,
     profile::VideoCodec,
     task::{Blob, Lease, Work},
@@ -85,7 +85,11 @@ impl Worker {
     fn offer(&self) -> Offer {
         let encoder = Encoder { codec: VideoCodec::H264, name: "libx264".into(), pixels_per_s: 1e8 };
         let (version, absent) = ("1".into(), Vec::new());
-        Offer { version, slots: self.plan.slots, cores: 4, encoders: vec![encoder], absent }
+        let mut sandbox = Sandbox::default();
+        if self.plan.sandboxed {
+            sandbox.holds = Part::ALL.into();
+        }
+        Offer { version, slots: self.plan.slots, cores: 4, encoders: vec![encoder], absent, sandbox }
     }
 
     fn secret(&self) -> &'static Secret {
@@ -113,7 +117,8 @@ impl World {
         }
         let (address, slots) = (worker.secret().address(), worker.plan.slots);
         let honest = worker.plan.nature == Nature::Honest;
-        self.watch.know(address, Known { name: worker.name.clone(), slots, honest });
+        let sandboxed = worker.plan.sandboxed;
+        self.watch.know(address, Known { name: worker.name.clone(), slots, honest, sandboxed });
         let agent = Agent::new(Config {
             instance: format!("i{}", worker.run),
             slots: worker.plan.slots,

@@ -134,7 +134,7 @@ impl World {
             let stream = stream(at, &plan);
             self.truth.create_stream(&stream).await.expect("the store works");
             let window = (u64::from(plan.window_s) * 1_000).div_ceil(plan.segment_ms.into()).max(6);
-            self.watch.open_stream(&stream.id, window);
+            self.watch.open_stream(&stream.id, window, plan.policy.sandboxed);
             let begin = if plan.live { Event::Publish(at) } else { Event::Upload(at) };
             self.after(plan.start_ms, begin);
             self.publishers.push(Publisher::new(stream.id, plan, format!("s{at}_secret")));
@@ -247,6 +247,7 @@ fn stream(at: usize, plan: &StreamPlan) -> Stream {
         encryption: None,
         passthrough: plan.passthrough,
         auto: false,
+        policy: plan.policy,
         ladder: vec![rung("240p", 240), rung("120p", 120)],
     };
     Stream { key_sha256: plan.live.then(|| Sha256::of(b"secret")), ..Stream::new(id, "", source, profile, 0) }

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use millrace_media::{Launcher, Mode};
 
 const AFTER_HELP: &str = "\
 Exit codes:
   0  went away as asked (SIGTERM, SIGINT), with every lease finished or handed back
   1  something failed; the last line says what
   2  the command line, the key file or the scratch folder is not right
-  3  this machine can't encode: see 'millrace-worker probe'
+  3  this machine can't encode, or not in a whole sandbox with '--sandbox required': see 'millrace-worker probe'
   4  the orchestrator does not want this worker";
 
 /// Joins a Millrace orchestrator and transcodes the video segments it is given.
@@ -72,7 +73,7 @@ pub struct Join {
     /// Largest input taken, in MiB.
     #[arg(long, env = "MILLRACE_INPUT_MIB_MAX", value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..=65_536))]
     pub input_mib_max: u64,
-    /// Where the media child is.
+    /// The media child.
     #[command(flatten)]
     pub media: Media,
 }
@@ -83,22 +84,47 @@ pub struct Probe {
     /// Print the offer as JSON, as an orchestrator gets it.
     #[arg(long)]
     pub json: bool,
-    /// Where the media child is.
+    /// The media child.
     #[command(flatten)]
     pub media: Media,
 }
 
-/// Where the media child is.
+/// The media child: where it is, and how strict its sandbox.
 #[derive(Debug, Args)]
 pub struct Media {
     /// The media child. [default: millrace-media beside this program]
     #[arg(long = "media", env = "MILLRACE_MEDIA", value_name = "PATH")]
     path: Option<PathBuf>,
+    /// What to do where the kernel lacks a part of the sandbox that media is decoded in: see 'millrace-worker probe'.
+    #[arg(long, env = "MILLRACE_SANDBOX", value_enum, default_value_t = Sandbox::BestEffort, value_name = "MODE")]
+    sandbox: Sandbox,
+}
+
+/// What to do where the kernel lacks a part of the sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Sandbox {
+    /// Decode nothing.
+    Required,
+    /// Decode in what there is, and say in the offer what that is.
+    BestEffort,
 }
 
 impl Media {
-    /// The media child's path.
-    pub fn path(&self) -> PathBuf {
+    /// Starts the media child as asked.
+    pub fn launcher(&self) -> Launcher {
+        Launcher::new(self.path()).with_sandbox(match self.sandbox {
+            Sandbox::Required => Mode::Required,
+            Sandbox::BestEffort => Mode::BestEffort,
+        })
+    }
+
+    /// Nothing may be decoded without a whole sandbox.
+    pub fn requires_sandbox(&self) -> bool {
+        self.sandbox == Sandbox::Required
+    }
+
+    fn path(&self) -> PathBuf {
         let beside = || std::env::current_exe().ok()?.parent().map(|folder| folder.join("millrace-media"));
         self.path.clone().or_else(beside).unwrap_or_else(|| "millrace-media".into())
     }

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context;
 use clap::Parser;
-use millrace_media::Launcher;
+use millrace_proto::offer::{Lack, Offer};
 use millrace_worker::{
     agent::{Agent, Config, Exit, Fault, Limits, Timing},
     cli::{self, Cli, Command, LogFormat},
@@ -27,7 +27,7 @@ use tracing_subscriber::EnvFilter;
 
 const EXIT_FAILED: u8 = 1;
 const EXIT_SETUP: u8 = 2;
-const EXIT_NO_ENCODER: u8 = 3;
+const EXIT_NO_OFFER: u8 = 3;
 const EXIT_REFUSED: u8 = 4;
 
 /// An error for the person who started the program, and the exit code that goes with it.
@@ -85,13 +85,22 @@ fn cores() -> u32 {
 
 async fn probe(probe: cli::Probe) -> Result<(), Stop> {
     let (slots, _) = cli::slots_and_threads(None, None, cores());
-    let offer = probe::offer(&Launcher::new(probe.media.path()), slots, cores()).await;
+    let offer = probe::offer(&probe.media.launcher(), slots, cores()).await;
     let text = if probe.json { format!("{}\n", serde_json::to_string_pretty(&offer)?) } else { probe::table(&offer) };
     std::io::stdout().write_all(text.as_bytes())?;
-    if offer.encoders.is_empty() {
-        return Err(Stop { code: EXIT_NO_ENCODER, error: anyhow::anyhow!("no encoder runs on this machine") });
-    }
-    Ok(())
+    check(&offer, &probe.media)
+}
+
+/// Whether there is something to offer.
+fn check(offer: &Offer, media: &cli::Media) -> Result<(), Stop> {
+    let error = if media.requires_sandbox() && !offer.sandbox.is_whole() {
+        anyhow::anyhow!("the sandbox that is required does not hold as a whole on this machine, see above")
+    } else if offer.encoders.is_empty() {
+        anyhow::anyhow!("no encoder runs on this machine, so there is nothing to offer")
+    } else {
+        return Ok(());
+    };
+    Err(Stop { code: EXIT_NO_OFFER, error })
 }
 
 async fn join(join: cli::Join) -> Result<(), Stop> {
@@ -108,14 +117,14 @@ async fn join(join: cli::Join) -> Result<(), Stop> {
     let drains = drains()?;
 
     let (slots, threads) = cli::slots_and_threads(join.slots, join.threads, cores());
-    let launcher = Launcher::new(join.media.path());
+    let launcher = join.media.launcher();
     let offer = probe::offer(&launcher, slots, cores()).await;
     let mut stdout = std::io::stdout();
     let made = if key.made { " (a new key)" } else { "" };
     write!(stdout, "worker {}{made}\n{}", key.secret.address(), probe::table(&offer))?;
-    if offer.encoders.is_empty() {
-        let error = anyhow::anyhow!("no encoder runs on this machine, so there is nothing to offer");
-        return Err(Stop { code: EXIT_NO_ENCODER, error });
+    check(&offer, &join.media)?;
+    for Lack { part, reason } in &offer.sandbox.absent {
+        tracing::warn!(part = part.as_str(), reason, "a part of the sandbox does not hold: see docs/sandbox.md");
     }
     writeln!(stdout, "joining {url} with {slots} slots of {threads} threads")?;
     stdout.flush()?;

@@ -1,4 +1,5 @@
-//! The probe: what this machine can do, found out by doing it once. Makes the offer.
+//! The probe: what this machine can do, and what of the media child's sandbox holds on it, found out by doing it once.
+//! Makes the offer.
 
 use std::fmt::Write;
 
@@ -7,7 +8,7 @@ use millrace_media::{
     job::{Probe, Probed},
 };
 use millrace_proto::{
-    offer::{Absent, Encoder, Offer},
+    offer::{Absent, Encoder, Lack, Offer, Part, Sandbox},
     profile::VideoCodec,
 };
 
@@ -35,7 +36,19 @@ pub async fn offer(launcher: &Launcher, slots: u32, cores: u32) -> Offer {
         }
     }
     encoders.sort_by(|a, b| b.pixels_per_s.total_cmp(&a.pixels_per_s));
-    Offer { version: env!("CARGO_PKG_VERSION").into(), slots, cores, encoders, absent }
+    let sandbox = sandbox(launcher, &limits).await;
+    Offer { version: env!("CARGO_PKG_VERSION").into(), slots, cores, encoders, absent, sandbox }
+}
+
+/// What holds of the sandbox; nothing of it where the child can't even say.
+async fn sandbox(launcher: &Launcher, limits: &Limits) -> Sandbox {
+    match launcher.sandbox(limits).await {
+        Ok(sandbox) => sandbox,
+        Err(failure) => {
+            let lack = |part| Lack { part, reason: failure.message.clone() };
+            Sandbox { holds: Vec::new(), absent: Part::ALL.map(lack).into() }
+        }
+    }
 }
 
 /// Runs one encoder; once more if time ran out, since a machine that starts many things at once may be too busy
@@ -60,6 +73,17 @@ pub fn table(offer: &Offer) -> String {
     for Absent { name, reason } in &offer.absent {
         let _ = writeln!(text, "{name:<12} absent: {reason}");
     }
+    let names = |parts: &mut dyn Iterator<Item = Part>| parts.map(Part::as_str).collect::<Vec<_>>().join(", ");
+    let Sandbox { holds, absent } = &offer.sandbox;
+    if !holds.is_empty() {
+        let whole = if offer.sandbox.is_whole() { "whole: " } else { "" };
+        let _ = writeln!(text, "{:<12} {whole}{}", "sandbox", names(&mut holds.iter().copied()));
+    }
+    // Often one thing lacks several parts.
+    for lacks in absent.chunk_by(|a, b| a.reason == b.reason) {
+        let parts = names(&mut lacks.iter().map(|lack| lack.part));
+        let _ = writeln!(text, "{:<12} absent: {parts}: {}", "sandbox", lacks[0].reason);
+    }
     text
 }
 
@@ -74,5 +98,7 @@ mod tests {
         assert_eq!(offer.absent.len(), ENCODERS.len());
         let table = table(&offer);
         assert!(table.contains("libx264") && table.contains("/nowhere/millrace-media"), "{table}");
+        assert!(!offer.sandbox.is_whole() && offer.sandbox.absent.len() == Part::ALL.len());
+        assert!(table.contains("sandbox      absent: files, network, processes, calls, limits: "), "{table}");
     }
 }

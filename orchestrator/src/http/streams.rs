@@ -30,6 +30,7 @@ use crate::{
     loops,
     publish::hls::AUDIO,
     store::record::Stream,
+    task::assign::Needs,
 };
 
 const PAGE_ITEMS: u32 = 100;
@@ -222,8 +223,9 @@ pub(super) fn view(house: &House, told: &Told, stream: &Stream) -> api::Stream {
 fn stuck(house: &House, stream: &Stream) -> Option<String> {
     let is_open = matches!(stream.state, StreamState::Live | StreamState::Interrupted | StreamState::Finishing);
     let codecs: BTreeSet<_> = stream.rungs.iter().map(|rung| rung.codec).collect();
-    let waits = is_open && stream.listed_seq < stream.next_seq && !codecs.is_empty();
-    if waits { house.farm.lack(&codecs, now_ms()) } else { None }
+    let needs = Needs { codecs, sandboxed: stream.profile.policy.sandboxed };
+    let waits = is_open && stream.listed_seq < stream.next_seq && !needs.codecs.is_empty();
+    if waits { house.farm.lack(&needs, now_ms()) } else { None }
 }
 
 /// Where a stream is played, and what else there is of it.

@@ -298,6 +298,7 @@ impl Intake {
             live: self.stream.is_live(),
             duration_ms: cut.duration_ns / 1_000_000,
             display: video.as_ref().map(|video| (video.width, video.height)),
+            policy: self.stream.profile.policy,
         };
         let tasks = plan::tasks(&rungs, &subject, arrived_ms);
         let segment = Segment {

@@ -7,7 +7,7 @@ use millrace_proto::{
     Sha256, StreamId,
     api::{ClipState, Source, StreamState},
     identity::Secret,
-    offer::Offer,
+    offer::{Offer, Sandbox},
     profile::Choice,
     task::{Blob, Transcode, Work},
 };
@@ -69,6 +69,7 @@ fn task(id: &str, seq: u64, live: bool, created_ms: u64) -> Task {
         duration_ms: 2_000,
         version: 0,
         work: Work::Transcode(Transcode { renditions: vec![] }),
+        sandboxed: false,
         created_ms,
         state: State::Waiting { not_before_ms: created_ms },
         attempts: vec![],
@@ -96,7 +97,7 @@ fn worker() -> millrace_proto::Address {
 }
 
 fn offer(slots: u32) -> Offer {
-    Offer { version: "1".into(), slots, cores: 2, encoders: vec![], absent: vec![] }
+    Offer { version: "1".into(), slots, cores: 2, encoders: vec![], absent: vec![], sandbox: Sandbox::default() }
 }
 
 async fn streams_are_kept_and_paged(store: impl Store) {

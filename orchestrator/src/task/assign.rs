@@ -19,40 +19,53 @@ pub struct Seat {
     pub offer: Offer,
 }
 
-impl Seat {
-    fn can(&self, work: &Work) -> bool {
-        is_able(&self.offer, &codecs(work))
+/// What a task asks of the worker that gets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Needs {
+    /// It encodes to all of these.
+    pub codecs: BTreeSet<VideoCodec>,
+    /// Its offer says that every part of its sandbox holds. The worker's word, no proof.
+    pub sandboxed: bool,
+}
+
+impl Needs {
+    /// What `task` asks.
+    pub fn of(task: &Task) -> Self {
+        let Work::Transcode(transcode) = &task.work;
+        let codecs = transcode.renditions.iter().map(|target| target.codec).collect();
+        Self { codecs, sandboxed: task.sandboxed }
+    }
+
+    /// Whether a worker with this offer may get the task.
+    pub fn are_met_by(&self, offer: &Offer) -> bool {
+        (!self.sandboxed || offer.sandbox.is_whole()) && self.codecs.iter().all(|codec| offer.encodes(*codec))
     }
 }
 
-/// The codecs that a worker must encode to for `work`.
-pub fn codecs(work: &Work) -> BTreeSet<VideoCodec> {
-    match work {
-        Work::Transcode(transcode) => transcode.renditions.iter().map(|target| target.codec).collect(),
-    }
-}
-
-/// Whether a worker with this offer encodes to all of `codecs`.
-pub fn is_able(offer: &Offer, codecs: &BTreeSet<VideoCodec>) -> bool {
-    codecs.iter().all(|codec| offer.encodes(*codec))
-}
-
-/// What is missing for work in `codecs` where these are all offers that there are; nothing if someone is able.
-pub fn lack(offers: &[&Offer], codecs: &BTreeSet<VideoCodec>) -> Option<String> {
-    if offers.iter().any(|offer| is_able(offer, codecs)) {
+/// What is missing for work with these needs where these are all offers that there are; nothing if someone is able.
+pub fn lack(offers: &[&Offer], needs: &Needs) -> Option<String> {
+    if offers.iter().any(|offer| needs.are_met_by(offer)) {
         return None;
     }
     if offers.is_empty() {
         return Some("no worker is online: join one".into());
     }
-    let strange = |codec: &&VideoCodec| !offers.iter().any(|offer| offer.encodes(**codec));
+    let within: Vec<_> = offers.iter().filter(|offer| !needs.sandboxed || offer.sandbox.is_whole()).collect();
+    if within.is_empty() {
+        return Some(
+            "no worker that is online says that its whole sandbox holds, as policy.sandboxed asks: join one that does"
+                .into(),
+        );
+    }
+    let who = if needs.sandboxed { "no sandboxed worker that is online" } else { "no worker that is online" };
+    let strange = |codec: &&VideoCodec| !within.iter().any(|offer| offer.encodes(**codec));
     let names =
         |codecs: Vec<&VideoCodec>| codecs.into_iter().map(|codec| codec.as_str()).collect::<Vec<_>>().join(", ");
-    let unknown: Vec<_> = codecs.iter().filter(strange).collect();
+    let unknown: Vec<_> = needs.codecs.iter().filter(strange).collect();
     Some(if unknown.is_empty() {
-        format!("no worker that is online encodes all of {}: join one that does", names(codecs.iter().collect()))
+        format!("{who} encodes all of {}: join one that does", names(needs.codecs.iter().collect()))
     } else {
-        format!("no worker that is online encodes {}: join one that does", names(unknown))
+        format!("{who} encodes {}: join one that does", names(unknown))
     })
 }
 
@@ -77,6 +90,7 @@ pub fn pairs(
     let mut pairs = Vec::new();
     for at in order {
         let task = &tasks[at];
+        let needs = Needs::of(task);
         let load = |s: usize| {
             let (busy, slots) = (seats[s].held + taken[s], seats[s].held + seats[s].slots_free);
             // Compares busy/slots without rounding to zero: 1,000 steps are finer than any slot count.
@@ -86,7 +100,7 @@ pub fn pairs(
             let worker = seats[s].worker;
             (task.rank_of(worker), task.tries_of(worker), load(s), s)
         };
-        let open = (0..seats.len()).filter(|&s| taken[s] < seats[s].slots_free && seats[s].can(&task.work));
+        let open = (0..seats.len()).filter(|&s| taken[s] < seats[s].slots_free && needs.are_met_by(&seats[s].offer));
         let Some(seat) = open.min_by_key(key) else { continue };
         let is_fresh = task.attempts.last().is_some_and(|last| now_ms < last.at_ms + OTHERS_WAIT_MS);
         let rank = task.rank_of(seats[seat].worker);

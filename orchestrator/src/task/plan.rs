@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use millrace_proto::{
     StreamId, TaskId,
-    profile::{Profile, Rung},
+    profile::{Policy, Profile, Rung},
     task::{Target, Transcode, Work},
 };
 
@@ -58,10 +58,13 @@ pub struct Subject<'a> {
     pub duration_ms: u64,
     /// The upright picture in square pixels; absent if the segment has no video.
     pub display: Option<(u32, u32)>,
+    /// Which workers may get it.
+    pub policy: Policy,
 }
 
 /// The tasks of a segment: one for all of its rungs, whatever their codecs. It is decoded once, and no player could
-/// use a part of it: a segment is listed when it is there in every rendition. `rungs` are the stream's, as [`rungs`] chose them for its first segment.
+/// use a part of it: a segment is listed when it is there in every rendition. `rungs` are the stream's, as [`rungs`]
+/// chose them for its first segment.
 pub fn tasks(rungs: &[Rung], subject: &Subject<'_>, now_ms: u64) -> Vec<Task> {
     let Some(display) = subject.display else { return Vec::new() };
     if rungs.is_empty() {
@@ -77,6 +80,7 @@ pub fn tasks(rungs: &[Rung], subject: &Subject<'_>, now_ms: u64) -> Vec<Task> {
         duration_ms: subject.duration_ms,
         version: 0,
         work: Work::Transcode(Transcode { renditions }),
+        sandboxed: subject.policy.sandboxed,
         created_ms: now_ms,
         state: State::Waiting { not_before_ms: now_ms },
         attempts: Vec::new(),

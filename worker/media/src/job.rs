@@ -26,6 +26,8 @@ pub enum Job {
     Stills(Stills),
     /// See [`Mux`].
     Mux(Mux),
+    /// Tells what holds of the sandbox that every job runs in, having tried it.
+    Sandbox,
 }
 
 /// Decodes one CMAF video segment once, scales in a cascade, encodes every target.

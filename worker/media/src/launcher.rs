@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use millrace_proto::offer::Sandbox;
 use tokio::time::timeout;
 
 use crate::{
@@ -11,6 +12,7 @@ use crate::{
         Transcoded,
     },
     process::Process,
+    sandbox::Mode,
     wire::{Frame, Message},
 };
 
@@ -18,12 +20,29 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Launcher {
     binary: PathBuf,
+    sandbox: Mode,
 }
 
 impl Launcher {
     /// Takes the path of `millrace-media`; it is first looked at when a job runs.
     pub fn new(binary: impl Into<PathBuf>) -> Self {
-        Self { binary: binary.into() }
+        Self { binary: binary.into(), sandbox: Mode::default() }
+    }
+
+    /// The same, with jobs that run in a whole sandbox or not at all, or in what there is of one.
+    #[must_use]
+    pub fn with_sandbox(self, sandbox: Mode) -> Self {
+        Self { sandbox, ..self }
+    }
+
+    /// Tells what holds of the sandbox that every job runs in, whatever is asked of it.
+    pub async fn sandbox(&self, limits: &Limits) -> Result<Sandbox, Failure> {
+        let any = self.clone().with_sandbox(Mode::BestEffort);
+        any.ask(Job::Sandbox, limits, |message| match message {
+            Message::Confined(sandbox) => Some(sandbox),
+            _ => None,
+        })
+        .await
     }
 
     /// Encodes every rendition of a segment.
@@ -84,12 +103,12 @@ impl Launcher {
     /// Starts to read a file. Nothing is read ahead: a caller that does not ask for the next sample holds the
     /// child back.
     pub async fn demux(&self, job: &Demux, limits: &Limits) -> Result<Demuxing, Failure> {
-        let process = Process::start(&self.binary, Job::Demux(job.clone()), limits).await?;
+        let process = Process::start(&self.binary, Job::Demux(job.clone()), self.sandbox, limits).await?;
         Ok(Demuxing { process, limits: *limits, ended: false })
     }
 
     async fn ask<T>(&self, job: Job, limits: &Limits, expected: impl Fn(Message) -> Option<T>) -> Result<T, Failure> {
-        let mut process = Process::start(&self.binary, job, limits).await?;
+        let mut process = Process::start(&self.binary, job, self.sandbox, limits).await?;
         let Ok(frame) = timeout(wall(limits), process.receive()).await else {
             return Err(process.timed_out(limits).await);
         };

@@ -8,9 +8,11 @@ pub mod job;
 mod launcher;
 mod limits;
 mod process;
+mod sandbox;
 mod spawn;
 pub mod wire;
 
 pub use failure::{Failure, FailureKind};
 pub use launcher::{Demuxing, Launcher};
 pub use limits::Limits;
+pub use sandbox::{Mode, View};

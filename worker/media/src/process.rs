@@ -20,6 +20,7 @@ use tokio::{
 use crate::{
     Failure, FailureKind, Limits,
     job::Job,
+    sandbox::Mode,
     spawn,
     wire::{self, Frame, Message, Request},
 };
@@ -34,6 +35,8 @@ const LOG_BYTES_MAX: usize = 600;
 /// Signals that limits send (signal(7)).
 const SIGXCPU: i32 = 24;
 const SIGXFSZ: i32 = 25;
+/// The kernel's own way to end a program that its filter stopped (seccomp(2)).
+const SIGSYS: i32 = 31;
 
 /// One running media child, killed when dropped.
 #[derive(Debug)]
@@ -48,7 +51,7 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts a child, shakes hands and sends it the job.
-    pub(crate) async fn start(binary: &Path, job: Job, limits: &Limits) -> Result<Self, Failure> {
+    pub(crate) async fn start(binary: &Path, job: Job, sandbox: Mode, limits: &Limits) -> Result<Self, Failure> {
         let not_started =
             |why: String| Failure::new(FailureKind::NotStarted, format!("the media child {} {why}", binary.display()));
         let mut child =
@@ -75,7 +78,7 @@ impl Process {
             Ok(_) => return Err(not_started("said something else than hello: is it another program?".into())),
             Err(_) => return Err(not_started(format!("said nothing for {} s", HELLO_WAIT.as_secs()))),
         }
-        let request = Request { parent: std::process::id(), limits: *limits, job }.encode();
+        let request = Request { parent: std::process::id(), limits: *limits, sandbox, job }.encode();
         // A child that died in between tells why by its end.
         let _ = stdin.write_all(&request).await;
         Ok(Self { child, _stdin: stdin, stdout, log, log_reader })
@@ -149,6 +152,9 @@ fn verdict(status: io::Result<ExitStatus>) -> Failure {
     let (kind, what) = match (status.signal(), status.code()) {
         (Some(SIGXCPU), _) => (FailureKind::Limit, "passed its limit of CPU time".to_owned()),
         (Some(SIGXFSZ), _) => (FailureKind::Limit, "passed its limit of file size".to_owned()),
+        (Some(SIGSYS), _) | (None, Some(wire::EXIT_FORBIDDEN)) => {
+            (FailureKind::Crashed, "made a system call that its sandbox forbids, and was ended".to_owned())
+        }
         (Some(signal), _) => (FailureKind::Crashed, format!("was ended by signal {signal}")),
         (None, Some(wire::EXIT_OUT_OF_MEMORY)) => (FailureKind::Limit, "passed its limit of memory".to_owned()),
         (None, code) => (FailureKind::Crashed, format!("ended with code {} and no answer", code.unwrap_or(-1))),

@@ -8,11 +8,13 @@ use std::io;
 
 use bytes::{Buf, BufMut, Bytes};
 use millrace_cmaf::{Sample, Track};
+use millrace_proto::offer::Sandbox;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     Failure, Limits,
     job::{Gauged, Inspection, Job, Probed, Stilled, Transcoded},
+    sandbox::Mode,
 };
 
 /// The version of these messages; both sides refuse another one.
@@ -25,6 +27,8 @@ pub const FRAME_BYTES_MAX: usize = 64 << 20;
 
 /// The child's exit code when an allocation fails: it can't say more then.
 pub const EXIT_OUT_OF_MEMORY: i32 = 12;
+/// The child's exit code after a system call that its sandbox forbids; its log names the call.
+pub const EXIT_FORBIDDEN: i32 = 31;
 
 const JSON: u8 = b'j';
 const VIDEO: u8 = b'v';
@@ -40,6 +44,8 @@ pub struct Request {
     pub parent: u32,
     /// What the child may use.
     pub limits: Limits,
+    /// Whether the job waits for a whole sandbox.
+    pub sandbox: Mode,
     /// What to do.
     pub job: Job,
 }
@@ -55,6 +61,8 @@ pub enum Message {
         /// [`PROTOCOL_VERSION`] of the child.
         protocol: u32,
     },
+    /// What holds of the sandbox.
+    Confined(Sandbox),
     /// A transcode is done.
     Transcoded(Transcoded),
     /// An inspection is done, one answer for each segment.

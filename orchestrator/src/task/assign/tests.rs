@@ -2,7 +2,7 @@
 
 use millrace_proto::{
     identity::Secret,
-    offer::{Encoder, Offer},
+    offer::{Encoder, Lack, Offer, Part, Sandbox},
     outcome::FailureKind,
     profile::{H264Profile, Preset, Rate, VideoCodec},
     task::{Target, Transcode},
@@ -17,8 +17,14 @@ fn worker(byte: u8) -> Address {
 
 fn seat(by: u8, slots_free: u32, held: u32) -> Seat {
     let encoder = Encoder { codec: VideoCodec::H264, name: "libx264".into(), pixels_per_s: 1.0 };
-    let offer =
-        Offer { version: String::new(), slots: slots_free + held, cores: 1, encoders: vec![encoder], absent: vec![] };
+    let offer = Offer {
+        version: String::new(),
+        slots: slots_free + held,
+        cores: 1,
+        encoders: vec![encoder],
+        absent: vec![],
+        sandbox: Sandbox::default(),
+    };
     Seat { worker: worker(by), slots_free, held, offer }
 }
 
@@ -43,6 +49,7 @@ fn task(seq: u64, live: bool, tries: &[(u8, Fault)]) -> Task {
         duration_ms: 2_000,
         version: 0,
         work: Work::Transcode(Transcode { renditions: vec![target] }),
+        sandboxed: false,
         created_ms: seq,
         state: State::Waiting { not_before_ms: 0 },
         attempts: tries.iter().map(attempt).collect(),
@@ -101,10 +108,41 @@ fn a_task_goes_to_who_encodes_all_of_it_and_what_is_lacking_is_said() {
     let seats = [with(1, &[h264]), with(2, &[h264, hevc]), with(3, &[av1, hevc, h264])];
     assert_eq!(pairs(&seats, std::slice::from_ref(&task), |_| Some(0), 0), [(2, 0)]);
     assert_eq!(pairs(&seats[..2], std::slice::from_ref(&task), |_| None, 0), []);
-    let needs = codecs(&task.work);
+    let needs = Needs::of(&task);
     let said = |seats: &[Seat]| lack(&seats.iter().map(|seat| &seat.offer).collect::<Vec<_>>(), &needs);
     assert_eq!(said(&seats), None);
     assert!(said(&seats[..2]).unwrap().contains("encodes av1:"));
     assert!(said(&[with(4, &[av1]), with(5, &[h264])]).unwrap().contains("all of h264, av1:"));
     assert!(said(&[]).unwrap().contains("no worker is online"));
+}
+
+#[test]
+fn a_task_that_asks_for_a_sandbox_goes_to_none_without_a_whole_one() {
+    let with = |by, holds: &[Part]| {
+        let mut seat = seat(by, 1, 0);
+        seat.offer.sandbox.holds = holds.to_vec();
+        seat
+    };
+    let (whole, part) = (with(1, &Part::ALL), with(2, &Part::ALL[1..]));
+    let mut says_both = with(3, &Part::ALL[1..]);
+    says_both.offer.sandbox.absent.push(Lack { part: Part::Files, reason: "no Landlock".into() });
+    let unsafe_ones = [part.clone(), says_both, with(4, &[])];
+    let mut asks = task(0, true, &[]);
+    asks.sandboxed = true;
+    let given = |seats: &[Seat], task: &Task| pairs(seats, std::slice::from_ref(task), |_| Some(0), 0);
+    assert_eq!(given(&unsafe_ones, &asks), []);
+    assert_eq!(given(&unsafe_ones, &task(0, true, &[])), [(0, 0)], "others go to whoever is there");
+    assert_eq!(given(&[part.clone(), whole.clone()], &asks), [(1, 0)]);
+    let said = |seats: &[&Seat], task: &Task| {
+        lack(&seats.iter().map(|seat| &seat.offer).collect::<Vec<_>>(), &Needs::of(task))
+    };
+    assert_eq!(said(&[&part, &whole], &asks), None);
+    assert!(said(&[&part], &asks).unwrap().contains("policy.sandboxed"));
+    assert_eq!(said(&[&part], &task(0, true, &[])), None);
+    let Work::Transcode(work) = &mut asks.work;
+    work.renditions[0].codec = VideoCodec::Av1;
+    let mut av1 = part;
+    av1.offer.encoders[0].codec = VideoCodec::Av1;
+    let lacks = said(&[&av1, &whole], &asks).unwrap();
+    assert!(lacks.contains("no sandboxed worker that is online encodes av1"), "{lacks}");
 }

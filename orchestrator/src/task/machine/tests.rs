@@ -22,6 +22,7 @@ fn task() -> Task {
         duration_ms: 2_000,
         version: 0,
         work: Work::Transcode(Transcode { renditions: vec![] }),
+        sandboxed: false,
         created_ms: 0,
         state: State::Waiting { not_before_ms: 0 },
         attempts: vec![],

@@ -1,60 +1,103 @@
-//! Takes away what the child does not need, before it reads a byte of input.
+//! The sandbox: takes away what the child does not need, before it reads a byte of input and before any thread starts.
 //!
-//! The kernel sandbox (no network, no files but the job's own) belongs here too, at the end of [`confine`].
+//! Called by `main` for every job, twice: [`begin`] first of all, [`confine`] when it is known what the job may open.
+//! What holds is told, never assumed: a kernel without Landlock or seccomp gives less, and the parent decides whether
+//! that is enough.
 
-use std::{io, thread};
+// By path, since the program that tries to break out of it has this file as a module too.
+#[path = "confine/calls.rs"]
+mod calls;
+#[path = "confine/files.rs"]
+mod files;
+#[path = "confine/filter.rs"]
+mod filter;
+#[path = "confine/process.rs"]
+mod process;
+#[path = "confine/trap.rs"]
+mod trap;
 
-use millrace_media::{Failure, FailureKind, Limits, wire::Request};
-use nix::{
-    sys::{
-        prctl,
-        resource::{Resource, setrlimit},
-        signal::{Signal, kill},
-    },
-    unistd::{getpid, getppid},
-};
+use std::fs::File;
 
-/// Seconds between the CPU limit's first signal and the one that can't be ignored.
-const CPU_GRACE_S: u64 = 2;
+use millrace_media::{Failure, FailureKind, Mode, wire::Request};
+use millrace_proto::offer::{Lack, Part, Sandbox};
+use nix::{errno::Errno, unistd::getpgid};
 
-/// Sets the limits and ties the child's life to its parent's.
-pub(crate) fn confine(request: &Request) -> Result<(), Failure> {
-    let failed = |what: &str, error: nix::Error| {
-        Failure::new(FailureKind::NotStarted, format!("the media child can't {what}: {error}"))
-    };
-    prctl::set_pdeathsig(Signal::SIGKILL).map_err(|error| failed("ask to end with its parent", error))?;
-    if getppid().as_raw().unsigned_abs() != request.parent {
-        // The parent died before the kernel was asked.
-        die();
-    }
-    watch_parent()
-        .map_err(|error| failed("watch its parent", nix::Error::from_raw(error.raw_os_error().unwrap_or(0))))?;
-    prctl::set_no_new_privs().map_err(|error| failed("give up privileges", error))?;
-    let Limits { memory_bytes_max, cpu_s_max, file_bytes_max, files_max, wall_ms_max: _ } = request.limits;
-    for (resource, soft, hard) in [
-        (Resource::RLIMIT_CORE, 0, 0),
-        (Resource::RLIMIT_AS, memory_bytes_max, memory_bytes_max),
-        (Resource::RLIMIT_CPU, cpu_s_max, cpu_s_max.saturating_add(CPU_GRACE_S)),
-        (Resource::RLIMIT_FSIZE, file_bytes_max, file_bytes_max),
-        (Resource::RLIMIT_NOFILE, files_max, files_max),
-    ] {
-        setrlimit(resource, soft, hard).map_err(|error| failed(&format!("set {resource:?}"), error))?;
-    }
-    Ok(())
+pub(crate) use process::status;
+
+/// What depends on seccomp: without sockets there is no network, without `execve`, `clone`, `kill` and `ptrace` no
+/// other process.
+const BY_CALLS: [Part; 3] = [Part::Network, Part::Processes, Part::Calls];
+
+/// Closes what was inherited, and keeps other processes of this user from looking into this one.
+pub(crate) fn begin() -> Result<(), Failure> {
+    process::close_inherited();
+    process::hide().map_err(|error| failed("keep others from tracing it", error))
 }
 
-/// Ends the program when standard input ends: the parent keeps it open as long as it wants the result.
-fn watch_parent() -> io::Result<()> {
-    let watch = || {
-        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
-        die();
-    };
-    thread::Builder::new().name("parent-watch".into()).spawn(watch).map(drop)
+/// Builds the rest of the sandbox, and tells what of it holds.
+pub(crate) fn confine(request: &Request) -> Result<Sandbox, Failure> {
+    process::end_with_parent(request.parent).map_err(|error| failed("ask to end with its parent", error))?;
+    process::check_alone().map_err(|why| Failure::new(FailureKind::NotStarted, why))?;
+    process::drop_privileges().map_err(|error| failed("give up privileges", error))?;
+    let files = files::restrict(&request.job.view());
+    for (resource, soft, hard) in process::limits(&request.limits) {
+        process::limit(resource, soft, hard).map_err(|error| failed(&format!("set {resource:?}"), error))?;
+    }
+    let calls = filter::install();
+    let sandbox = tell(&files, &calls);
+    if request.sandbox == Mode::Required && !sandbox.is_whole() {
+        let lacks = sandbox.absent.iter().map(|lack| format!("{}: {}", lack.part.as_str(), lack.reason));
+        let message = format!("a whole sandbox is required; {}", lacks.collect::<Vec<_>>().join("; "));
+        return Err(Failure::new(FailureKind::NotStarted, message));
+    }
+    // The first thread beside this one; it is confined as this one is.
+    process::watch_parent().map_err(|errno| match errno {
+        Errno::EAGAIN | Errno::ENOMEM => {
+            Failure::new(FailureKind::Limit, "the media child has no memory for a second thread")
+        }
+        errno => failed("watch its parent", errno),
+    })?;
+    Ok(sandbox)
 }
 
-/// Ends at once: no handler runs, no half-made file is tidied up.
-fn die() -> ! {
-    loop {
-        let _ = kill(getpid(), Signal::SIGKILL);
+/// Tries what the sandbox refuses where that does no harm: a kernel that only says that it has confined is found out.
+pub(crate) fn prove(mut sandbox: Sandbox) -> Sandbox {
+    let mut refute = |parts: &[Part], what: &str| {
+        for part in parts {
+            if sandbox.holds.contains(part) {
+                sandbox.holds.retain(|held| held != part);
+                let reason = format!("the kernel took it and does not keep it: {what}");
+                sandbox.absent.push(Lack { part: *part, reason });
+            }
+        }
+    };
+    if File::open("/").is_ok() {
+        refute(&[Part::Files], "the root folder can be opened");
     }
+    // Harmless, cannot fail otherwise, and in no list.
+    if getpgid(None) != Err(Errno::EPERM) {
+        refute(&BY_CALLS, "getpgid is not refused");
+    }
+    sandbox
+}
+
+fn tell(files: &Result<(), String>, calls: &Result<(), String>) -> Sandbox {
+    let mut sandbox = Sandbox::default();
+    for part in Part::ALL {
+        let held = match part {
+            Part::Files => files,
+            Part::Network | Part::Processes | Part::Calls => calls,
+            // Each call that sets one failed the job otherwise.
+            Part::Limits => &Ok(()),
+        };
+        match held {
+            Ok(()) => sandbox.holds.push(part),
+            Err(reason) => sandbox.absent.push(Lack { part, reason: reason.clone() }),
+        }
+    }
+    sandbox
+}
+
+fn failed(what: &str, errno: Errno) -> Failure {
+    Failure::new(FailureKind::NotStarted, format!("the media child can't {what}: {errno}"))
 }

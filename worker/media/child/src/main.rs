@@ -22,6 +22,7 @@ use millrace_media::{
     job::Job,
     wire::{self, Message, Request},
 };
+use millrace_proto::offer::Sandbox;
 
 use answers::Answers;
 
@@ -29,6 +30,7 @@ use answers::Answers;
 static ALLOCATOR: allocator::Bounded = allocator::Bounded;
 
 fn main() -> ExitCode {
+    let hidden = confine::begin();
     let Ok(mut answers) = Answers::open() else { return ExitCode::FAILURE };
     answers.say(Message::Hello { version: wire::PROGRAM_VERSION.into(), protocol: wire::PROTOCOL_VERSION });
     let request = match Request::read(&mut io::stdin().lock()) {
@@ -38,12 +40,13 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let end = confine::confine(&request).and_then(|()| run(request.job, &mut answers)).unwrap_or_else(Message::Failed);
+    let confined = hidden.and_then(|()| confine::confine(&request));
+    let end = confined.and_then(|sandbox| run(request.job, sandbox, &mut answers)).unwrap_or_else(Message::Failed);
     answers.say(end);
     ExitCode::SUCCESS
 }
 
-fn run(job: Job, answers: &mut Answers) -> Result<Message, Failure> {
+fn run(job: Job, sandbox: Sandbox, answers: &mut Answers) -> Result<Message, Failure> {
     av::start()?;
     match job {
         Job::Transcode(job) => transcode::run(&job).map(Message::Transcoded),
@@ -52,6 +55,7 @@ fn run(job: Job, answers: &mut Answers) -> Result<Message, Failure> {
         Job::Probe(job) => probe::run(&job).map(Message::Probed),
         Job::Stills(job) => stills::run(&job).map(Message::Stilled),
         Job::Mux(job) => mux::run(&job).map(|()| Message::Muxed),
+        Job::Sandbox => Ok(Message::Confined(confine::prove(sandbox))),
         Job::Demux(job) => demux::run(&job, answers).map(|()| Message::End),
     }
 }

@@ -5,6 +5,8 @@ use std::{io, path::Path};
 use ffmpeg_next::{Error, error};
 use millrace_media::{Failure, FailureKind};
 
+use crate::confine;
+
 /// Errors of the kernel that say: a limit was passed.
 const LIMITS: [i32; 7] =
     [error::ENOMEM, error::ENOSPC, error::EFBIG, error::EMFILE, error::ENFILE, nix::libc::EDQUOT, error::ENOBUFS];
@@ -57,7 +59,7 @@ pub(crate) fn cmaf(error: &millrace_cmaf::Error) -> Failure {
 /// Whether the program has taken most of its address space at some time.
 fn memory_is_short() -> bool {
     use nix::sys::resource::{Resource, getrlimit};
-    let peak_kib = std::fs::read_to_string("/proc/self/status").ok().and_then(|status| {
+    let peak_kib = confine::status().and_then(|status| {
         let line = status.lines().find(|line| line.starts_with("VmPeak:"))?;
         line.split_whitespace().nth(1)?.parse::<u64>().ok()
     });

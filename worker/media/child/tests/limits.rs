@@ -10,7 +10,7 @@ use std::{
 
 use crate::common::{demux, ffmpeg, launcher, segments, target};
 use millrace_media::{
-    Failure, FailureKind, Launcher, Limits,
+    Failure, FailureKind, Launcher, Limits, Mode,
     job::{Demux, Demuxed, Job, Pair, Probe, Transcode},
     wire::Request,
 };
@@ -146,7 +146,8 @@ async fn gone(child: i32) {
 
 /// Starts a child by hand, as a parent that sends `parent` as its own id.
 fn by_hand(parent: u32, input: PathBuf) -> std::process::Child {
-    let request = Request { parent, limits: Limits::whole_file(), job: Job::Demux(Demux { input }) };
+    let request =
+        Request { parent, limits: Limits::whole_file(), sandbox: Mode::Required, job: Job::Demux(Demux { input }) };
     let mut child = Command::new(env!("CARGO_BIN_EXE_millrace-media"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -187,7 +188,12 @@ async fn a_killed_parent_takes_its_child_along() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let request = Request { parent: shell.id(), limits: Limits::whole_file(), job: Job::Demux(Demux { input: file }) };
+    let request = Request {
+        parent: shell.id(),
+        limits: Limits::whole_file(),
+        sandbox: Mode::Required,
+        job: Job::Demux(Demux { input: file }),
+    };
     let mut input = shell.stdin.take().unwrap();
     input.write_all(&request.encode()).unwrap();
     let mut line = String::new();

@@ -8,4 +8,5 @@ mod inspect;
 mod limits;
 mod mutants;
 mod mux;
+mod refusals;
 mod transcode;

@@ -1,0 +1,60 @@
+//! The view of the file system, by Landlock: libraries, and the job's own files.
+//!
+//! Landlock does not hide that a file is there (`stat`), and knows nothing of modes and owners: the filter of system
+//! calls refuses to change those.
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
+};
+use millrace_media::View;
+
+/// The newest that this was tried with. Older kernels do what they know; what they lack beside files, the filter of
+/// system calls refuses too.
+const NEWEST: ABI = ABI::V7;
+
+/// Read by all: what libraries load late, and what codecs ask of the machine (how many processors, where).
+const COMMON: [&str; 12] = [
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/local/lib",
+    "/etc/ld.so.cache",
+    "/sys/devices/system/cpu",
+    "/sys/devices/system/node",
+    "/proc/cpuinfo",
+    "/proc/sys/vm/overcommit_memory",
+    "/dev/null",
+    "/dev/urandom",
+];
+
+/// Restricts this thread, and all that it starts, to `view`. The error says what the kernel lacks.
+pub(super) fn restrict(view: &View<'_>) -> Result<(), String> {
+    let status = enforce(view).map_err(|error| format!("Landlock refuses: {error}"))?;
+    match (status.ruleset, status.landlock) {
+        (RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced, _) => Ok(()),
+        (RulesetStatus::NotEnforced, LandlockStatus::NotEnabled) => {
+            Err("Landlock is not enabled: add landlock to the kernel's parameter lsm=".into())
+        }
+        (RulesetStatus::NotEnforced, _) => {
+            Err("there is no Landlock: Linux before 5.13, or a container that forbids it".into())
+        }
+    }
+}
+
+fn enforce(view: &View<'_>) -> Result<landlock::RestrictionStatus, RulesetError> {
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    // No links, pipes, devices or folders: the parent reads what it finds there.
+    let write = read | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg;
+    Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(NEWEST))?
+        .handle_access(AccessNet::from_all(NEWEST))?
+        .scope(Scope::from_all(NEWEST))?
+        .create()?
+        .add_rules(path_beneath_rules(COMMON, read))?
+        .add_rules(path_beneath_rules(&view.read, read))?
+        .add_rules(path_beneath_rules(view.write, write))?
+        .restrict_self()
+}
