@@ -368,7 +368,7 @@ fn lease_id(task: &TaskId) -> LeaseId {
     LeaseId::try_from(text).expect("task ids leave room for the suffix")
 }
 
-fn task_of(lease: &LeaseId) -> Option<TaskId> {
+pub(crate) fn task_of(lease: &LeaseId) -> Option<TaskId> {
     lease.as_str().rsplit_once('-').and_then(|(task, _)| task.parse().ok())
 }
 

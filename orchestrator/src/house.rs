@@ -19,6 +19,7 @@ use crate::{
     metrics::Metrics,
     playback::Secret,
     store::Store,
+    uploads::Uploads,
     verify::Verifier,
 };
 
@@ -45,6 +46,8 @@ pub struct House {
     pub launcher: Launcher,
     /// Tasks and workers.
     pub farm: Farm,
+    /// What workers upload.
+    pub uploads: Uploads,
     /// Who the workers are.
     pub sessions: Sessions,
     /// Checks outcomes.

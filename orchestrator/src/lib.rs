@@ -20,4 +20,5 @@ pub mod segment;
 pub mod serve;
 pub mod store;
 pub mod task;
+pub mod uploads;
 pub mod verify;

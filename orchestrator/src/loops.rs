@@ -18,6 +18,7 @@ use crate::{
     publish,
     store::{self, Move, record::SegmentState},
     task::State,
+    uploads,
 };
 
 /// Waits for a nudge, but not for long.
@@ -278,6 +279,18 @@ pub async fn sweep(house: Arc<House>) {
                 Ok(count) => tracing::debug!(stream = %stream.id, count, "segments freed"),
                 Err(error) => tracing::warn!(stream = %stream.id, %error, "freeing segments is tried again"),
             }
+        }
+    }
+}
+
+/// What workers uploaded and nobody needs is freed.
+pub async fn uploads(house: Arc<House>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        match uploads::sweep(&house.store, &house.media).await {
+            Ok(0) => {}
+            Ok(leases) => tracing::debug!(leases, "uploads freed"),
+            Err(error) => tracing::warn!(%error, "freeing uploads is tried again"),
         }
     }
 }

@@ -1,12 +1,15 @@
 //! The media store: immutable bytes, named by their stream and their hash.
 //!
-//! Sits on the `object_store` crate, so that files can become S3 later. Never decides what is kept.
+//! Sits on the `object_store` crate, so that files can become S3 later. Never decides what is kept. What workers upload
+//! lies apart, with its lease (`media/lease.rs`).
+
+mod lease;
 
 use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
-use millrace_proto::{Sha256, StreamId, task::Blob};
+use millrace_proto::{LeaseId, Sha256, StreamId, task::Blob};
 use object_store::{
     GetOptions, GetResult, ObjectStore, ObjectStoreExt, WriteMultipart, local::LocalFileSystem, path::Path as Key,
 };
@@ -45,7 +48,8 @@ pub enum Kind {
     Failed,
 }
 
-type Result<T> = std::result::Result<T, Error>;
+/// What calls on the media store return.
+pub type Result<T> = std::result::Result<T, Error>;
 
 impl From<Kind> for Error {
     fn from(kind: Kind) -> Self {
@@ -80,6 +84,27 @@ fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
 /// Parts in which uploads are written: S3 takes none smaller than 5 MiB.
 const PART_BYTES: usize = 5 << 20;
 
+/// Where bytes lie.
+#[derive(Debug, Clone, Copy)]
+pub enum Place<'a> {
+    /// With the stream that they belong to.
+    Stream(&'a StreamId),
+    /// With the lease that a worker uploaded them under: nobody is shown them.
+    Lease(&'a LeaseId),
+}
+
+impl<'a> From<&'a StreamId> for Place<'a> {
+    fn from(stream: &'a StreamId) -> Self {
+        Self::Stream(stream)
+    }
+}
+
+impl<'a> From<&'a LeaseId> for Place<'a> {
+    fn from(lease: &'a LeaseId) -> Self {
+        Self::Lease(lease)
+    }
+}
+
 /// The media store.
 #[derive(Debug, Clone)]
 pub struct MediaStore(Arc<dyn ObjectStore>);
@@ -88,8 +113,10 @@ impl MediaStore {
     /// Keeps media in `folder`, made if absent.
     pub fn local(folder: &Path) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
+        lease::remove_cut_off(folder)?;
         // A segment is acknowledged once it is written: it must survive a power cut from then on.
-        Ok(Self(Arc::new(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true))))
+        let files = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
+        Ok(Self(Arc::new(files.with_automatic_cleanup(true))))
     }
 
     /// Keeps media behind any object store.
@@ -97,8 +124,11 @@ impl MediaStore {
         Self(objects)
     }
 
-    fn key(stream: &StreamId, hash: Sha256) -> Key {
-        Key::from(format!("{stream}/{hash}"))
+    fn key<'a>(place: impl Into<Place<'a>>, hash: Sha256) -> Key {
+        match place.into() {
+            Place::Stream(stream) => Key::from(format!("{stream}/{hash}")),
+            Place::Lease(lease) => lease::folder(lease).join(hash.to_string()),
+        }
     }
 
     /// Stores `bytes`; durable when this returns.
@@ -111,14 +141,14 @@ impl MediaStore {
     }
 
     /// Stores what arrives, if it is what `hash` says and no longer than `bytes_max`; durable when this returns.
-    pub async fn receive<E>(
+    pub async fn receive<'a, E>(
         &self,
-        stream: &StreamId,
+        place: impl Into<Place<'a>>,
         hash: Sha256,
         bytes_max: u64,
         body: impl Stream<Item = std::result::Result<Bytes, E>>,
     ) -> Result<Blob> {
-        let upload = self.0.put_multipart(&Self::key(stream, hash)).await?;
+        let upload = self.0.put_multipart(&Self::key(place, hash)).await?;
         let mut write = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
         let (mut digest, mut bytes) = (sha2::Sha256::new(), 0);
         let mut body = std::pin::pin!(body);
@@ -254,8 +284,8 @@ impl MediaStore {
     }
 
     /// Whether these bytes are here, in full.
-    pub async fn has(&self, stream: &StreamId, blob: Blob) -> Result<bool> {
-        match self.0.head(&Self::key(stream, blob.sha256)).await {
+    pub async fn has<'a>(&self, place: impl Into<Place<'a>>, blob: Blob) -> Result<bool> {
+        match self.0.head(&Self::key(place, blob.sha256)).await {
             Ok(meta) => Ok(meta.size == blob.bytes),
             Err(object_store::Error::NotFound { .. }) => Ok(false),
             Err(error) => Err(error.into()),
@@ -268,13 +298,13 @@ impl MediaStore {
     }
 
     /// Reads, as `options` say.
-    pub async fn get(&self, stream: &StreamId, hash: Sha256, options: GetOptions) -> Result<GetResult> {
-        Ok(self.0.get_opts(&Self::key(stream, hash), options).await?)
+    pub async fn get<'a>(&self, place: impl Into<Place<'a>>, hash: Sha256, options: GetOptions) -> Result<GetResult> {
+        Ok(self.0.get_opts(&Self::key(place, hash), options).await?)
     }
 
     /// Copies a blob into a file, for the media child.
-    pub async fn copy_out(&self, stream: &StreamId, hash: Sha256, file: &Path) -> Result<()> {
-        Self::write_out(self.get(stream, hash, GetOptions::default()).await?, file).await
+    pub async fn copy_out<'a>(&self, place: impl Into<Place<'a>>, hash: Sha256, file: &Path) -> Result<()> {
+        Self::write_out(self.get(place, hash, GetOptions::default()).await?, file).await
     }
 
     async fn write_out(bytes: GetResult, file: &Path) -> Result<()> {

@@ -32,6 +32,7 @@ use crate::{
     metrics::Metrics,
     playback::Secret,
     store::{Store, sqlite::SqliteStore},
+    uploads::Uploads,
     verify::{Verifier, child::Child},
 };
 
@@ -79,9 +80,11 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
         admin_key,
         playback,
         farm: Farm::new(store.clone(), config.tasks),
+        uploads: Uploads::default(),
         sessions: Sessions::default(),
         verifier: Verifier {
             store: store.clone(),
+            media: media.clone(),
             eyes: Arc::new(Child { media: media.clone(), launcher: launcher.clone(), scratch }),
             policy: config.tasks,
         },
@@ -116,6 +119,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
         tokio::spawn(loops::pulls(house.clone())),
         tokio::spawn(loops::heard(house.clone())),
         tokio::spawn(loops::sweep(house.clone())),
+        tokio::spawn(loops::uploads(house.clone())),
         tokio::spawn(clips::run(house.clone())),
         tokio::spawn(loops::rtmp_counters(house.clone(), counters.clone())),
         tokio::spawn(live::desk(house.clone(), requests)),

@@ -157,6 +157,15 @@ impl Task {
         }
     }
 
+    /// Whether a lease is open, or what came of it is being checked.
+    pub fn needs(&self, lease: &LeaseId) -> bool {
+        match &self.state {
+            State::Leased { leases } => leases.iter().any(|held| held.id == *lease),
+            State::Checking { lease: held, .. } => held.id == *lease,
+            State::Waiting { .. } | State::Accepted { .. } | State::Failed { .. } => false,
+        }
+    }
+
     /// When the task wants attention by itself: a lease runs out. Unix time.
     pub fn due_ms(&self) -> Option<u64> {
         self.leases().iter().map(|lease| lease.expires_ms).min()

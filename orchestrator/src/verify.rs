@@ -11,13 +11,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use millrace_media::job::{Gauged, Inspection};
 use millrace_proto::{
-    StreamId,
+    LeaseId, StreamId,
     outcome::{Done, Failure, FailureKind, Result as Handed},
     task::{Blob, Work},
 };
 
 use crate::{
-    media,
+    media::{self, MediaStore, Place},
     store::{
         Settlement, Store,
         record::{Media, Segment, SegmentState},
@@ -56,17 +56,21 @@ pub enum Error {
 /// [`child::Child`]; the simulation knows what would be seen.
 #[async_trait]
 pub trait Look: std::fmt::Debug + Send + Sync + 'static {
-    /// Whether these bytes are here, in full.
-    async fn has(&self, stream: &StreamId, blob: Blob) -> Result<bool, Error>;
+    /// Whether a lease's worker has uploaded these bytes, in full.
+    async fn has(&self, lease: &LeaseId, blob: Blob) -> Result<bool, Error>;
     /// What is in these segments, one answer for each.
-    async fn inspect(
-        &self,
-        stream: &StreamId,
-        segments: &[Decodable],
-        decode_all: bool,
-    ) -> Result<Vec<Inspection>, Error>;
+    async fn inspect(&self, segments: &[Placed<'_>], decode_all: bool) -> Result<Vec<Inspection>, Error>;
     /// How hard the pictures of a segment are, whose upright size is `display`. Takes two seconds at most.
     async fn gauge(&self, stream: &StreamId, segment: &Decodable, display: (u32, u32)) -> Result<Gauged, Error>;
+}
+
+/// A segment, and where its bytes lie.
+#[derive(Debug, Clone)]
+pub struct Placed<'a> {
+    /// With its stream, or with a lease.
+    pub place: Place<'a>,
+    /// Its bytes.
+    pub segment: Decodable,
 }
 
 /// Judges outcomes.
@@ -74,6 +78,8 @@ pub trait Look: std::fmt::Debug + Send + Sync + 'static {
 pub struct Verifier {
     /// The truth.
     pub store: Arc<dyn Store>,
+    /// Where the bytes are: what is accepted is put with its stream.
+    pub media: MediaStore,
     /// Sees the media.
     pub eyes: Arc<dyn Look>,
     /// Tries and pauses.
@@ -88,11 +94,18 @@ impl Verifier {
         let lease = lease.id.clone();
         let Some(segment) = self.store.segment(&task.stream, task.seq).await? else { return Ok(None) };
         let (verdict, renditions) = match &outcome.result {
-            Handed::Done(done) => self.judge(&task, &segment, done, now_ms).await?,
+            Handed::Done(done) => match self.media.accepted(&lease).await? {
+                Some(renditions) => (Verdict::Accept, renditions),
+                None => self.judge(&task, &lease, &segment, done, now_ms).await?,
+            },
             Handed::Failed(failure) if machine::is_doubtful(&task, failure.kind, &self.policy) => {
                 (self.blame(&task, &segment, failure, now_ms).await?, Vec::new())
             }
             Handed::Failed(failure) => (Verdict::Retry(failure.kind, failure.message.clone()), Vec::new()),
+        };
+        let verdict = match verdict {
+            Verdict::Accept => self.promote(&task.stream, &lease, &renditions).await?,
+            other => other,
         };
         let tries = task.attempts.len();
         let Some(decided) = machine::decide(task, &lease, verdict, &self.policy, now_ms) else { return Ok(None) };
@@ -100,9 +113,27 @@ impl Verifier {
         Ok(self.store.swap_task(&decided, &settlement).await?.then_some(decided))
     }
 
+    /// Puts what is accepted with its stream, before anyone is told of it. The verdict is written down first: over a
+    /// kill from then on it stands, so that nothing is with a stream that was refused in the end.
+    async fn promote(&self, stream: &StreamId, lease: &LeaseId, renditions: &[Media]) -> Result<Verdict, Error> {
+        self.media.put_accepted(lease, renditions).await?;
+        for blob in renditions.iter().flat_map(|media| [media.init, media.segment]) {
+            match self.media.promote(lease, stream, blob).await {
+                Ok(()) => {}
+                Err(error) if error.kind == media::Kind::Missing => {
+                    let text = format!("{} was uploaded, and is gone", blob.sha256);
+                    return Ok(Verdict::Retry(FailureKind::Transfer, text));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Verdict::Accept)
+    }
+
     async fn judge(
         &self,
         task: &Task,
+        lease: &LeaseId,
         segment: &Segment,
         done: &Done,
         now_ms: u64,
@@ -112,17 +143,18 @@ impl Verifier {
             let text = format!("{} renditions instead of {}", done.renditions.len(), work.renditions.len());
             return Ok((Verdict::Refuse(text), Vec::new()));
         }
-        let mut looked_at: Vec<Decodable> = source(&*self.store, segment).await?.into_iter().collect();
+        let mut looked_at = self.source(segment).await?;
         for rendition in &done.renditions {
             for blob in [rendition.init, rendition.segment] {
-                if !self.eyes.has(&task.stream, blob).await? {
+                if !self.eyes.has(lease, blob).await? {
                     let text = format!("{}: {} was not uploaded", rendition.name, blob.sha256);
                     return Ok((Verdict::Refuse(text), Vec::new()));
                 }
             }
-            looked_at.push(Decodable { init: rendition.init, preroll: Vec::new(), segment: rendition.segment });
+            let made = Decodable { init: rendition.init, preroll: Vec::new(), segment: rendition.segment };
+            looked_at.push(Placed { place: lease.into(), segment: made });
         }
-        let seen = match self.eyes.inspect(&task.stream, &looked_at, false).await {
+        let seen = match self.eyes.inspect(&looked_at, false).await {
             // Of the input, or of what came back?
             Err(Error::Broke(why)) => return Ok((self.who_broke(task, segment, why, now_ms).await?, Vec::new())),
             other => other?,
@@ -159,9 +191,15 @@ impl Verifier {
         Ok((Verdict::Accept, renditions.collect()))
     }
 
+    /// A segment's own video, if it has some.
+    async fn source<'a>(&self, segment: &'a Segment) -> Result<Vec<Placed<'a>>, Error> {
+        let source = source(&*self.store, segment).await?;
+        Ok(source.into_iter().map(|found| Placed { place: (&segment.stream).into(), segment: found }).collect())
+    }
+
     /// Our media child failed on a source and what was made of it: which of them was it?
     async fn who_broke(&self, task: &Task, segment: &Segment, why: String, now_ms: u64) -> Result<Verdict, Error> {
-        match self.eyes.inspect(&segment.stream, source(&*self.store, segment).await?.as_slice(), false).await {
+        match self.eyes.inspect(&self.source(segment).await?, false).await {
             Err(Error::Broke(why)) => broken_input(task, why, now_ms),
             Err(error) => Err(error),
             Ok(_) => Ok(Verdict::Refuse(format!("what it made can't be looked at: {why}"))),
@@ -170,8 +208,7 @@ impl Verifier {
 
     /// A worker says that it failed, and perhaps that the input is bad: is it?
     async fn blame(&self, task: &Task, segment: &Segment, said: &Failure, now_ms: u64) -> Result<Verdict, Error> {
-        let seen = match self.eyes.inspect(&segment.stream, source(&*self.store, segment).await?.as_slice(), true).await
-        {
+        let seen = match self.eyes.inspect(&self.source(segment).await?, true).await {
             Err(Error::Broke(why)) => return broken_input(task, why, now_ms),
             other => other?.into_iter().next(),
         };

@@ -25,8 +25,6 @@ use crate::{
     wire::{Answer, Ask, Claim, Request, Who},
 };
 
-/// Largest output taken.
-const OUTPUT_BYTES_MAX: u64 = 1 << 20;
 /// Slots that one worker can have.
 const SLOTS_MAX: u32 = 256;
 
@@ -161,14 +159,11 @@ async fn fetch(rooms: &Rooms, held: &Claim, inputs: &[task::Input]) -> Result<Ve
 
 async fn upload(rooms: &Rooms, held: &Claim, files: Vec<(String, millrace_proto::Sha256, Bytes)>) -> Result<(), Fault> {
     let worker = caller(rooms, &held.session)?.address;
-    for (_, sha256, bytes) in files {
+    for (output, sha256, bytes) in files {
         let task = rooms.farm.open(worker, &held.lease, &held.token).await.map_err(farm_fault)?;
         let body = stream::iter([Ok::<_, std::io::Error>(bytes)]);
-        rooms
-            .media
-            .receive(&task.stream, sha256, OUTPUT_BYTES_MAX, body)
-            .await
-            .map_err(|failed| media_fault(&failed))?;
+        let taken = rooms.uploads.receive(&rooms.media, &task, &held.lease, &output, sha256, body).await;
+        taken.map_err(|failed| media_fault(&failed))?.ok_or_else(|| Fault::Refused(error("unknown_output")))?;
     }
     Ok(())
 }

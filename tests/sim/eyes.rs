@@ -4,11 +4,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use millrace_media::job::{Gauged, Inspection};
 use millrace_orchestrator::{
-    media::MediaStore,
+    media::{MediaStore, Place},
     task::source::Decodable,
-    verify::{Error, Look},
+    verify::{Error, Look, Placed},
 };
-use millrace_proto::{Sha256, StreamId, task::Blob};
+use millrace_proto::{LeaseId, Sha256, StreamId, task::Blob};
 use object_store::GetOptions;
 
 use crate::{faults::Luck, labour, step::Gate};
@@ -21,34 +21,29 @@ pub(crate) struct Eyes {
 }
 
 impl Eyes {
-    async fn bytes(&self, stream: &StreamId, sha256: Sha256) -> Result<Bytes, Error> {
-        let found = self.media.get(stream, sha256, GetOptions::default()).await?;
+    async fn bytes(&self, place: Place<'_>, sha256: Sha256) -> Result<Bytes, Error> {
+        let found = self.media.get(place, sha256, GetOptions::default()).await?;
         found.bytes().await.map_err(|error| Error::Media(error.into()))
     }
 }
 
 #[async_trait]
 impl Look for Eyes {
-    async fn has(&self, stream: &StreamId, blob: Blob) -> Result<bool, Error> {
-        Ok(self.media.has(stream, blob).await?)
+    async fn has(&self, lease: &LeaseId, blob: Blob) -> Result<bool, Error> {
+        Ok(self.media.has(lease, blob).await?)
     }
 
-    async fn inspect(
-        &self,
-        stream: &StreamId,
-        segments: &[Decodable],
-        decode_all: bool,
-    ) -> Result<Vec<Inspection>, Error> {
+    async fn inspect(&self, segments: &[Placed<'_>], decode_all: bool) -> Result<Vec<Inspection>, Error> {
         self.gate.sleep(20).await;
         if self.luck.fails_before() {
             return Err(Error::NoChild("the simulation says so".into()));
         }
         let mut all = Vec::new();
-        for looked_at in segments {
-            let init = self.bytes(stream, looked_at.init.sha256).await?;
+        for Placed { place, segment: looked_at } in segments {
+            let init = self.bytes(*place, looked_at.init.sha256).await?;
             let mut media = Vec::new();
             for blob in looked_at.preroll.iter().chain([&looked_at.segment]) {
-                media.push(self.bytes(stream, blob.sha256).await?);
+                media.push(self.bytes(*place, blob.sha256).await?);
             }
             let Some(seen) = labour::inspect(&init, &media, decode_all) else {
                 return Err(Error::Broke("the media child died".into()));

@@ -332,6 +332,7 @@ impl ObjectStore for FaultyObjects {
         self.inner.list_with_delimiter(prefix).await
     }
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> object_store::Result<()> {
+        self.before().await?;
         self.inner.copy_opts(from, to, options).await
     }
 }

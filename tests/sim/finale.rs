@@ -1,14 +1,20 @@
 //! The end of a world: book, store, publishers and players must tell one story.
 
+use std::collections::BTreeSet;
+
+use futures_util::StreamExt;
 use millrace_orchestrator::{
+    media::MediaStore,
     store::record::{Segment, SegmentState},
     task::{State, Task},
+    uploads,
 };
 use millrace_proto::{StreamId, api::StreamState};
+use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::{
     house::{Effect, playlists},
-    labour::{Frame, Taint},
+    labour::{Frame, Made, Taint},
     world::World,
 };
 
@@ -20,6 +26,30 @@ impl World {
             self.compare_store(&id).await;
             self.compare_publisher(at);
             self.compare_player(&id).await;
+        }
+        self.compare_disk().await;
+    }
+
+    /// Of what workers uploaded, what was accepted is there, and nothing else.
+    async fn compare_disk(&self) {
+        let media = MediaStore::over(self.objects.clone());
+        if let Err(error) = uploads::sweep(&self.truth, &media).await {
+            self.trace.object(format_args!("uploads can't be swept: {error}"));
+        }
+        let mut accepted = BTreeSet::new();
+        for publisher in &self.publishers {
+            let segments = self.truth.segments(&publisher.id, 0, 100_000).await.expect("the store works");
+            let renditions = segments.iter().flat_map(|segment| &segment.renditions);
+            accepted.extend(renditions.map(|media| format!("{}/{}", publisher.id, media.segment.sha256)));
+        }
+        let mut disk = self.objects.list(None);
+        while let Some(Ok(meta)) = disk.next().await {
+            let key = meta.location.to_string();
+            let found = self.objects.get(&meta.location).await.expect("it was listed");
+            let made = Made::read(&found.bytes().await.expect("it is in memory"));
+            if key.starts_with("_uploads") || made.is_some() && !accepted.contains(&key) {
+                self.trace.object(format_args!("{key} is left behind"));
+            }
         }
     }
 

@@ -22,6 +22,7 @@ use millrace_orchestrator::{
     media::MediaStore,
     store::{Store, record::Stream},
     task::{Task, machine::Policy},
+    uploads::Uploads,
     verify::Verifier,
 };
 use millrace_proto::{StreamId, TaskId};
@@ -46,6 +47,7 @@ pub(crate) struct Rooms {
     pub(crate) farm: Farm,
     pub(crate) sessions: Sessions,
     pub(crate) verifier: Verifier,
+    pub(crate) uploads: Uploads,
     pub(crate) publishing: Busy,
     pub(crate) reading: Busy,
     pub(crate) ingest: Ingest,
@@ -113,7 +115,8 @@ impl World {
             media: self.media.clone(),
             farm: Farm::new(self.store.clone(), policy),
             sessions: Sessions::default(),
-            verifier: Verifier { store: self.store.clone(), eyes, policy },
+            verifier: Verifier { store: self.store.clone(), media: self.media.clone(), eyes, policy },
+            uploads: Uploads::default(),
             publishing: Busy::default(),
             reading: Busy::default(),
             ingest: Ingest::default(),

@@ -33,6 +33,8 @@ pub(crate) enum Lie {
     FalseHash,
     /// More renditions than asked for.
     TooMany,
+    /// Bytes that nobody asked for are uploaded beside the honest work.
+    Litter,
     /// A failure that did not happen.
     Failure(FailureKind),
     /// The outcome is signed by another key.
@@ -48,7 +50,7 @@ pub(crate) enum Lie {
 }
 
 impl Lie {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::FewerFrames,
         Self::FalseCount,
         Self::Shifted,
@@ -60,6 +62,7 @@ impl Lie {
         Self::NotUploaded,
         Self::FalseHash,
         Self::TooMany,
+        Self::Litter,
         Self::Failure(FailureKind::BadInput),
         Self::Failure(FailureKind::Limit),
         Self::Failure(FailureKind::TimedOut),
@@ -118,9 +121,21 @@ pub(crate) fn work(work: &Transcode, source: &Source, before: Option<&Source>, l
     match lie {
         Some(Lie::NotUploaded) => files.clear(),
         Some(Lie::TooMany) => renditions.extend(renditions.clone()),
+        Some(Lie::Litter) => files.extend(litter(&files)),
         _ => {}
     }
     (Ok(Done { renditions, frames_concealed: 0, work_ms: 1 }), files)
+}
+
+/// What looks like more work of the same kind.
+fn litter(files: &[(String, Blob, Bytes)]) -> Vec<(String, Blob, Bytes)> {
+    let spoilt = files.iter().filter_map(|(name, _, bytes)| {
+        let mut made = Made::read(bytes)?;
+        made.lie = true;
+        let bytes = made.bytes();
+        Some((name.clone(), Blob::of(&bytes), bytes))
+    });
+    spoilt.collect()
 }
 
 /// Bends one rendition; true if something came of it.
@@ -154,6 +169,7 @@ fn bend(lie: Lie, made: &mut Made, work: &Transcode, before: Option<&Source>) ->
         | Lie::NotUploaded
         | Lie::FalseHash
         | Lie::TooMany
+        | Lie::Litter
         | Lie::Failure(_)
         | Lie::FalseSignature
         | Lie::Hoard

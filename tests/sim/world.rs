@@ -73,6 +73,8 @@ pub(crate) struct World {
     /// The store itself, where nothing fails.
     pub(crate) truth: Arc<dyn Store>,
     pub(crate) media: MediaStore,
+    /// The disk itself.
+    pub(crate) objects: Arc<InMemory>,
     pub(crate) child: Luck,
     pub(crate) sabotage: Option<Sabotage>,
     pub(crate) house: Option<House>,
@@ -97,7 +99,7 @@ impl World {
         let truth: Arc<dyn Store> = Arc::new(sqlite.clone());
         let inner = Sabotaged::new(sqlite, sabotage);
         let store = Arc::new(Faulty { inner, luck: luck(scenario.store, 1), watch: watch.clone() });
-        let media = MediaStore::over(Arc::new(FaultyObjects { inner: bytes, luck: luck(scenario.media, 2) }));
+        let media = MediaStore::over(Arc::new(FaultyObjects { inner: bytes.clone(), luck: luck(scenario.media, 2) }));
         let workers = scenario.workers.iter().cloned().enumerate().map(|(at, plan)| Worker::new(at, plan)).collect();
         let mut world = Self {
             now_ms: 0,
@@ -113,6 +115,7 @@ impl World {
             store,
             truth,
             media,
+            objects: bytes,
             sabotage,
             house: None,
             lives: 0,

@@ -12,7 +12,6 @@ use millrace_proto::{
     LeaseId, PROTOCOL_VERSION, Sha256,
     identity::signer,
     outcome::{MESSAGE_BYTES_MAX, Outcome, Result as Handed},
-    task::Work,
     worker::{Challenge, ChallengeRequest, Finished, Poll, Polled, Renewed, SHA256_HEADER, Session, SessionRequest},
 };
 use object_store::GetOptions;
@@ -26,14 +25,9 @@ use crate::{
     clock::now_ms,
     farm::Ticket,
     house::House,
-    task::{
-        Task,
-        source::{Decodable, source},
-    },
+    task::source::{Decodable, source},
 };
 
-/// Largest CMAF header taken: codec configurations are a few hundred bytes.
-const INIT_BYTES_MAX: u64 = 64 << 10;
 /// Leases that one poll can name.
 const HELD_MAX: usize = 1_024;
 /// Slots that one worker can have.
@@ -172,27 +166,15 @@ pub(super) async fn output(
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Error> {
-    let task = house.farm.open(worker.0.address, &lease_id(&lease)?, &token.0).await?;
-    let bytes_max = output_bytes_max(&task, &name)
-        .ok_or_else(|| Error::not_found("output", "the task has no such output", "use the lease's own URLs"))?;
+    let lease = lease_id(&lease)?;
+    let task = house.farm.open(worker.0.address, &lease, &token.0).await?;
     let hash =
         headers.get(SHA256_HEADER).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<Sha256>().ok());
     let hash = hash.ok_or_else(|| {
         Error::invalid("no_hash", "the header Millrace-Sha256 is missing or malformed", "send 64 hexadecimal digits")
     })?;
-    house.media.receive(&task.stream, hash, bytes_max, body.into_data_stream()).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// How large an output may be: the rate cap over the segment's time with room for one full VBV buffer and
-/// headers, doubled. `None` if the task has no such output.
-fn output_bytes_max(task: &Task, name: &str) -> Option<u64> {
-    let Work::Transcode(work) = &task.work;
-    let (rendition, part) = name.rsplit_once('.')?;
-    let target = work.renditions.iter().find(|target| target.name == rendition)?;
-    match part {
-        "init" => Some(INIT_BYTES_MAX),
-        "segment" => Some(target.rate.bitrate_bps() / 8 * (task.duration_ms + 1_000) / 1_000 * 2 + (1 << 20)),
-        _ => None,
-    }
+    let body = body.into_data_stream();
+    let taken = house.uploads.receive(&house.media, &task, &lease, &name, hash, body).await?;
+    let unknown = || Error::not_found("output", "the task has no such output", "use the lease's own URLs");
+    taken.map(|_| StatusCode::NO_CONTENT).ok_or_else(unknown)
 }

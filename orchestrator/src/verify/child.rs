@@ -8,12 +8,15 @@ use millrace_media::{
     job::{Gauge, Gauged, Inspect, Inspection, Pair},
 };
 use millrace_proto::{
-    StreamId,
+    LeaseId, StreamId,
     task::{Blob, INIT, SEGMENT},
 };
 
-use super::{Error, Look};
-use crate::{media::MediaStore, task::source::Decodable};
+use super::{Error, Look, Placed};
+use crate::{
+    media::{MediaStore, Place},
+    task::source::Decodable,
+};
 
 /// A stream's first segment waits for its gauge: no longer than this, in milliseconds ...
 const GAUGE_MS_MAX: u64 = 2_000;
@@ -33,20 +36,15 @@ pub struct Child {
 
 #[async_trait]
 impl Look for Child {
-    async fn has(&self, stream: &StreamId, blob: Blob) -> Result<bool, Error> {
-        Ok(self.media.has(stream, blob).await?)
+    async fn has(&self, lease: &LeaseId, blob: Blob) -> Result<bool, Error> {
+        Ok(self.media.has(lease, blob).await?)
     }
 
-    async fn inspect(
-        &self,
-        stream: &StreamId,
-        segments: &[Decodable],
-        decode_all: bool,
-    ) -> Result<Vec<Inspection>, Error> {
+    async fn inspect(&self, segments: &[Placed<'_>], decode_all: bool) -> Result<Vec<Inspection>, Error> {
         let folder = tempfile::tempdir_in(&self.scratch)?;
         let mut pairs = Vec::new();
-        for (at, segment) in segments.iter().enumerate() {
-            pairs.push(self.copy_out(stream, segment, &folder.path().join(at.to_string())).await?);
+        for (at, Placed { place, segment }) in segments.iter().enumerate() {
+            pairs.push(self.copy_out(*place, segment, &folder.path().join(at.to_string())).await?);
         }
         let job = Inspect { segments: pairs, decode_all };
         self.launcher.inspect(&job, &Limits::default()).await.map_err(failed)
@@ -54,7 +52,7 @@ impl Look for Child {
 
     async fn gauge(&self, stream: &StreamId, segment: &Decodable, display: (u32, u32)) -> Result<Gauged, Error> {
         let folder = tempfile::tempdir_in(&self.scratch)?;
-        let source = self.copy_out(stream, segment, &folder.path().join("0")).await?;
+        let source = self.copy_out(stream.into(), segment, &folder.path().join("0")).await?;
         let job = Gauge { source, display, threads: GAUGE_THREADS };
         let limits = Limits { wall_ms_max: GAUGE_MS_MAX, ..Limits::default() };
         self.launcher.gauge(&job, &limits).await.map_err(failed)
@@ -63,11 +61,11 @@ impl Look for Child {
 
 impl Child {
     /// Copies a segment's files to where a job finds them; their names begin with `to`.
-    async fn copy_out(&self, stream: &StreamId, segment: &Decodable, to: &Path) -> Result<Pair, Error> {
+    async fn copy_out(&self, place: Place<'_>, segment: &Decodable, to: &Path) -> Result<Pair, Error> {
         let mut pair = Pair::default();
         for (name, blob) in segment.named() {
             let path = to.with_extension(&name);
-            self.media.copy_out(stream, blob.sha256, &path).await?;
+            self.media.copy_out(place, blob.sha256, &path).await?;
             match name.as_str() {
                 INIT => pair.init = path,
                 SEGMENT => pair.segment = path,

@@ -7,6 +7,7 @@ use millrace_orchestrator::{
     ingest::live,
     publish::{self, hls},
     store::Store,
+    uploads,
 };
 use millrace_proto::{
     StreamId, TaskId,
@@ -34,10 +35,11 @@ pub(crate) enum Loop {
     Grace,
     Files,
     Retain,
+    Uploads,
 }
 
-pub(super) const LOOPS: [Loop; 7] =
-    [Loop::Assign, Loop::Expire, Loop::Check, Loop::Sweep, Loop::Grace, Loop::Files, Loop::Retain];
+pub(super) const LOOPS: [Loop; 8] =
+    [Loop::Assign, Loop::Expire, Loop::Check, Loop::Sweep, Loop::Grace, Loop::Files, Loop::Retain, Loop::Uploads];
 
 impl World {
     pub(super) fn start_checks(&mut self) {
@@ -64,7 +66,7 @@ impl World {
         self.tick(which);
         let period_ms = match which {
             Loop::Sweep | Loop::Grace | Loop::Files => 2_000,
-            Loop::Retain => 5_000,
+            Loop::Retain | Loop::Uploads => 5_000,
             _ => self.scenario.loop_ms,
         };
         self.after(period_ms, Event::Tick(life, which));
@@ -121,6 +123,11 @@ impl World {
                         let _ = publish::retention::sweep(&rooms.store, &rooms.media, &stream, now_ms).await;
                     }
                 }
+                Effect::Turned(which)
+            }),
+            Loop::Uploads => self.spawn("uploads", None, async move {
+                // What it does not come to, the next one does.
+                let _ = uploads::sweep(&rooms.store, &rooms.media).await;
                 Effect::Turned(which)
             }),
             Loop::Files => self.spawn("files", None, async move {
