@@ -12,6 +12,7 @@ pub(crate) mod fuzz;
 mod hls;
 mod movie;
 mod page;
+mod playlist;
 mod push;
 pub mod server;
 mod stills;

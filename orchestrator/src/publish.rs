@@ -67,22 +67,43 @@ pub fn window_from(stream: &Stream) -> u64 {
     stream.listed_seq.saturating_sub(count).max(stream.first_seq)
 }
 
-/// Segments of one playlist at most: a day of two-second segments.
-const SEGMENTS_MAX: u32 = 50_000;
+/// Segments read from the store at once.
+pub const PAGE_SEGMENTS: u32 = 1_000;
 
-/// The listed segments that a playlist of this span covers.
-pub async fn covered(store: &Arc<dyn Store>, stream: &Stream, span: Span) -> store::Result<Vec<Segment>> {
-    let from = match span {
+/// The first segment of a playlist of this span.
+pub fn first_of(stream: &Stream, span: Span) -> u64 {
+    match span {
         Span::Event | Span::Vod => stream.first_seq,
         Span::Window => window_from(stream),
-    };
-    listed_from(store, stream, from).await
+    }
 }
 
-/// The listed segments from number `from` on.
+/// The next listed segments from number `from` on, in order and without a hole: at most [`PAGE_SEGMENTS`], none if there
+/// are no more. They start later than `from` if retention took that one just now.
+pub async fn page(store: &Arc<dyn Store>, stream: &Stream, from: u64) -> store::Result<Vec<Segment>> {
+    let count = u32::try_from(stream.listed_seq.saturating_sub(from)).unwrap_or(u32::MAX).min(PAGE_SEGMENTS);
+    let mut segments = store.segments(&stream.id, from, count).await?;
+    let first = segments.first().map_or(from, |segment| segment.seq);
+    let whole = segments.iter().zip(first..stream.listed_seq).take_while(|(segment, seq)| segment.seq == *seq).count();
+    segments.truncate(whole);
+    Ok(segments)
+}
+
+/// All listed segments that a playlist of this span covers. They are all in memory then: who asks knows that they are
+/// few.
+pub async fn covered(store: &Arc<dyn Store>, stream: &Stream, span: Span) -> store::Result<Vec<Segment>> {
+    listed_from(store, stream, first_of(stream, span)).await
+}
+
+/// All listed segments from number `from` on, in memory as with [`covered`].
 pub async fn listed_from(store: &Arc<dyn Store>, stream: &Stream, from: u64) -> store::Result<Vec<Segment>> {
-    let count = u32::try_from(stream.listed_seq - from).unwrap_or(u32::MAX).min(SEGMENTS_MAX);
-    store.segments(&stream.id, from, count).await
+    let (mut segments, mut next) = (Vec::new(), from);
+    loop {
+        let mut page = page(store, stream, next).await?;
+        let Some(last) = page.last() else { return Ok(segments) };
+        next = last.seq + 1;
+        segments.append(&mut page);
+    }
 }
 
 /// `EXT-X-TARGETDURATION` of a stream's playlists: a promise that [`segment_ms_max`] keeps.

@@ -11,11 +11,12 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use millrace_media::{Launcher, Limits, Mode};
-use millrace_proto::offer::Lack;
+use millrace_proto::{StreamId, offer::Lack};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
     sync::{Notify, Semaphore, mpsc},
+    task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -108,22 +109,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
     live::recover(&house.store, &house.publishing, &house.config.ingest, now_ms()).await?;
     let (publishers, requests) = mpsc::channel(PUBLISHERS_WAITING_MAX);
     let counters = Arc::new(rtmp::Counters::default());
-    let background = [
-        tokio::spawn(loops::assign(house.clone())),
-        tokio::spawn(loops::expire(house.clone())),
-        tokio::spawn(loops::check(house.clone())),
-        tokio::spawn(loops::publish(house.clone(), listings)),
-        tokio::spawn(loops::grace(house.clone())),
-        tokio::spawn(loops::files(house.clone())),
-        tokio::spawn(loops::pushes(house.clone())),
-        tokio::spawn(loops::pulls(house.clone())),
-        tokio::spawn(loops::heard(house.clone())),
-        tokio::spawn(loops::sweep(house.clone())),
-        tokio::spawn(loops::uploads(house.clone())),
-        tokio::spawn(clips::run(house.clone())),
-        tokio::spawn(loops::rtmp_counters(house.clone(), counters.clone())),
-        tokio::spawn(live::desk(house.clone(), requests)),
-    ];
+    let background = background(&house, listings, counters.clone(), requests);
     let limits = house.config.rtmp_server.clone();
     let rtmp = tokio::spawn(take_rtmp(rtmp_listener, rtmps, limits, counters, publishers, stop.clone()));
     write_run_file(&data.join("run.json"), http_at, rtmp_at, rtmps_at)?;
@@ -147,6 +133,31 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
     }
     let _ = fs::remove_file(data.join("run.json"));
     Ok(())
+}
+
+/// Starts the loops.
+fn background(
+    house: &Arc<House>,
+    listings: mpsc::UnboundedReceiver<StreamId>,
+    counters: Arc<rtmp::Counters>,
+    requests: mpsc::Receiver<Publish>,
+) -> Vec<JoinHandle<()>> {
+    vec![
+        tokio::spawn(loops::assign(house.clone())),
+        tokio::spawn(loops::expire(house.clone())),
+        tokio::spawn(loops::check(house.clone())),
+        tokio::spawn(loops::publish(house.clone(), listings)),
+        tokio::spawn(loops::grace(house.clone())),
+        tokio::spawn(loops::files(house.clone())),
+        tokio::spawn(loops::pushes(house.clone())),
+        tokio::spawn(loops::pulls(house.clone())),
+        tokio::spawn(loops::heard(house.clone())),
+        tokio::spawn(loops::sweep(house.clone())),
+        tokio::spawn(loops::uploads(house.clone())),
+        tokio::spawn(clips::run(house.clone())),
+        tokio::spawn(loops::rtmp_counters(house.clone(), counters)),
+        tokio::spawn(live::desk(house.clone(), requests)),
+    ]
 }
 
 /// Waits, but not for long, until the last segments of those who pushed are durable.

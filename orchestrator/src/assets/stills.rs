@@ -23,7 +23,7 @@ use crate::{
         hls::{Span, iframes},
     },
     store::{
-        self,
+        self, Store,
         record::{Segment, Stream},
     },
 };
@@ -33,6 +33,8 @@ use plan::Plan;
 pub const POSTER: &str = Stills::POSTER;
 /// The name of the poster of a stream that lives, beside its segments.
 pub const LIVE_POSTER: &str = "live-poster.jpg";
+/// Segments of one recording that are looked at: far more than there are pictures.
+const SEGMENTS_MAX: u64 = 5_000;
 /// The name of the list of thumbnails.
 pub const THUMBNAILS: &str = "thumbnails.vtt";
 
@@ -77,11 +79,25 @@ pub fn begin(house: &Arc<House>, stream: Stream, live: bool) -> Option<JoinHandl
 
 /// Makes a recording's poster and thumbnails. Safe to repeat.
 pub async fn recording(house: &House, stream: &Stream) -> Result<(), Error> {
-    let segments = publish::covered(&house.store, stream, Span::Vod).await?;
+    let segments = looked_at(&house.store, stream).await?;
     let plan = Plan::recording(stream, &segments).ok_or(Error::NoPicture)?;
     let made = make(house, stream, &segments, &plan).await?;
     house.media.put_asset(&stream.id, THUMBNAILS, plan.vtt(&segments, made).into()).await?;
     Ok(())
+}
+
+/// A recording's segments, or as many of a long one's, evenly spread, with its first and its last.
+async fn looked_at(store: &Arc<dyn Store>, stream: &Stream) -> Result<Vec<Segment>, Error> {
+    let step = (stream.listed_seq - stream.first_seq).div_ceil(SEGMENTS_MAX).max(1);
+    if step == 1 {
+        return Ok(publish::covered(store, stream, Span::Vod).await?);
+    }
+    let mut segments = Vec::new();
+    let last = stream.listed_seq - 1;
+    for seq in (stream.first_seq..last).step_by(usize::try_from(step).unwrap_or(usize::MAX)).chain([last]) {
+        segments.extend(store.segment(&stream.id, seq).await?);
+    }
+    Ok(segments)
 }
 
 /// Makes a poster of what was listed last.

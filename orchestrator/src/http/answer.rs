@@ -31,7 +31,13 @@ const PRIVATE: &str = "private, max-age=1";
 
 /// A playlist or a manifest. Its validator is weak, since it goes out compressed, too (RFC 9110, 8.8.3.3).
 pub(super) fn text_answer(stream: &Stream, kind: &str, text: String, request: &Parts) -> Response {
-    let etag = format!("W/\"{}\"", Sha256::of(text.as_bytes()));
+    let validator = Sha256::of(text.as_bytes());
+    text_of(stream, kind, validator, Body::from(text), request)
+}
+
+/// The same for a text that is told by `validator` and written while it is sent.
+pub(super) fn text_of(stream: &Stream, kind: &str, validator: Sha256, text: Body, request: &Parts) -> Response {
+    let etag = format!("W/\"{validator}\"");
     let cache = match stream.state {
         _ if stream.profile.encryption.is_some() && in_query(request).is_some() => PRIVATE,
         StreamState::Ended | StreamState::Failed => ENDED,

@@ -19,9 +19,10 @@ use crate::{
     house::House,
     publish::{
         self,
-        dash::{self, Known},
+        dash::{self, Known, Period, Periods},
         hls::{Span, rfc3339},
     },
+    store::{Store, record::Stream},
 };
 
 pub(super) const MANIFEST_TYPE: &str = "application/dash+xml";
@@ -70,13 +71,12 @@ pub(super) async fn manifest(
         _ => return Err(Error::not_found("manifest", "there is no such manifest", "play manifest.mpd")),
     };
     let periods = if span == Span::Vod {
-        dash::periods(&stream, None, publish::covered(&house.store, &stream, Span::Vod).await?)
+        periods(&house.store, &stream, None, stream.first_seq).await?
     } else {
         let from = publish::window_from(&stream);
         let known = edges.get(&stream.id).filter(|known| (stream.first_seq..=from).contains(&known.seq));
         let read_from = known.as_ref().map_or(stream.first_seq, |known| known.seq);
-        let segments = publish::listed_from(&house.store, &stream, read_from).await?;
-        let mut periods = dash::periods(&stream, known, segments);
+        let mut periods = periods(&house.store, &stream, known, read_from).await?;
         for period in &mut periods {
             let held = period.segments.len();
             period.segments.retain(|segment| segment.seq >= from);
@@ -91,8 +91,57 @@ pub(super) async fn manifest(
     Ok(text_answer(&stream, MANIFEST_TYPE, text, &request))
 }
 
+/// The periods of the listed segments from number `from` on, read page by page.
+async fn periods(
+    store: &Arc<dyn Store>,
+    stream: &Stream,
+    known: Option<Known>,
+    from: u64,
+) -> Result<Vec<Period>, Error> {
+    let too_long = |what: String| {
+        Err(Error::conflict("too_long", format!("{what} than one manifest names"), "play it as HLS: /hls/ID/vod.m3u8"))
+    };
+    if stream.listed_seq - from > dash::SEGMENTS_MAX {
+        return too_long(format!("{} segments are more", stream.listed_seq - from));
+    }
+    let (mut periods, mut next) = (Periods::new(stream, known), from);
+    loop {
+        let page = publish::page(store, stream, next).await?;
+        let Some(last) = page.last() else { return Ok(periods.finish()) };
+        next = last.seq + 1;
+        for segment in &page {
+            periods.push(segment);
+        }
+        if periods.count() > dash::PERIODS_MAX {
+            return too_long(format!("{} breaks are more", periods.count()));
+        }
+    }
+}
+
 /// The time by our clock, for players whose own is wrong.
 pub(super) async fn now() -> Response {
     let headers = [(header::CONTENT_TYPE, "text/plain"), (header::CACHE_CONTROL, "no-store")];
     (headers, rfc3339(now_ms())).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{http::playlist::tests::recording, store::sqlite::SqliteStore};
+
+    #[tokio::test]
+    async fn a_week_is_in_one_manifest_and_what_is_too_long_is_told() {
+        let store = SqliteStore::in_memory().await.unwrap();
+        let stream = recording(&store, 200_000).await;
+        let store: Arc<dyn Store> = Arc::new(store);
+        let periods = periods(&store, &stream, None, 0).await.unwrap();
+        assert_eq!(periods.len(), 1);
+        assert!(periods[0].segments.iter().map(|slot| slot.seq).eq(0..200_000));
+        let text = dash::manifest(&stream, &periods, Span::Vod).unwrap();
+        assert!(text.contains("<S t=\"1000000\" d=\"2000000\" r=\"199999\"/>"), "{text}");
+        assert!(text.contains("mediaPresentationDuration=\"PT400000.000S\""), "{text}");
+        let longer = Stream { listed_seq: dash::SEGMENTS_MAX + 1, ..stream };
+        let refused = super::periods(&store, &longer, None, 0).await;
+        assert!(matches!(refused, Err(Error::Conflict { code: "too_long", .. })), "{refused:?}");
+    }
 }

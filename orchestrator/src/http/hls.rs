@@ -15,13 +15,13 @@ use super::{
     clips,
     error::Error,
     movie::{self, Movies},
-    stills, streams, tokens,
+    playlist, stills, streams, tokens,
 };
 use crate::{
     house::House,
-    publish::{
-        self,
-        hls::{self, AUDIO, Span, iframes},
+    publish::hls::{
+        self, AUDIO, MediaLines, Span,
+        iframes::{self, IframeLines},
     },
     store::record::{SegmentState, Stream},
 };
@@ -94,17 +94,16 @@ pub(super) async fn file(
     // Parts of an encrypted segment are of no use by themselves.
     if file == iframes::PLAYLIST && stream.profile.encryption.is_none() {
         span(&stream, "vod.m3u8")?;
-        let segments = publish::covered(&house.store, &stream, Span::Vod).await?;
-        let text = iframes::playlist(&stream, &rendition, &segments).ok_or_else(not_yet)?;
-        return Ok(text_answer(&stream, PLAYLIST_TYPE, text, &request));
+        if !iframes::has(&stream, &rendition) {
+            return Err(not_yet());
+        }
+        let lines = IframeLines::new(stream.clone(), &rendition);
+        return playlist::answer(&house.store, &stream, Span::Vod, lines, &request).await;
     }
     let span = span(&stream, &file)?;
-    let segments = publish::covered(&house.store, &stream, span).await?;
-    if segments.is_empty() {
-        return Err(not_yet());
-    }
     let query = tokens::carried(&house, &stream, &request)?;
-    Ok(text_answer(&stream, PLAYLIST_TYPE, hls::media(&stream, &rendition, &segments, span, &query), &request))
+    let lines = MediaLines::new(stream.clone(), &rendition, span, &query);
+    playlist::answer(&house.store, &stream, span, lines, &request).await
 }
 
 async fn segment(

@@ -33,6 +33,9 @@ use crate::{
 /// some megabytes.
 const KEPT_MAX: usize = 8;
 
+/// Segments of one file at most, a day of two-second ones: its index is kept in memory.
+const SEGMENTS_MAX: u64 = 50_000;
+
 /// A file as long as the stream's segments are the same.
 #[derive(Debug, PartialEq, Eq)]
 struct Key {
@@ -70,12 +73,12 @@ impl Movies {
         if let Some(file) = self.find(&key) {
             return Ok(file);
         }
-        let segments = publish::covered(&house.store, stream, Span::Vod).await?;
         let count = stream.listed_seq - stream.first_seq;
-        if (segments.len() as u64) < count {
-            let message = format!("the recording has {count} segments, one file holds {}", segments.len());
+        if count > SEGMENTS_MAX {
+            let message = format!("the recording has {count} segments, one file holds {SEGMENTS_MAX}");
             return Err(Error::conflict("too_long", message, "make clips of it with POST /v1/streams/{id}/clips"));
         }
+        let segments = publish::covered(&house.store, stream, Span::Vod).await?;
         let start_ns = segments.first().map_or(0, |segment| segment.start_ns);
         let file = movie::file(&house.media, &stream.id, rendition, &segments, (start_ns, None)).await?;
         let file = Arc::new(file);

@@ -26,7 +26,27 @@ pub struct Period {
     /// Its first segment of all, which may be out of the window.
     pub first: Segment,
     /// Those of its segments that the manifest names.
-    pub segments: Vec<Segment>,
+    pub segments: Vec<Slot>,
+}
+
+/// What a manifest says of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// Its number.
+    pub seq: u64,
+    /// Start on the stream's timeline.
+    pub start_ns: u64,
+    /// Duration on the stream's timeline.
+    pub duration_ns: u64,
+    /// When its last sample arrived, Unix time.
+    pub arrived_ms: u64,
+}
+
+impl From<&Segment> for Slot {
+    fn from(segment: &Segment) -> Self {
+        let Segment { seq, start_ns, duration_ns, arrived_ms, .. } = *segment;
+        Self { seq, start_ns, duration_ns, arrived_ms }
+    }
 }
 
 /// What is known of the period before a window: its first segment, and the number up to which it goes at least.
@@ -38,29 +58,56 @@ pub struct Known {
     pub seq: u64,
 }
 
-/// The periods of `segments`, which are listed, in order. Where `known` is there, they start with the segment that
-/// it names, or later.
-pub fn periods(stream: &Stream, known: Option<Known>, segments: Vec<Segment>) -> Vec<Period> {
-    let mut periods: Vec<Period> = Vec::new();
-    if let (Some(known), Some(start)) = (known, segments.first())
-        && known.seq == start.seq
-    {
-        periods.push(Period { first: known.first, segments: Vec::new() });
+/// Segments that one manifest names at most: beyond twelve days of two-second ones it takes tens of megabytes.
+pub const SEGMENTS_MAX: u64 = 500_000;
+
+/// Periods of one manifest at most.
+pub const PERIODS_MAX: usize = 5_000;
+
+/// Finds the periods of segments that come one after the other.
+#[derive(Debug)]
+pub struct Periods<'a> {
+    stream: &'a Stream,
+    known: Option<Known>,
+    found: Vec<Period>,
+    last_seq: Option<u64>,
+}
+
+impl<'a> Periods<'a> {
+    /// Where `known` is there, they start with the segment that it names, or later.
+    pub fn new(stream: &'a Stream, known: Option<Known>) -> Self {
+        Self { stream, known, found: Vec::new(), last_seq: None }
     }
-    let mut last_seq = None;
-    for segment in segments {
+
+    /// Takes the next listed segment.
+    pub fn push(&mut self, segment: &Segment) {
+        // What is known of another place says nothing.
+        if let Some(known) = self.known.take().filter(|known| known.seq == segment.seq) {
+            self.found.push(Period { first: known.first, segments: Vec::new() });
+        }
         if segment.state != SegmentState::Ready {
-            continue;
+            return;
         }
-        let follows = last_seq.is_none_or(|last: u64| last + 1 == segment.seq);
-        last_seq = Some(segment.seq);
-        match periods.last_mut() {
-            Some(period) if follows && same_tracks(stream, &period.first, &segment) => period.segments.push(segment),
-            _ => periods.push(Period { first: segment.clone(), segments: vec![segment] }),
+        let follows = self.last_seq.is_none_or(|last: u64| last + 1 == segment.seq);
+        self.last_seq = Some(segment.seq);
+        match self.found.last_mut() {
+            Some(period) if follows && same_tracks(self.stream, &period.first, segment) => {
+                period.segments.push(segment.into());
+            }
+            _ => self.found.push(Period { first: segment.clone(), segments: vec![segment.into()] }),
         }
     }
-    periods.retain(|period| !period.segments.is_empty());
-    periods
+
+    /// How many there are so far.
+    pub fn count(&self) -> usize {
+        self.found.len()
+    }
+
+    /// All of them, in order.
+    pub fn finish(mut self) -> Vec<Period> {
+        self.found.retain(|period| !period.segments.is_empty());
+        self.found
+    }
 }
 
 fn same_tracks(stream: &Stream, a: &Segment, b: &Segment) -> bool {
@@ -178,7 +225,7 @@ fn adaptation<'a>(
 }
 
 /// Segments of the same length, one after the other, are one entry.
-fn timeline(text: &mut String, segments: &[Segment]) {
+fn timeline(text: &mut String, segments: &[Slot]) {
     text.push_str("          <SegmentTimeline>\n");
     let lengths = segments.iter().map(|one| ticks(one.start_ns + one.duration_ns) - ticks(one.start_ns));
     let lengths: Vec<u64> = lengths.collect();

@@ -4,7 +4,7 @@ pub mod iframes;
 
 use std::fmt::Write;
 
-use millrace_proto::{api::StreamState, profile::Encryption};
+use millrace_proto::{Sha256, api::StreamState, profile::Encryption};
 
 use super::bps;
 use crate::store::record::{Media, Segment, SegmentState, Stream, Variant};
@@ -96,44 +96,65 @@ fn average_bps(variant: &Variant) -> u64 {
     bps(variant.bytes, variant.duration_ns)
 }
 
-/// The media playlist of rendition `name` over `segments`, which are listed, in order and without holes. `query` stands
-/// behind the key's address, where there is a key.
-pub fn media(stream: &Stream, name: &str, segments: &[Segment], span: Span, query: &str) -> String {
-    let mut text = String::from("#EXTM3U\n#EXT-X-VERSION:8\n");
-    let _ = writeln!(text, "#EXT-X-TARGETDURATION:{}", stream.target_duration_s);
-    let first = segments.first();
-    let _ = writeln!(text, "#EXT-X-MEDIA-SEQUENCE:{}", first.map_or(0, |segment| segment.seq));
-    if let Some(number) = first.map(|segment| segment.discontinuity).filter(|&number| number > 0) {
-        let _ = writeln!(text, "#EXT-X-DISCONTINUITY-SEQUENCE:{number}");
+/// A playlist that is written segment by segment, so that a long one is never in memory.
+pub trait Lines: Send {
+    /// Writes what stands before all segments; `first` is the first of them.
+    fn begin(&mut self, text: &mut String, first: Option<&Segment>);
+    /// Writes the next segment: they are listed, in order and without holes.
+    fn add(&mut self, text: &mut String, segment: &Segment);
+    /// Writes what stands behind all segments.
+    fn end(&mut self, text: &mut String);
+}
+
+/// The media playlist of a rendition.
+#[derive(Debug)]
+pub struct MediaLines {
+    stream: Stream,
+    name: String,
+    span: Span,
+    query: String,
+    map: Option<Sha256>,
+    discontinuity: Option<u32>,
+}
+
+impl MediaLines {
+    /// Of rendition `name`. `query` stands behind the key's address, where there is a key.
+    pub fn new(stream: Stream, name: &str, span: Span, query: &str) -> Self {
+        Self { stream, name: name.to_owned(), span, query: query.to_owned(), map: None, discontinuity: None }
     }
-    let ended = stream.state == StreamState::Ended;
-    match span {
-        Span::Window => {}
-        Span::Event if !ended => text.push_str("#EXT-X-PLAYLIST-TYPE:EVENT\n"),
-        Span::Event | Span::Vod => text.push_str("#EXT-X-PLAYLIST-TYPE:VOD\n"),
-    }
-    let mut map = None;
-    let mut discontinuity = first.map(|segment| segment.discontinuity);
-    for segment in segments {
-        let fresh = discontinuity != Some(segment.discontinuity);
-        if fresh {
-            text.push_str("#EXT-X-DISCONTINUITY\n");
-            discontinuity = Some(segment.discontinuity);
+}
+
+impl Lines for MediaLines {
+    fn begin(&mut self, text: &mut String, first: Option<&Segment>) {
+        text.push_str("#EXTM3U\n#EXT-X-VERSION:8\n");
+        head(text, &self.stream, first);
+        match self.span {
+            Span::Window => {}
+            Span::Event if self.stream.state != StreamState::Ended => text.push_str("#EXT-X-PLAYLIST-TYPE:EVENT\n"),
+            Span::Event | Span::Vod => text.push_str("#EXT-X-PLAYLIST-TYPE:VOD\n"),
         }
-        let media = find(segment, name);
+        self.discontinuity = first.map(|segment| segment.discontinuity);
+    }
+
+    fn add(&mut self, text: &mut String, segment: &Segment) {
+        if self.discontinuity != Some(segment.discontinuity) {
+            text.push_str("#EXT-X-DISCONTINUITY\n");
+            self.discontinuity = Some(segment.discontinuity);
+        }
+        let media = find(segment, &self.name);
         if let Some(media) = media
-            && map != Some(media.init.sha256)
+            && self.map != Some(media.init.sha256)
         {
             // Headers are plain: the key is told behind them, and taken back before another one.
-            let sealed = stream.profile.encryption == Some(Encryption::Aes128);
-            if sealed && map.is_some() {
+            let sealed = self.stream.profile.encryption == Some(Encryption::Aes128);
+            if sealed && self.map.is_some() {
                 text.push_str("#EXT-X-KEY:METHOD=NONE\n");
             }
             let _ = writeln!(text, "#EXT-X-MAP:URI=\"init-{}.mp4\"", media.init.sha256);
             if sealed {
-                let _ = writeln!(text, "#EXT-X-KEY:METHOD=AES-128,URI=\"../key{query}\"");
+                let _ = writeln!(text, "#EXT-X-KEY:METHOD=AES-128,URI=\"../key{}\"", self.query);
             }
-            map = Some(media.init.sha256);
+            self.map = Some(media.init.sha256);
         }
         if let Some(wall_ms) = segment.wall_ms {
             let _ = writeln!(text, "#EXT-X-PROGRAM-DATE-TIME:{}", rfc3339(wall_ms));
@@ -146,10 +167,37 @@ pub fn media(stream: &Stream, name: &str, segments: &[Segment], span: Span, quer
         let duration_ns = segment.duration_ns;
         let _ = writeln!(text, "#EXTINF:{:.6},\n{}.m4s", duration_ns as f64 / 1e9, segment.seq);
     }
-    if ended {
-        text.push_str("#EXT-X-ENDLIST\n");
+
+    fn end(&mut self, text: &mut String) {
+        if self.stream.state == StreamState::Ended {
+            text.push_str("#EXT-X-ENDLIST\n");
+        }
     }
+}
+
+/// What playlists of segments from `first` on say of them all.
+fn head(text: &mut String, stream: &Stream, first: Option<&Segment>) {
+    let _ = writeln!(text, "#EXT-X-TARGETDURATION:{}", stream.target_duration_s);
+    let _ = writeln!(text, "#EXT-X-MEDIA-SEQUENCE:{}", first.map_or(0, |segment| segment.seq));
+    if let Some(number) = first.map(|segment| segment.discontinuity).filter(|&number| number > 0) {
+        let _ = writeln!(text, "#EXT-X-DISCONTINUITY-SEQUENCE:{number}");
+    }
+}
+
+/// A playlist over `segments`, whole.
+pub fn whole(mut lines: impl Lines, segments: &[Segment]) -> String {
+    let mut text = String::new();
+    lines.begin(&mut text, segments.first());
+    for segment in segments {
+        lines.add(&mut text, segment);
+    }
+    lines.end(&mut text);
     text
+}
+
+/// The media playlist of rendition `name` over `segments`, as [`MediaLines`] writes it.
+pub fn media(stream: &Stream, name: &str, segments: &[Segment], span: Span, query: &str) -> String {
+    whole(MediaLines::new(stream.clone(), name, span, query), segments)
 }
 
 /// What rendition `name` has of a segment; `None` is a gap.

@@ -20,6 +20,14 @@ fn run(numbers: std::ops::Range<u64>) -> Vec<Segment> {
     numbers.map(|seq| segment(seq, 0, SegmentState::Ready)).collect()
 }
 
+fn periods(stream: &Stream, known: Option<Known>, segments: &[Segment]) -> Vec<Period> {
+    let mut periods = Periods::new(stream, known);
+    for segment in segments {
+        periods.push(segment);
+    }
+    periods.finish()
+}
+
 fn seqs(periods: &[Period]) -> Vec<(u64, Vec<u64>)> {
     let seqs = |period: &Period| period.segments.iter().map(|segment| segment.seq).collect();
     periods.iter().map(|period| (period.first.seq, seqs(period))).collect()
@@ -64,7 +72,7 @@ fn a_live_manifest() {
         template("720p"),
         template(AUDIO)
     );
-    assert_eq!(manifest(&stream, &periods(&stream, None, segments), Span::Window).unwrap(), expected);
+    assert_eq!(manifest(&stream, &periods(&stream, None, &segments), Span::Window).unwrap(), expected);
     assert_eq!(manifest(&stream, &[], Span::Window), None);
 }
 
@@ -78,10 +86,10 @@ fn a_recording_starts_at_zero_and_has_no_clock() {
         let periods = text.split("<Period ").skip(1);
         periods.map(|period| period.split('>').next().unwrap().to_owned()).collect()
     };
-    let text = manifest(&stream, &periods(&stream, None, segments.clone()), Span::Window).unwrap();
+    let text = manifest(&stream, &periods(&stream, None, &segments), Span::Window).unwrap();
     assert_eq!(starts(&text), ["id=\"4\" start=\"PT13.000S\"", "id=\"6\" start=\"PT77.000S\""], "the wall clock");
     stream.state = StreamState::Ended;
-    let text = manifest(&stream, &periods(&stream, None, segments), Span::Vod).unwrap();
+    let text = manifest(&stream, &periods(&stream, None, &segments), Span::Vod).unwrap();
     assert_eq!(
         starts(&text),
         ["id=\"4\" start=\"PT0.000S\"", "id=\"6\" start=\"PT4.000S\" duration=\"PT2.000S\""],
@@ -99,7 +107,7 @@ fn each_codec_has_a_set_of_its_own() {
     let more = [of("av1", "av01.0.05M.08"), of("480p", "avc1.64001e"), of("hevc", "hvc1.1.6.L93.90")];
     segments[0].renditions.extend(more);
     let stream = live(&segments);
-    let text = manifest(&stream, &periods(&stream, None, segments), Span::Window).unwrap();
+    let text = manifest(&stream, &periods(&stream, None, &segments), Span::Window).unwrap();
     let sets: Vec<Vec<&str>> = text
         .split("<AdaptationSet ")
         .skip(1)
@@ -117,7 +125,7 @@ fn holes_breaks_and_new_headers_start_periods() {
     segments[6].discontinuity = 1;
     segments[6].renditions[0].init.sha256 = Sha256::of(b"another");
     let stream = live(&segments);
-    let found = periods(&stream, None, segments);
+    let found = periods(&stream, None, &segments);
     assert_eq!(seqs(&found), [(0, vec![0, 1]), (3, vec![3]), (4, vec![4, 5]), (6, vec![6])]);
 }
 
@@ -125,12 +133,12 @@ fn holes_breaks_and_new_headers_start_periods() {
 fn a_period_stays_where_it_was_when_its_start_has_slid_away() {
     let segments = run(0..9);
     let stream = live(&segments);
-    let whole = periods(&stream, None, segments.clone());
+    let whole = periods(&stream, None, &segments);
     let known = Known { first: whole[0].first.clone(), seq: 5 };
-    let slid = periods(&stream, Some(known.clone()), segments[5..].to_vec());
+    let slid = periods(&stream, Some(known.clone()), &segments[5..]);
     assert_eq!(seqs(&slid), [(0, vec![5, 6, 7, 8])]);
     // What is known of another place says nothing.
-    assert_eq!(seqs(&periods(&stream, Some(known), segments[6..].to_vec())), [(6, vec![6, 7, 8])]);
+    assert_eq!(seqs(&periods(&stream, Some(known), &segments[6..])), [(6, vec![6, 7, 8])]);
     let text = manifest(&stream, &slid, Span::Window).unwrap();
     assert!(text.contains("id=\"0\" start=\"PT5.000S\""), "{text}");
     assert!(text.contains("presentationTimeOffset=\"1000000\" startNumber=\"5\""), "{text}");
@@ -146,7 +154,7 @@ fn rounded_times_do_not_add_up() {
         segment.duration_ns = 1_001_000_333;
     }
     let stream = live(&segments);
-    let text = manifest(&stream, &periods(&stream, None, segments), Span::Window).unwrap();
+    let text = manifest(&stream, &periods(&stream, None, &segments), Span::Window).unwrap();
     assert!(text.contains("<S t=\"1000000\" d=\"1001000\" r=\"2\"/>\n            <S d=\"1001001\"/>"), "{text}");
 }
 

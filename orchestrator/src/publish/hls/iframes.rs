@@ -5,7 +5,9 @@
 
 use std::fmt::Write;
 
-use super::find;
+use millrace_proto::Sha256;
+
+use super::{Lines, find, head};
 use crate::{
     publish::bps,
     store::record::{Media, Segment, Stream, Variant},
@@ -34,27 +36,46 @@ pub fn key<'a>(segment: &'a Segment, name: &str) -> Option<&'a Media> {
     find(segment, name).filter(|media| media.width > 0 && media.key_bytes > 0)
 }
 
-/// The I-frame playlist of rendition `name` over a recording's `segments`; `None` where it has no pictures.
-pub fn playlist(stream: &Stream, name: &str, segments: &[Segment]) -> Option<String> {
-    let mut text = String::from("#EXTM3U\n#EXT-X-VERSION:8\n");
-    let _ = writeln!(text, "#EXT-X-TARGETDURATION:{}", stream.target_duration_s);
-    let _ = writeln!(text, "#EXT-X-MEDIA-SEQUENCE:{}", segments.first()?.seq);
-    if let Some(number) = segments.first().map(|segment| segment.discontinuity).filter(|&number| number > 0) {
-        let _ = writeln!(text, "#EXT-X-DISCONTINUITY-SEQUENCE:{number}");
+/// Whether rendition `name` of a recording has such a playlist: it has pictures, and it was counted what they take.
+pub fn has(stream: &Stream, name: &str) -> bool {
+    stream.variants.iter().any(|variant| variant.name == name && variant.width > 0 && variant.key_bytes > 0)
+}
+
+/// The I-frame playlist of a recording's rendition.
+#[derive(Debug)]
+pub struct IframeLines {
+    stream: Stream,
+    name: String,
+    map: Option<Sha256>,
+    discontinuity: u32,
+}
+
+impl IframeLines {
+    /// Of rendition `name`.
+    pub fn new(stream: Stream, name: &str) -> Self {
+        Self { stream, name: name.to_owned(), map: None, discontinuity: 0 }
     }
-    text.push_str("#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-I-FRAMES-ONLY\n");
-    let (mut map, mut discontinuity, mut pictures) = (None, segments.first()?.discontinuity, false);
-    for segment in segments {
-        if segment.discontinuity != discontinuity {
+}
+
+impl Lines for IframeLines {
+    fn begin(&mut self, text: &mut String, first: Option<&Segment>) {
+        text.push_str("#EXTM3U\n#EXT-X-VERSION:8\n");
+        head(text, &self.stream, first);
+        text.push_str("#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-I-FRAMES-ONLY\n");
+        self.discontinuity = first.map_or(0, |segment| segment.discontinuity);
+    }
+
+    fn add(&mut self, text: &mut String, segment: &Segment) {
+        if segment.discontinuity != self.discontinuity {
             text.push_str("#EXT-X-DISCONTINUITY\n");
-            discontinuity = segment.discontinuity;
+            self.discontinuity = segment.discontinuity;
         }
-        let media = key(segment, name);
+        let media = key(segment, &self.name);
         if let Some(media) = media
-            && map != Some(media.init.sha256)
+            && self.map != Some(media.init.sha256)
         {
             let _ = writeln!(text, "#EXT-X-MAP:URI=\"init-{}.mp4\"", media.init.sha256);
-            map = Some(media.init.sha256);
+            self.map = Some(media.init.sha256);
         }
         // An I-frame lasts until the next one: as long as its segment.
         let duration_s = segment.duration_ns as f64 / 1e9;
@@ -63,8 +84,9 @@ pub fn playlist(stream: &Stream, name: &str, segments: &[Segment]) -> Option<Str
             None => writeln!(text, "#EXT-X-GAP\n#EXTINF:{duration_s:.6},"),
         };
         let _ = writeln!(text, "{}.m4s", segment.seq);
-        pictures |= media.is_some();
     }
-    text.push_str("#EXT-X-ENDLIST\n");
-    pictures.then_some(text)
+
+    fn end(&mut self, text: &mut String) {
+        text.push_str("#EXT-X-ENDLIST\n");
+    }
 }

@@ -138,3 +138,21 @@ fn read(row: &SqliteRow) -> Result<Segment> {
         renditions: from_json(&text("renditions")?)?,
     })
 }
+
+#[cfg(test)]
+impl SqliteStore {
+    /// Makes a stream of so many listed segments out of its first one, for tests of long ones.
+    pub(crate) async fn fill(&self, first: &Segment, count: u64) -> Result<()> {
+        commit(self, first, &[]).await?;
+        let mut tx = self.write().await?;
+        let copies = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < ?2)
+             INSERT INTO segments SELECT stream, n, discontinuity, start_ns + n * duration_ns, duration_ns,
+                 wall_ms + n * duration_ns / 1000000, arrived_ms, video, audio, state, renditions
+             FROM numbers JOIN segments ON stream = ?1 AND seq = 0 WHERE ?2 > 1";
+        let listed = "UPDATE streams SET next_seq = ?2, listed_seq = ?2 WHERE id = ?1";
+        for sql in [copies, listed] {
+            sqlx::query(sql).bind(first.stream.as_str()).bind(int(count)).execute(&mut *tx).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+}
