@@ -39,7 +39,9 @@ pub(crate) fn confine(request: &Request) -> Result<Sandbox, Failure> {
     process::end_with_parent(request.parent).map_err(|error| failed("ask to end with its parent", error))?;
     process::check_alone().map_err(|why| Failure::new(FailureKind::NotStarted, why))?;
     process::drop_privileges().map_err(|error| failed("give up privileges", error))?;
-    let files = files::restrict(&request.job.view());
+    let files = files::restrict(&request.job.view()).map_err(|error| {
+        Failure::new(FailureKind::NotStarted, format!("the media child can't keep to its job's files: {error}"))
+    })?;
     for (resource, soft, hard) in process::limits(&request.limits) {
         process::limit(resource, soft, hard).map_err(|error| failed(&format!("set {resource:?}"), error))?;
     }

@@ -221,6 +221,19 @@ async fn probing_measures_the_encoder() {
 }
 
 #[tokio::test]
+async fn a_child_gets_nothing_of_our_environment() {
+    assert!(std::env::vars().any(|(name, _)| name.starts_with("CARGO")), "there is something to get");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("env");
+    fs::write(&file, "#!/bin/sh\n/usr/bin/env >&2\n").unwrap();
+    assert!(Command::new("chmod").arg("755").arg(&file).status().unwrap().success());
+    let job = Probe { codec: VideoCodec::H264, threads: 1 };
+    let failure = Launcher::new(&file).probe(&job, &Limits::default()).await.unwrap_err();
+    // The shell adds a few of its own.
+    assert!(failure.message.contains("SVT_LOG=1") && !failure.message.contains("CARGO"), "{failure}");
+}
+
+#[tokio::test]
 async fn what_is_no_media_child_is_not_started() {
     let dir = tempfile::tempdir().unwrap();
     let script = |name: &str, text: &str| {

@@ -29,10 +29,17 @@ const COMMON: [&str; 12] = [
     "/dev/urandom",
 ];
 
-/// Restricts this thread, and all that it starts, to `view`. The error says what the kernel lacks.
-pub(super) fn restrict(view: &View<'_>) -> Result<(), String> {
-    let status = enforce(view).map_err(|error| format!("Landlock refuses: {error}"))?;
-    match (status.ruleset, status.landlock) {
+/// Restricts this thread, and all that it starts, to `view`; or tells what the kernel lacks. An error is that this view
+/// can't be had on a kernel that lacks nothing: no job is to run without it then, since others did not.
+pub(super) fn restrict(view: &View<'_>) -> Result<Result<(), String>, RulesetError> {
+    let status = match enforce(view) {
+        Ok(status) => status,
+        Err(error @ (RulesetError::CreateRuleset(_) | RulesetError::RestrictSelf(_))) => {
+            return Ok(Err(format!("Landlock refuses: {error}")));
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(match (status.ruleset, status.landlock) {
         (RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced, _) => Ok(()),
         (RulesetStatus::NotEnforced, LandlockStatus::NotEnabled) => {
             Err("Landlock is not enabled: add landlock to the kernel's parameter lsm=".into())
@@ -40,7 +47,7 @@ pub(super) fn restrict(view: &View<'_>) -> Result<(), String> {
         (RulesetStatus::NotEnforced, _) => {
             Err("there is no Landlock: Linux before 5.13, or a container that forbids it".into())
         }
-    }
+    })
 }
 
 fn enforce(view: &View<'_>) -> Result<landlock::RestrictionStatus, RulesetError> {
