@@ -5,7 +5,7 @@
 //! a crash. Clips are the same, cut shorter, and written down.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     ops::Range,
     sync::Arc,
 };
@@ -61,6 +61,9 @@ pub struct File {
     pub bytes: u64,
     /// Names these very bytes.
     pub hash: Sha256,
+    /// How many headers its pictures have: a source whose encoder was set anew has a further one, which not every
+    /// player takes.
+    pub headers: usize,
     /// Where it starts on the stream's timeline.
     pub start_ns: u64,
     /// How long it plays.
@@ -106,6 +109,8 @@ pub async fn file(
             }
         }
     }
+    let pictures = tracks.iter().filter(|(kind, _)| *kind == Kind::Video);
+    let headers = pictures.map(|(_, track)| track.init.sha256).collect::<HashSet<_>>().len();
     let data_bytes = movie.data_bytes();
     let made = movie.finish()?;
     digest.update(&made.head);
@@ -118,6 +123,7 @@ pub async fn file(
         parts,
         bytes: head_bytes + data_bytes,
         hash: Sha256::from_digest(digest.finalize().into()),
+        headers,
         start_ns: made.start_ns,
         duration_ns: made.duration_ns,
         head: made.head,
@@ -173,4 +179,35 @@ impl File {
 fn clip(range: &Range<u64>, within: Range<u64>) -> Range<usize> {
     let end = range.end.min(within.end) as usize;
     (range.start.min(within.end) as usize).min(end)..end
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_cmaf::{Codec, ORIGIN_S, Sample, Track, Video};
+    use object_store::memory::InMemory;
+
+    use super::*;
+    use crate::{ingest::intake::SOURCE, publish::hls::tests::segment, store::record::SegmentState};
+
+    #[tokio::test]
+    async fn a_source_that_was_set_anew_has_a_further_header() {
+        let media = MediaStore::over(Arc::new(InMemory::new()));
+        let mut segments = Vec::new();
+        for (seq, width, headers) in [(0, 320, 1), (1, 320, 1), (2, 640, 2), (3, 320, 2)] {
+            let mut one = segment(seq, 0, SegmentState::Ready);
+            let video = Video { width, height: 180, pixel_aspect: (1, 1), rotation_deg: 0 };
+            let track = Track { timescale: 1_000, codec: Codec::Vp8 { video } };
+            let pts = ORIGIN_S * 1_000 + seq as i64 * 2_000;
+            let sample = Sample { pts, dts: pts, duration: 2_000, key: true, data: Bytes::from_static(b"picture") };
+            let bytes = millrace_cmaf::segment(&track, 1, &[sample], pts + 2_000).unwrap();
+            let source = one.video.as_mut().unwrap();
+            source.init = media.put(&one.stream, millrace_cmaf::init(&track).unwrap()).await.unwrap();
+            source.segment = media.put(&one.stream, bytes).await.unwrap();
+            one.audio = None;
+            let stream = one.stream.clone();
+            segments.push(one);
+            let made = file(&media, &stream, SOURCE, &segments, (0, None)).await.unwrap();
+            assert_eq!(made.headers, headers, "with segment {seq}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use axum::{
     body::Body,
-    http::{header, request::Parts},
+    http::{HeaderName, header, request::Parts},
     response::Response,
 };
 use millrace_proto::{StreamId, api::StreamState};
@@ -35,6 +35,9 @@ const KEPT_MAX: usize = 8;
 
 /// Segments of one file at most, a day of two-second ones: its index is kept in memory.
 const SEGMENTS_MAX: u64 = 50_000;
+
+/// Says how many sample descriptions a file's pictures have, where that is more than one: not every player takes it.
+const SAMPLE_DESCRIPTIONS: HeaderName = HeaderName::from_static("millrace-sample-descriptions");
 
 /// A file as long as the stream's segments are the same.
 #[derive(Debug, PartialEq, Eq)]
@@ -129,6 +132,9 @@ fn answer(house: &House, file: &Arc<File>, whole: Whole, name: &str, request: &P
     let body = file.clone().read(house.media.clone(), part.clone().unwrap_or(0..whole.size));
     let mut response = whole.answer(part, Body::from_stream(body));
     answer::set(&mut response, header::CONTENT_DISPOSITION, disposition(name));
+    if file.headers > 1 {
+        answer::set(&mut response, SAMPLE_DESCRIPTIONS, file.headers.to_string());
+    }
     Ok(response)
 }
 
