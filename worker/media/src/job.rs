@@ -16,6 +16,8 @@ pub enum Job {
     Transcode(Transcode),
     /// See [`Demux`].
     Demux(Demux),
+    /// See [`Follow`].
+    Follow(Follow),
     /// See [`Inspect`].
     Inspect(Inspect),
     /// See [`Gauge`].
@@ -71,7 +73,16 @@ pub struct Demux {
     pub input: PathBuf,
 }
 
-/// What a [`Demux`] passes on, in order: `Tracks` first, then samples in decode order, audio and video
+/// Reads a transport stream from standard input for as long as it lives, and passes its best video and audio track on
+/// as [`Demux`] does, each frame as soon as it is whole. Times count on over the wraps of its 33 bits; `Tracks` are told
+/// again whenever the stream has others. A frame that lost a part on its way is left out.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Follow {
+    /// Media milliseconds to look for the tracks.
+    pub look_ms_max: u32,
+}
+
+/// What a [`Demux`] or [`Follow`] passes on, in order: `Tracks` first, then samples in decode order, audio and video
 /// interleaved, then `End`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Demuxed {

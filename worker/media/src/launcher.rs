@@ -6,10 +6,10 @@ use millrace_proto::offer::Sandbox;
 use tokio::time::timeout;
 
 use crate::{
-    Failure, Limits,
+    Failure, Feed, Following, Limits,
     job::{
-        Demux, Demuxed, Gauge, Gauged, Inspect, Inspection, Job, Mux, Probe, Probed, Stilled, Stills, Transcode,
-        Transcoded,
+        Demux, Demuxed, Follow, Gauge, Gauged, Inspect, Inspection, Job, Mux, Probe, Probed, Stilled, Stills,
+        Transcode, Transcoded,
     },
     process::Process,
     sandbox::Mode,
@@ -107,6 +107,13 @@ impl Launcher {
         Ok(Demuxing { process, limits: *limits, ended: false })
     }
 
+    /// Starts to follow a stream: what is written into the feed comes out of the other half as samples. Dropping the
+    /// feed ends the stream.
+    pub async fn follow(&self, job: &Follow, limits: &Limits) -> Result<(Feed, Following), Failure> {
+        let process = Process::start(&self.binary, Job::Follow(job.clone()), self.sandbox, limits).await?;
+        Ok(Following::new(process, limits))
+    }
+
     async fn ask<T>(&self, job: Job, limits: &Limits, expected: impl Fn(Message) -> Option<T>) -> Result<T, Failure> {
         let mut process = Process::start(&self.binary, job, self.sandbox, limits).await?;
         let Ok(frame) = timeout(wall(limits), process.receive()).await else {
@@ -145,16 +152,9 @@ impl Demuxing {
         let Ok(frame) = timeout(wall(&self.limits), self.process.receive()).await else {
             return Err(self.process.timed_out(&self.limits).await);
         };
-        Ok(Some(match frame? {
-            Frame::Video(sample) => Demuxed::Video(sample),
-            Frame::Audio(sample) => Demuxed::Audio(sample),
-            Frame::Message(Message::Tracks { video, audio }) => Demuxed::Tracks { video, audio },
-            Frame::Message(Message::End) => {
-                self.ended = true;
-                Demuxed::End
-            }
-            other @ Frame::Message(_) => return Err(self.process.unexpected(&other).await),
-        }))
+        let next = self.process.demuxed(frame?).await?;
+        self.ended = next == Demuxed::End;
+        Ok(Some(next))
     }
 
     /// The child's process id, while it runs; for logs and tests.

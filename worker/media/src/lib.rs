@@ -1,9 +1,10 @@
 //! Launcher of the media child, `millrace-media`: the only program that links FFmpeg.
 //!
 //! Owns the jobs, their limits, the handshake with the child and the typed failures. Never decodes a byte
-//! itself. Called by the worker (transcode, probe) and by the orchestrator (demux, inspect).
+//! itself. Called by the worker (transcode, probe) and by the orchestrator (demux, follow, inspect).
 
 mod failure;
+mod follow;
 pub mod job;
 mod launcher;
 mod limits;
@@ -13,6 +14,7 @@ mod spawn;
 pub mod wire;
 
 pub use failure::{Failure, FailureKind};
+pub use follow::{Feed, Following};
 pub use launcher::{Demuxing, Launcher};
 pub use limits::Limits;
 pub use sandbox::{Mode, View};

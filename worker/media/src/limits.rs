@@ -11,8 +11,10 @@ pub struct Limits {
     /// 3 GiB; much of that is mapped and never touched. For AV1 see [`Limits::transcode`].
     pub memory_bytes_max: u64,
     /// CPU seconds of all threads together (`RLIMIT_CPU`). Ten seconds of 4K in software take about a
-    /// hundred.
+    /// hundred. Following, see [`Limits::live`].
     pub cpu_s_max: u64,
+    /// A child that follows may take `cpu_s_max` anew in each window of so many seconds.
+    pub cpu_window_s: u64,
     /// Wall time in milliseconds, kept by the parent. For [`crate::Launcher::demux`] it bounds the start and
     /// then each wait for the next sample, since a child may rightly wait for its reader for long.
     pub wall_ms_max: u64,
@@ -27,6 +29,7 @@ impl Default for Limits {
         Self {
             memory_bytes_max: 4 << 30,
             cpu_s_max: 600,
+            cpu_window_s: 60,
             wall_ms_max: 300_000,
             file_bytes_max: 512 << 20,
             files_max: 64,
@@ -48,6 +51,13 @@ impl Limits {
             limits.memory_bytes_max += AV1_BYTES + pixels * AV1_BYTES_A_PIXEL;
         }
         limits
+    }
+
+    /// For following a stream that may never end: `cpu_s_max` counts anew in each window,
+    /// kept by the parent; copying and encoding sound take a second or two of it. `wall_ms_max`
+    /// is not looked at, since nobody knows when a stream has something to say.
+    pub fn live() -> Self {
+        Self { memory_bytes_max: 1 << 30, cpu_s_max: 45, ..Self::default() }
     }
 
     /// For demuxing a recording of hours: copying costs little, but its audio may have to be encoded.

@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     Failure, FailureKind, Limits,
-    job::Job,
+    job::{Demuxed, Job},
     sandbox::Mode,
     spawn,
     wire::{self, Frame, Message, Request},
@@ -43,7 +43,7 @@ const SIGSYS: i32 = 31;
 pub(crate) struct Process {
     child: Child,
     // Its closing tells the child that nobody waits for it.
-    _stdin: ChildStdin,
+    stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
     log: Arc<Mutex<Vec<u8>>>,
     log_reader: JoinHandle<()>,
@@ -81,7 +81,12 @@ impl Process {
         let request = Request { parent: std::process::id(), limits: *limits, sandbox, job }.encode();
         // A child that died in between tells why by its end.
         let _ = stdin.write_all(&request).await;
-        Ok(Self { child, _stdin: stdin, stdout, log, log_reader })
+        Ok(Self { child, stdin: Some(stdin), stdout, log, log_reader })
+    }
+
+    /// Where the child reads; once. Whoever has it tells the child by closing it that nothing more comes.
+    pub(crate) fn take_stdin(&mut self) -> Option<ChildStdin> {
+        self.stdin.take()
     }
 
     /// The next frame. A child that ends, fails or talks nonsense is a failure.
@@ -100,11 +105,30 @@ impl Process {
         }
     }
 
+    /// What a child that demuxes says with this frame.
+    pub(crate) async fn demuxed(&mut self, frame: Frame) -> Result<Demuxed, Failure> {
+        match frame {
+            Frame::Video(sample) => Ok(Demuxed::Video(sample)),
+            Frame::Audio(sample) => Ok(Demuxed::Audio(sample)),
+            Frame::Message(Message::Tracks { video, audio }) => Ok(Demuxed::Tracks { video, audio }),
+            Frame::Message(Message::End) => Ok(Demuxed::End),
+            other @ Frame::Message(_) => Err(self.unexpected(&other).await),
+        }
+    }
+
     /// The failure for a child that passed its wall time; it is killed first.
     pub(crate) async fn timed_out(&mut self, limits: &Limits) -> Failure {
         self.kill().await;
         let message = format!("the media child took more than {} ms", limits.wall_ms_max);
         Failure::new(FailureKind::TimedOut, message).with_log(&text(&self.log))
+    }
+
+    /// The failure for a child that took more processor time than it may; it is killed first.
+    pub(crate) async fn too_busy(&mut self, limits: &Limits) -> Failure {
+        self.kill().await;
+        let Limits { cpu_s_max, cpu_window_s, .. } = limits;
+        let message = format!("the media child took more than {cpu_s_max} s of CPU time in {cpu_window_s} s");
+        Failure::new(FailureKind::Limit, message).with_log(&text(&self.log))
     }
 
     /// The failure for an answer that does not fit the job.

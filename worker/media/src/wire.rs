@@ -2,7 +2,8 @@
 //! big-endian length, a kind and a body.
 //!
 //! The child says [`Message::Hello`], the parent sends one [`Request`] and keeps its end open (its closing
-//! tells the child that the parent is gone), the child answers and ends.
+//! tells the child that the parent is gone), the child answers and ends. Behind a request to follow come the bytes of
+//! the stream, and the closing is its end.
 
 use std::io;
 

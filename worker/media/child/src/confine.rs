@@ -18,7 +18,7 @@ mod trap;
 
 use std::fs::File;
 
-use millrace_media::{Failure, FailureKind, Mode, wire::Request};
+use millrace_media::{Failure, FailureKind, Mode, job::Job, wire::Request};
 use millrace_proto::offer::{Lack, Part, Sandbox};
 use nix::{errno::Errno, unistd::getpgid};
 
@@ -42,7 +42,7 @@ pub(crate) fn confine(request: &Request) -> Result<Sandbox, Failure> {
     let files = files::restrict(&request.job.view()).map_err(|error| {
         Failure::new(FailureKind::NotStarted, format!("the media child can't keep to its job's files: {error}"))
     })?;
-    for (resource, soft, hard) in process::limits(&request.limits) {
+    for (resource, soft, hard) in process::limits(request) {
         process::limit(resource, soft, hard).map_err(|error| failed(&format!("set {resource:?}"), error))?;
     }
     let calls = filter::install();
@@ -51,6 +51,10 @@ pub(crate) fn confine(request: &Request) -> Result<Sandbox, Failure> {
         let lacks = sandbox.absent.iter().map(|lack| format!("{}: {}", lack.part.as_str(), lack.reason));
         let message = format!("a whole sandbox is required; {}", lacks.collect::<Vec<_>>().join("; "));
         return Err(Failure::new(FailureKind::NotStarted, message));
+    }
+    // The stream comes in there, and its end is the job's; a parent that dies is told by the signal alone.
+    if matches!(request.job, Job::Follow(_)) {
+        return Ok(sandbox);
     }
     // The first thread beside this one; it is confined as this one is.
     process::watch_parent().map_err(|errno| match errno {

@@ -1,6 +1,7 @@
 //! The demux job: a whole file in, its best video and audio track out as samples, in the file's order.
 //!
-//! Video is copied as it is coded. Audio is copied if it is AAC and encoded continuously otherwise.
+//! Video is copied as it is coded. Audio is copied if it is AAC and encoded continuously otherwise. What is done with the
+//! packets of the two serves the follow job too.
 
 mod audio;
 mod clock;
@@ -47,47 +48,50 @@ pub(crate) fn run(job: &Demux, answers: &mut Answers) -> Result<(), Failure> {
 }
 
 /// The chosen streams.
-struct Tracks {
+pub(crate) struct Tracks {
     /// Samples passed on.
-    samples: u64,
+    pub(crate) samples: u64,
     video: Option<video::Video>,
     audio: Option<audio::Audio>,
 }
 
 impl Tracks {
     fn choose(input: &Input) -> Result<Self, Failure> {
-        let video = best_video(input).map(|stream| video::Video::open(&stream)).transpose()?;
-        let sounds = |stream: &Stream| av::params::read(&stream.parameters()).sample_rate > 0;
-        let audio = input.streams().best(media::Type::Audio).filter(sounds);
-        let audio = audio.map(|stream| audio::Audio::open(&stream)).transpose()?;
+        Self::of(best_video(input).as_ref(), best_audio(input).as_ref())
+    }
+
+    /// Of the streams, which are understood.
+    pub(crate) fn of(video: Option<&Stream>, audio: Option<&Stream>) -> Result<Self, Failure> {
+        let video = video.map(video::Video::open).transpose()?;
+        let audio = audio.map(audio::Audio::open).transpose()?;
         if video.is_none() && audio.is_none() {
             return Err(trouble::bad_input("the file has no video and no audio"));
         }
         Ok(Self { samples: 0, video, audio })
     }
 
-    fn known(&self) -> bool {
+    pub(crate) fn known(&self) -> bool {
         self.audio.as_ref().is_none_or(|audio| audio.track().is_some())
     }
 
-    fn look_at(&mut self, packet: &Packet) {
+    pub(crate) fn look_at(&mut self, packet: &Packet) {
         if let Some(audio) = self.audio.as_mut().filter(|audio| audio.stream == packet.stream()) {
             audio.look_at(packet);
         }
     }
 
-    fn give_up_waiting(&mut self, input: &Input) -> Result<(), Failure> {
+    pub(crate) fn give_up_waiting(&mut self, input: &Input) -> Result<(), Failure> {
         let Some(audio) = &mut self.audio else { return Ok(()) };
         input.stream(audio.stream).map_or(Ok(()), |stream| audio.give_up_waiting(&stream))
     }
 
-    fn tell(&self, answers: &mut Answers) {
+    pub(crate) fn tell(&self, answers: &mut Answers) {
         let video = self.video.as_ref().map(|video| video.track().clone());
         let audio = self.audio.as_ref().and_then(|audio| audio.track().cloned());
         answers.say(Message::Tracks { video, audio });
     }
 
-    fn pass(&mut self, packet: &Packet, answers: &mut Answers) -> Result<(), Failure> {
+    pub(crate) fn pass(&mut self, packet: &Packet, answers: &mut Answers) -> Result<(), Failure> {
         if let Some(video) = self.video.as_mut().filter(|video| video.stream == packet.stream()) {
             if video.changes(packet)? {
                 self.tell(answers);
@@ -106,16 +110,30 @@ impl Tracks {
         Ok(())
     }
 
+    /// The numbers of the streams of video and audio.
+    pub(crate) fn streams(&self) -> [Option<usize>; 2] {
+        [self.video.as_ref().map(|video| video.stream), self.audio.as_ref().map(|audio| audio.stream)]
+    }
+
+    /// The audio's frames have long been of another kind than its track.
+    pub(crate) fn audio_is_another(&self) -> bool {
+        self.audio.as_ref().is_some_and(audio::Audio::is_another)
+    }
+
+    /// Passes on what the audio's encoder still holds.
+    pub(crate) fn flush(&mut self, answers: &mut Answers) -> Result<(), Failure> {
+        let Some(audio) = &mut self.audio else { return Ok(()) };
+        audio.samples(None, |sample| answers.audio(sample))
+    }
+
     fn end(&mut self, answers: &mut Answers) -> Result<(), Failure> {
-        if let Some(audio) = &mut self.audio {
-            audio.samples(None, |sample| answers.audio(sample))?;
-        }
+        self.flush(answers)?;
         if self.samples == 0 { Err(trouble::bad_input("not one frame of the file can be read")) } else { Ok(()) }
     }
 }
 
 /// The default video stream, or the one with most pixels; never a cover picture.
-fn best_video(input: &Input) -> Option<Stream<'_>> {
+pub(crate) fn best_video(input: &Input) -> Option<Stream<'_>> {
     let videos = input.streams().filter(|stream| {
         stream.parameters().medium() == media::Type::Video && !stream.disposition().contains(Disposition::ATTACHED_PIC)
     });
@@ -124,4 +142,10 @@ fn best_video(input: &Input) -> Option<Stream<'_>> {
         let pixels = u64::from(params.width) * u64::from(params.height);
         (stream.disposition().contains(Disposition::DEFAULT) && pixels > 0, pixels, std::cmp::Reverse(stream.index()))
     })
+}
+
+/// The audio stream that FFmpeg finds best, if enough is known of it.
+pub(crate) fn best_audio(input: &Input) -> Option<Stream<'_>> {
+    let sounds = |stream: &Stream| av::params::read(&stream.parameters()).sample_rate > 0;
+    input.streams().best(media::Type::Audio).filter(sounds)
 }

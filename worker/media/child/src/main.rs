@@ -7,6 +7,7 @@ mod answers;
 mod av;
 mod confine;
 mod demux;
+mod follow;
 mod gauge;
 mod inspect;
 mod mux;
@@ -57,5 +58,6 @@ fn run(job: Job, sandbox: Sandbox, answers: &mut Answers) -> Result<Message, Fai
         Job::Mux(job) => mux::run(&job).map(|()| Message::Muxed),
         Job::Sandbox => Ok(Message::Confined(confine::prove(sandbox))),
         Job::Demux(job) => demux::run(&job, answers).map(|()| Message::End),
+        Job::Follow(job) => follow::run(&job, answers).map(|()| Message::End),
     }
 }

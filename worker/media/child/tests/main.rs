@@ -4,6 +4,7 @@ mod codecs;
 mod common;
 mod condition;
 mod demux;
+mod follow;
 mod inspect;
 mod limits;
 mod mutants;

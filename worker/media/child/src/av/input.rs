@@ -35,6 +35,19 @@ pub(crate) fn open(
         .map_err(|error| trouble::input("open it as a video file", error))
 }
 
+/// Opens a transport stream that can't be read twice, and looks at its streams.
+pub(crate) fn open_stream(from: impl Read + Send + 'static, options: &[(&str, &str)]) -> Result<Input, Failure> {
+    let mut settings = Dictionary::new();
+    settings.set("format_whitelist", "mpegts");
+    settings.set("protocol_whitelist", "file");
+    for (name, value) in options {
+        settings.set(name, value);
+    }
+    StreamIo::from_read_with_capacity(from, READ_BYTES)
+        .and_then(|io| format::input_from_stream(io, None, Some(settings)))
+        .map_err(|error| trouble::input("open it as a transport stream", error))
+}
+
 /// The next packet; nothing at the end. Broken packets are skipped, and where nothing more can be read is the
 /// end: what came before it stands.
 pub(crate) fn next_packet(input: &mut Input) -> Result<Option<Packet>, Failure> {

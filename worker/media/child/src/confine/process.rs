@@ -3,13 +3,13 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt, sync::OnceLock, thread};
 
-use millrace_media::Limits;
+use millrace_media::{Limits, job::Job, wire::Request};
 use nix::{
     errno::Errno,
     libc,
     sys::{
         prctl,
-        resource::{Resource, getrlimit, setrlimit},
+        resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit},
         signal::{Signal, kill},
     },
     unistd::{getpid, getppid},
@@ -94,8 +94,11 @@ pub(super) fn drop_privileges() -> Result<(), Errno> {
 }
 
 /// The limits that the kernel keeps: soft and hard.
-pub(super) fn limits(limits: &Limits) -> [(Resource, u64, u64); 5] {
-    let Limits { memory_bytes_max, cpu_s_max, file_bytes_max, files_max, wall_ms_max: _ } = *limits;
+pub(super) fn limits(request: &Request) -> [(Resource, u64, u64); 5] {
+    let Limits { memory_bytes_max, cpu_s_max, file_bytes_max, files_max, cpu_window_s: _, wall_ms_max: _ } =
+        request.limits;
+    // A stream has no length; its parent counts the time in windows.
+    let cpu_s_max = if matches!(request.job, Job::Follow(_)) { RLIM_INFINITY } else { cpu_s_max };
     [
         (Resource::RLIMIT_CORE, 0, 0),
         (Resource::RLIMIT_AS, memory_bytes_max, memory_bytes_max),

@@ -11,6 +11,9 @@ use super::{
 };
 use crate::av;
 
+/// Frames of another kind in a row that may be damage, or the end of something else.
+const MISFITS_MAX: u32 = 20;
+
 /// The chosen audio stream.
 pub(super) struct Audio {
     pub(super) stream: usize,
@@ -32,6 +35,8 @@ struct Copied {
     clock: Clock,
     /// The frames stand in ADTS.
     wrapped: bool,
+    /// Frames of another kind that came in a row.
+    misfits: u32,
 }
 
 impl Copied {
@@ -39,7 +44,7 @@ impl Copied {
         let audio = aac::audio(&config).ok()?;
         let frame_samples = aac::frame_samples(&config).ok()?;
         let track = Track { timescale: audio.sample_rate, codec: Codec::Aac { audio, config } };
-        Some(Self { clock: Clock::new(track.timescale), track, frame_samples, wrapped })
+        Some(Self { clock: Clock::new(track.timescale), track, frame_samples, wrapped, misfits: 0 })
     }
 }
 
@@ -85,6 +90,11 @@ impl Audio {
         Ok(())
     }
 
+    /// So many frames in a row were of another kind than the track that it is no damage.
+    pub(super) fn is_another(&self) -> bool {
+        matches!(&self.way, Way::Copy(copied) if copied.misfits > MISFITS_MAX)
+    }
+
     /// Takes a packet, or the end, and passes on what is ready.
     pub(super) fn samples(&mut self, packet: Option<&Packet>, mut each: impl FnMut(Sample)) -> Result<(), Failure> {
         let base = self.base;
@@ -108,7 +118,11 @@ impl Copied {
             let adts = Adts::open(bytes)?;
             let Codec::Aac { config, .. } = &self.track.codec else { return None };
             // Frames of another kind can't be played with this track's configuration.
-            adts.config().ok().filter(|own| own == config)?;
+            if adts.config().ok().as_ref() != Some(config) {
+                self.misfits += 1;
+                return None;
+            }
+            self.misfits = 0;
             Bytes::copy_from_slice(adts.frame)
         } else {
             Bytes::copy_from_slice(bytes)
