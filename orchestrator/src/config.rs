@@ -2,7 +2,7 @@
 //! `deploy/orchestrator.toml` with it.
 
 use std::{
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4},
     path::{Path, PathBuf},
 };
 
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     http,
-    ingest::{fetch, rtmp},
+    ingest::{fetch, rtmp, srt},
     publish, segment,
     task::machine,
 };
@@ -39,12 +39,18 @@ pub struct Config {
     pub public_http_url: String,
     /// The same for RTMP, e.g. `rtmp://video.example.org/live`.
     pub public_rtmp_url: String,
+    /// The same for SRT, e.g. `srt://video.example.org:8890`.
+    pub public_srt_url: String,
     /// What comes in.
     pub ingest: Ingest,
     /// RTMP within TLS.
     pub rtmps: Rtmps,
     /// Limits of the RTMP server.
     pub rtmp_server: rtmp::Config,
+    /// SRT.
+    pub srt: Srt,
+    /// Limits of the SRT server.
+    pub srt_server: srt::Config,
     /// Leases, tries and time limits of tasks.
     pub tasks: machine::Policy,
     /// Limits of the HTTP server.
@@ -87,6 +93,46 @@ impl Rtmps {
         }
         let wrong = |_| Error::Value(format!("rtmps.listen is {:?}: use ADDRESS:PORT, or nothing", self.listen));
         self.listen.parse().map(Some).map_err(wrong)
+    }
+}
+
+/// SRT.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Srt {
+    /// Where it listens, as ADDRESS:PORT of IPv4; port 0 takes a free one. Not at all if empty.
+    pub listen: String,
+    /// A file with the passphrase that publishers encrypt with, of 10 to 79 bytes; empty: none, and nothing is
+    /// encrypted.
+    pub passphrase_file: PathBuf,
+}
+
+impl Srt {
+    /// Where it listens, if it does.
+    pub fn address(&self) -> Result<Option<SocketAddrV4>, Error> {
+        if self.listen.is_empty() {
+            return Ok(None);
+        }
+        let wrong = |_| Error::Value(format!("srt.listen is {:?}: use ADDRESS:PORT of IPv4, or nothing", self.listen));
+        self.listen.parse().map(Some).map_err(wrong)
+    }
+
+    /// The passphrase, if there is one.
+    pub fn passphrase(&self) -> Result<Option<String>, Error> {
+        if self.passphrase_file.as_os_str().is_empty() {
+            return Ok(None);
+        }
+        let path = self.passphrase_file.clone();
+        let text = std::fs::read_to_string(&path).map_err(|source| Error::Read { path, source })?;
+        let passphrase = text.trim_end_matches(['\r', '\n']);
+        // What libsrt takes.
+        if !(10..=79).contains(&passphrase.len()) {
+            let length = passphrase.len();
+            return Err(Error::Value(format!(
+                "the passphrase in srt.passphrase_file has {length} bytes: use 10 to 79"
+            )));
+        }
+        Ok(Some(passphrase.to_owned()))
     }
 }
 
@@ -157,9 +203,12 @@ impl Default for Config {
             web: PathBuf::new(),
             public_http_url: String::new(),
             public_rtmp_url: String::new(),
+            public_srt_url: String::new(),
             ingest: Ingest::default(),
             rtmps: Rtmps::default(),
             rtmp_server: rtmp::Config::default(),
+            srt: Srt::default(),
+            srt_server: srt::Config::default(),
             tasks: machine::Policy::default(),
             api: Api::default(),
             assets: Assets::default(),
@@ -274,6 +323,8 @@ impl Config {
         self.rtmps.address()?;
         self.rtmp_server.check().map_err(|why| Error::Value(format!("rtmp_server.{why}")))?;
         self.api.connections.check().map_err(|why| Error::Value(format!("api.connections.{why}")))?;
+        self.srt.address()?;
+        self.srt_server.check().map_err(|why| Error::Value(format!("srt_server.{why}")))?;
         self.ingest.fetch.check().map_err(|why| Error::Value(format!("ingest.fetch.{why}")))?;
         match positive.iter().find(|(_, value)| *value == 0) {
             Some((key, _)) => Err(Error::Value(format!("{key} is 0: use at least 1"))),
@@ -299,5 +350,21 @@ mod tests {
         let mut config = Config::default();
         config.tasks.lease_ms = 0;
         assert!(config.check().unwrap_err().to_string().contains("tasks.lease_ms is 0"));
+        let config = Config { srt: Srt { listen: "[::1]:0".into(), ..Srt::default() }, ..Config::default() };
+        assert!(config.check().unwrap_err().to_string().contains("of IPv4"));
+    }
+
+    #[test]
+    fn a_passphrase_comes_from_its_file_and_is_never_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("passphrase");
+        let srt = Srt { passphrase_file: file.clone(), ..Srt::default() };
+        assert_eq!(Srt::default().passphrase().unwrap(), None);
+        assert!(matches!(srt.passphrase(), Err(Error::Read { .. })));
+        std::fs::write(&file, "too short\n").unwrap();
+        let told = srt.passphrase().unwrap_err().to_string();
+        assert!(told.contains("9 bytes") && !told.contains("short"), "{told}");
+        std::fs::write(&file, "of sufficient length\n").unwrap();
+        assert_eq!(srt.passphrase().unwrap().as_deref(), Some("of sufficient length"));
     }
 }

@@ -34,6 +34,8 @@ pub struct House {
     pub rtmp_url: String,
     /// Where RTMP listens.
     pub rtmp_at: SocketAddr,
+    /// Where SRT listens and where publishers reach it, if it is taken.
+    pub srt: Option<(SocketAddr, String)>,
     /// The administrator's key.
     pub admin_key: String,
     /// What content keys and playback tokens are made of.

@@ -8,3 +8,4 @@ pub mod live;
 pub mod pull;
 pub mod push;
 pub mod rtmp;
+pub mod srt;

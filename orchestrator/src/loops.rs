@@ -14,7 +14,7 @@ use crate::{
     assets::stills,
     clock::now_ms,
     house::House,
-    ingest::{file, live, pull, push, rtmp},
+    ingest::{file, live, pull, push, rtmp, srt},
     publish,
     store::{self, Move, record::SegmentState},
     task::State,
@@ -295,12 +295,21 @@ pub async fn uploads(house: Arc<House>) {
     }
 }
 
-/// The RTMP server's counts stand in the metrics.
-pub async fn rtmp_counters(house: Arc<House>, counters: Arc<rtmp::Counters>) {
+/// The counts of the RTMP and SRT servers stand in the metrics.
+pub async fn ingest_counters(house: Arc<House>, rtmp: Arc<rtmp::Counters>, srt: Arc<srt::Counters>) {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let load = |count: &std::sync::atomic::AtomicU64| count.load(std::sync::atomic::Ordering::Relaxed) as i64;
-        house.metrics.rtmp_connections.set(load(&counters.connections_open));
-        house.metrics.rtmp_bytes.set(load(&counters.bytes_in));
+        let metrics = &house.metrics;
+        for (gauge, count) in [
+            (&metrics.rtmp_connections, &rtmp.connections_open),
+            (&metrics.rtmp_bytes, &rtmp.bytes_in),
+            (&metrics.srt_connections, &srt.connections_open),
+            (&metrics.srt_bytes, &srt.bytes_in),
+            (&metrics.srt_packets_lost, &srt.packets_lost),
+            (&metrics.srt_refused, &srt.refused),
+            (&metrics.srt_overflows, &srt.overflows),
+        ] {
+            gauge.set(count.load(std::sync::atomic::Ordering::Relaxed) as i64);
+        }
     }
 }

@@ -1,6 +1,10 @@
 //! The orchestrator's program: reads the configuration and runs the house until SIGINT or SIGTERM.
 
-use std::{io::IsTerminal, net::SocketAddr, path::PathBuf};
+use std::{
+    io::IsTerminal,
+    net::{SocketAddr, SocketAddrV4},
+    path::PathBuf,
+};
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -22,7 +26,7 @@ struct Cli {
         long,
         global = true,
         env = "MILLRACE_LOG",
-        default_value = "info,sqlx=warn,tower_http=warn",
+        default_value = "info,rsrt=error,sqlx=warn,tower_http=warn",
         value_name = "FILTER"
     )]
     log_filter: String,
@@ -60,6 +64,10 @@ struct Serve {
     /// free one.
     #[arg(long, env = "MILLRACE_RTMPS")]
     rtmps: Option<SocketAddr>,
+    /// Where SRT listens, as ADDRESS:PORT of IPv4 (UDP); port 0 takes a free one. Not at all unless given here or in the
+    /// configuration, which also names a passphrase.
+    #[arg(long, env = "MILLRACE_SRT")]
+    srt: Option<SocketAddrV4>,
     /// The media child; beside this program unless given.
     #[arg(long, env = "MILLRACE_MEDIA")]
     media: Option<PathBuf>,
@@ -78,6 +86,7 @@ impl Serve {
         config.http = self.http.unwrap_or(config.http);
         config.rtmp = self.rtmp.unwrap_or(config.rtmp);
         config.rtmps.listen = self.rtmps.map_or(config.rtmps.listen, |at| at.to_string());
+        config.srt.listen = self.srt.map_or(config.srt.listen, |at| at.to_string());
         config.media = self.media.unwrap_or(config.media);
         config.web = self.web.unwrap_or(config.web);
         config.check()?;

@@ -30,6 +30,16 @@ pub struct Metrics {
     pub rtmp_connections: IntGauge,
     /// Bytes that came over RTMP.
     pub rtmp_bytes: IntGauge,
+    /// SRT connections open now.
+    pub srt_connections: IntGauge,
+    /// Bytes that came over SRT.
+    pub srt_bytes: IntGauge,
+    /// Packets that never came over SRT.
+    pub srt_packets_lost: IntGauge,
+    /// SRT publishers that were turned away.
+    pub srt_refused: IntGauge,
+    /// SRT publishers that were cut off because too much of theirs waited.
+    pub srt_overflows: IntGauge,
     /// Streams that segments are pushed into over HTTP now, or that are fetched as segments.
     pub pushes_open: IntGauge,
     /// Streams that are fetched now.
@@ -79,6 +89,11 @@ impl Default for Metrics {
             http_refused: counter("millrace_http_connections_refused_total", "HTTP connections above the limit."),
             rtmp_connections: gauge("millrace_rtmp_connections", "RTMP connections open now."),
             rtmp_bytes: gauge("millrace_rtmp_received_bytes", "Bytes that came over RTMP since the start."),
+            srt_connections: gauge("millrace_srt_connections", "SRT connections open now."),
+            srt_bytes: gauge("millrace_srt_received_bytes", "Bytes that came over SRT since the start."),
+            srt_packets_lost: gauge("millrace_srt_lost_packets", "SRT packets that never came, since the start."),
+            srt_refused: gauge("millrace_srt_refused", "SRT publishers turned away since the start."),
+            srt_overflows: gauge("millrace_srt_overflows", "SRT publishers cut off since more waited than may."),
             pushes_open: gauge("millrace_pushes_open", "Streams taken as segments now, pushed or fetched."),
             pulls_open: gauge("millrace_pulls_open", "Streams fetched from a URL now."),
             fetched_bytes: counter("millrace_fetched_bytes_total", "Bytes fetched from URLs."),

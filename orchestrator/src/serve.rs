@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use futures_util::future::OptionFuture;
 use millrace_media::{Launcher, Limits, Mode};
 use millrace_proto::{StreamId, offer::Lack};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -27,7 +28,7 @@ use crate::{
     farm::{Farm, sessions::Sessions},
     house::{Busy, House},
     http,
-    ingest::{event::Publish, fetch::Fetcher, live, pull::Pulls, push::Pushes, rtmp, rtmp::Tls},
+    ingest::{event::Publish, fetch::Fetcher, live, pull::Pulls, push::Pushes, rtmp, rtmp::Tls, srt},
     loops,
     media::MediaStore,
     metrics::Metrics,
@@ -69,6 +70,8 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
         Some(at) => Some((listen("RTMPS", at).await?, Tls::load(&config.rtmps.cert, &config.rtmps.key)?)),
         None => None,
     };
+    let srt = listen_srt(&config).await?;
+    let srt_at = srt.as_ref().map(srt::Listener::local_addr);
     let rtmps_at = rtmps.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?;
     let metrics = Metrics::default();
     let fetcher = Fetcher::new(&config.ingest.fetch, metrics.fetched_bytes.clone(), metrics.fetch_failures.clone())
@@ -78,6 +81,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
         http_url: url(&config.public_http_url, || format!("http://{http_at}")),
         rtmp_url: url(&config.public_rtmp_url, || format!("rtmp://{rtmp_at}/live")),
         rtmp_at,
+        srt: srt_at.map(|at| (at, url(&config.public_srt_url, || format!("srt://{at}")))),
         admin_key,
         playback,
         farm: Farm::new(store.clone(), config.tasks),
@@ -109,11 +113,17 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
     live::recover(&house.store, &house.publishing, &house.config.ingest, now_ms()).await?;
     let (publishers, requests) = mpsc::channel(PUBLISHERS_WAITING_MAX);
     let counters = Arc::new(rtmp::Counters::default());
-    let background = background(&house, listings, counters.clone(), requests);
+    let srt_counters = Arc::new(srt::Counters::default());
+    let background = background(&house, listings, (counters.clone(), srt_counters.clone()), requests);
+    let limits = house.config.srt_server.clone();
+    let launcher = house.launcher.clone();
+    let srt =
+        srt.map(|listener| srt::serve(listener, limits, srt_counters, launcher, publishers.clone(), stop.clone()));
     let limits = house.config.rtmp_server.clone();
-    let rtmp = tokio::spawn(take_rtmp(rtmp_listener, rtmps, limits, counters, publishers, stop.clone()));
-    write_run_file(&data.join("run.json"), http_at, rtmp_at, rtmps_at)?;
-    tracing::info!(http = %http_at, rtmp = %rtmp_at, rtmps = ?rtmps_at, data = %data.display(), "listening");
+    let rtmp = take_rtmp(rtmp_listener, rtmps, limits, counters, publishers, stop.clone());
+    let publishing = tokio::spawn(futures_util::future::join(rtmp, OptionFuture::from(srt)));
+    write_run_file(&data.join("run.json"), http_at, rtmp_at, [("rtmps", rtmps_at), ("srt", srt_at)])?;
+    tracing::info!(http = %http_at, rtmp = %rtmp_at, rtmps = ?rtmps_at, srt = ?srt_at, data = %data.display(), "listening");
     let serving = stop.clone();
     let connections = house.config.api.connections.clone();
     let server =
@@ -124,7 +134,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
         () = async { stop.cancelled().await; tokio::time::sleep(std::time::Duration::from_secs(2)).await } => {}
     }
     // Publishers' last pictures are committed before the end.
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(3), rtmp).await;
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(3), publishing).await;
     house.pulls.stop_all();
     house.pushes.stop();
     settle_publishers(&house).await;
@@ -139,7 +149,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
 fn background(
     house: &Arc<House>,
     listings: mpsc::UnboundedReceiver<StreamId>,
-    counters: Arc<rtmp::Counters>,
+    (rtmp, srt): (Arc<rtmp::Counters>, Arc<srt::Counters>),
     requests: mpsc::Receiver<Publish>,
 ) -> Vec<JoinHandle<()>> {
     vec![
@@ -155,7 +165,7 @@ fn background(
         tokio::spawn(loops::sweep(house.clone())),
         tokio::spawn(loops::uploads(house.clone())),
         tokio::spawn(clips::run(house.clone())),
-        tokio::spawn(loops::rtmp_counters(house.clone(), counters)),
+        tokio::spawn(loops::ingest_counters(house.clone(), rtmp, srt)),
         tokio::spawn(live::desk(house.clone(), requests)),
     ]
 }
@@ -186,6 +196,14 @@ async fn listen(what: &str, at: std::net::SocketAddr) -> Result<TcpListener> {
             "can't listen for {what} at {at}: stop what uses the port, or choose another with --{}",
             what.to_lowercase()
         )
+    })
+}
+
+async fn listen_srt(config: &Config) -> Result<Option<srt::Listener>> {
+    let Some(at) = config.srt.address()? else { return Ok(None) };
+    let listener = srt::Listener::bind(at, config.srt.passphrase()?, &config.srt_server).await;
+    listener.map(Some).with_context(|| {
+        format!("can't listen for SRT at {at}: stop what uses the UDP port, or choose another with --srt")
     })
 }
 
@@ -287,10 +305,15 @@ async fn take_rtmp(
 }
 
 /// Tells scripts where the program listens.
-fn write_run_file(path: &Path, http: SocketAddr, rtmp: SocketAddr, rtmps: Option<SocketAddr>) -> Result<()> {
+fn write_run_file(
+    path: &Path,
+    http: SocketAddr,
+    rtmp: SocketAddr,
+    others: [(&str, Option<SocketAddr>); 2],
+) -> Result<()> {
     let mut told = serde_json::json!({ "pid": std::process::id(), "http": http, "rtmp": rtmp });
-    if let Some(rtmps) = rtmps {
-        told["rtmps"] = serde_json::json!(rtmps);
+    for (name, at) in others.into_iter().filter_map(|(name, at)| Some((name, at?))) {
+        told[name] = serde_json::json!(at);
     }
     let fresh = path.with_extension("json.new");
     fs::write(&fresh, told.to_string())?;

@@ -96,6 +96,9 @@ pub struct Stream {
 pub struct Ingest {
     /// Server address without the key, as OBS asks for it. For a file: where to PUT it.
     pub url: String,
+    /// The same for SRT, where the server takes it: the key goes into the address as `?streamid=KEY`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub srt: Option<String>,
     /// The stream key; a secret.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub stream_key: Option<String>,

@@ -118,7 +118,11 @@ fn stream() -> api::Stream {
         profile: Choice::default().resolve().unwrap(),
         listed: true,
         created_ms: 1_795_000_000_000,
-        ingest: Some(Ingest { url: "rtmp://127.0.0.1:1935/live".into(), stream_key: Some("k3f9_secret".into()) }),
+        ingest: Some(Ingest {
+            url: "rtmp://127.0.0.1:1935/live".into(),
+            srt: Some("srt://127.0.0.1:8890".into()),
+            stream_key: Some("k3f9_secret".into()),
+        }),
         playback: Playback {
             hls: "http://127.0.0.1:8080/hls/k3f9/index.m3u8".into(),
             dash: Some("http://127.0.0.1:8080/dash/k3f9/manifest.mpd".into()),

@@ -41,7 +41,7 @@ fn the_guide_for_apps_does_what_it_shows() {
     }
     script.push_str("echo\necho 'all of it ran'\n");
 
-    let house = House::with_workers(1);
+    let house = House::configured(1, crate::srt::LISTENS);
     let (http, key) = (&house.http, house.api.bearer());
     let mut command = Command::new("bash");
     command.args(["-c", &script]).current_dir(house.scratch());

@@ -43,6 +43,7 @@ mod players;
 mod restart;
 mod rtmps;
 mod sandbox;
+mod srt;
 mod storage;
 mod url;
 mod workers;

@@ -26,7 +26,7 @@ use crate::{
     house::House,
     http_push::{pieces, put_all},
     push::{address, push_to},
-    rtmp,
+    rtmp, srt,
     wait::{s, until},
 };
 use cases::{Case, Way, cases};
@@ -46,6 +46,13 @@ fn send(house: &House, case: &Case, stream: &Stream, files: &[PathBuf]) -> Resul
             let name = format!("publisher-{}", stream.id);
             let file = crate::clip::text(&files[0]);
             let mut publisher = push_to(house, &name, &address(stream), &["-i", file, "-c", "copy"]);
+            let status = publisher.wait(s(60));
+            if !status.success() {
+                return Err(format!("ffmpeg was turned away: {}", publisher.log()));
+            }
+        }
+        Way::Srt => {
+            let mut publisher = srt::push_srt(house, stream, &files[0]);
             let status = publisher.wait(s(60));
             if !status.success() {
                 return Err(format!("ffmpeg was turned away: {}", publisher.log()));
@@ -105,7 +112,7 @@ fn streams_as_they_come() {
     let cases: Vec<_> = cases().into_iter().filter(|case| wanted(case.name)).collect();
     // One after the other: some cases are about the same file.
     let files: Vec<_> = cases.iter().map(|case| case.media.files()).collect();
-    let mut house = House::with_workers(2);
+    let mut house = House::configured(2, srt::LISTENS);
     // Two at a time: one is judged while another is worked on.
     let next = AtomicUsize::new(0);
     let hand = || {

@@ -192,8 +192,8 @@ pub(super) async fn workers(_: Admin, State(house): State<Arc<House>>) -> Answer
 pub(super) fn view(house: &House, told: &Told, stream: &Stream) -> api::Stream {
     let (http, id) = (&told.http, &stream.id);
     let ingest = match stream.source {
-        Source::Live => Some(Ingest { url: told.rtmp.clone(), stream_key: None }),
-        Source::File => Some(Ingest { url: format!("{http}/v1/streams/{id}/source"), stream_key: None }),
+        Source::Live => Some(Ingest { url: told.rtmp.clone(), srt: told.srt.clone(), stream_key: None }),
+        Source::File => Some(Ingest { url: format!("{http}/v1/streams/{id}/source"), srt: None, stream_key: None }),
         Source::Url => None,
     };
     api::Stream {

@@ -24,6 +24,8 @@ pub(super) struct Told {
     pub(super) http: String,
     /// With the application's name, as in `rtmp://video.example.org:1935/live`.
     pub(super) rtmp: String,
+    /// As in `srt://video.example.org:8890`; absent where SRT is not taken.
+    pub(super) srt: Option<String>,
 }
 
 impl FromRequestParts<Arc<House>> for Told {
@@ -36,13 +38,18 @@ impl FromRequestParts<Arc<House>> for Told {
             Some((scheme, at)) if house.config.public_http_url.is_empty() => format!("{scheme}://{at}"),
             _ => house.http_url.clone(),
         };
-        // Who listens on all addresses has no address to tell: then RTMP is where HTTP is.
-        let anywhere = house.config.public_rtmp_url.is_empty() && house.rtmp_at.ip().is_unspecified();
-        let rtmp = match http.split_once("://").and_then(|(_, at)| authority(at)) {
-            Some(at) if anywhere => format!("rtmp://{}:{}/live", at.host(), house.rtmp_at.port()),
-            _ => house.rtmp_url.clone(),
+        // Who listens on all addresses has no address to tell: then RTMP and SRT are where HTTP is.
+        let named = http.split_once("://").and_then(|(_, at)| authority(at));
+        let here = |configured: &str, at: SocketAddr| {
+            let named = named.as_ref().filter(|_| configured.is_empty() && at.ip().is_unspecified())?;
+            Some(format!("{}:{}", named.host(), at.port()))
         };
-        Ok(Self { http, rtmp })
+        let rtmp = here(&house.config.public_rtmp_url, house.rtmp_at)
+            .map_or_else(|| house.rtmp_url.clone(), |at| format!("rtmp://{at}/live"));
+        let srt = house.srt.as_ref().map(|(at, url)| {
+            here(&house.config.public_srt_url, *at).map_or_else(|| url.clone(), |at| format!("srt://{at}"))
+        });
+        Ok(Self { http, rtmp, srt })
     }
 }
 

@@ -32,10 +32,10 @@ mod amf;
 mod assemble;
 mod audio_clock;
 mod chunk;
-mod clock;
+pub(super) mod clock;
 mod config;
 mod conn;
-mod counters;
+pub(super) mod counters;
 mod error;
 mod flv;
 #[cfg(any(test, feature = "fuzz"))]

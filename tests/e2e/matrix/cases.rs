@@ -25,6 +25,8 @@ pub(super) enum Way {
     Tags(fn(Vec<Tag>) -> Vec<Tag>),
     /// Pushed as Enhanced RTMP.
     Enhanced,
+    /// Pushed by ffmpeg, in real time.
+    Srt,
     /// Cut every two seconds and pushed over HTTP.
     Segments,
 }
@@ -35,6 +37,7 @@ impl Way {
             Self::File => "file",
             Self::Rtmp | Self::Tags(_) => "RTMP",
             Self::Enhanced => "Enhanced RTMP",
+            Self::Srt => "SRT",
             Self::Segments => "HTTP push",
         }
     }
@@ -84,6 +87,10 @@ fn tags(name: &'static str, change: fn(Vec<Tag>) -> Vec<Tag>) -> Case {
     Case::new(name, Way::Tags(change), "flv", "-bf 2")
 }
 
+fn srt(name: &'static str, args: &'static str) -> Case {
+    Case::new(name, Way::Srt, "ts", args)
+}
+
 fn segments(name: &'static str, args: &'static str) -> Case {
     Case::new(name, Way::Segments, "ts", args)
 }
@@ -104,6 +111,7 @@ fn pictures() -> Vec<Case> {
     vec![
         file("B-frames, as references too", "mp4", "-preset veryfast -bf 3 -x264-params b-pyramid=normal"),
         rtmp("B-frames by RTMP", "-preset veryfast -bf 3 -x264-params b-pyramid=normal"),
+        srt("B-frames by SRT", "-preset veryfast -bf 3 -x264-params b-pyramid=normal"),
         file("open groups of pictures", "mkv", "-preset veryfast -bf 3 -x264-params open-gop=1"),
         file("one key frame in ten seconds", "mp4", "-g 250").media(|media| media.seconds = 20),
         rtmp("one key frame in ten seconds, by RTMP", "-g 250").media(|media| media.seconds = 20),
@@ -168,6 +176,7 @@ fn sounds() -> Vec<Case> {
         rtmp("stereo, 48 kHz", "").media(|media| media.sound = Some((48_000, 2))),
         file("5.1", "mp4", "").media(|media| media.sound = Some((48_000, 6))),
         rtmp("5.1 by RTMP", "").media(|media| media.sound = Some((48_000, 6))),
+        srt("stereo, 44.1 kHz, in MP2, by SRT", "-c:a mp2").media(|media| media.sound = Some((44_100, 2))),
         file("5.1 in AC-3", "ts", "-c:a ac3").media(|media| media.sound = Some((48_000, 6))).want(|want| {
             want.sound = Some((48_000, 2));
         }),
@@ -184,6 +193,7 @@ fn times() -> Vec<Case> {
         tags("32 bits of milliseconds wrap", |tags| later(tags, u32::MAX - 1_800)),
         file("33 bits of ticks wrap", "ts", "-output_ts_offset 95441.7"),
         segments("33 bits of ticks wrap, over HTTP", "-output_ts_offset 95441.7"),
+        srt("33 bits of ticks wrap, by SRT", "-output_ts_offset 95441.7"),
         tags("an hour forward", |tags| jump(tags, 3_600_000)).want(|want| want.breaks = 1),
         tags("an hour back", |tags| jump(later(tags, 7_200_000), 3_600_000_u32.wrapping_neg()))
             .want(|want| want.breaks = 1),
@@ -197,6 +207,7 @@ fn codecs() -> Vec<Case> {
     vec![
         file("FLV", "flv", "-bf 2"),
         file("TS", "ts", "-bf 2"),
+        srt("TS by SRT", "-bf 2"),
         file("HEVC", "mp4", x265),
         file("VP8 and Vorbis", "webm", "-c:v libvpx -deadline realtime -cpu-used 8 -b:v 1M -c:a libvorbis -ac 2")
             .want(|want| want.sound = Some((48_000, 2))),

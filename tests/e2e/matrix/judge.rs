@@ -112,7 +112,7 @@ fn times(case: &Case, wanted: &Seen, got: &Seen, faults: &mut Faults) {
     let off_max = match case.way {
         _ if case.want.breaks > 0 || case.media.then.is_some() => BREAK_S_OFF_MAX,
         Way::Rtmp | Way::Tags(_) | Way::Enhanced => RTMP_MS_OFF_MAX,
-        Way::File | Way::Segments => FILE_MS_OFF_MAX,
+        Way::File | Way::Segments | Way::Srt => FILE_MS_OFF_MAX,
     };
     let (frames, wanted_frames) = (got.shown_s.len(), wanted.shown_s.len());
     faults.check(frames == wanted_frames, || format!("{frames} frames, not {wanted_frames}"));
