@@ -1,5 +1,7 @@
 //! Wiring: builds the house from a configuration, opens its doors, runs until told to stop.
 
+mod doors;
+
 use std::{
     fs,
     io::Write,
@@ -10,7 +12,6 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use futures_util::future::OptionFuture;
 use millrace_media::{Launcher, Limits, Mode};
 use millrace_proto::{StreamId, offer::Lack};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -28,7 +29,7 @@ use crate::{
     farm::{Farm, sessions::Sessions},
     house::{Busy, House},
     http,
-    ingest::{event::Publish, fetch::Fetcher, live, pull::Pulls, push::Pushes, rtmp, rtmp::Tls, srt},
+    ingest::{event::Publish, fetch::Fetcher, live, pull::Pulls, push::Pushes},
     loops,
     media::MediaStore,
     metrics::Metrics,
@@ -37,6 +38,7 @@ use crate::{
     uploads::Uploads,
     verify::{Verifier, child::Child},
 };
+use doors::{At, Counters, Doors};
 
 /// The first start of the media child may have to read it from a slow disk, in milliseconds.
 const SANDBOX_MS_MAX: u64 = 60_000;
@@ -64,24 +66,17 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
     let media = MediaStore::local(&data.join("media"))?;
     let launcher = launcher(&config).await?;
     let http_listener = listen("HTTP", config.http).await?;
-    let rtmp_listener = listen("RTMP", config.rtmp).await?;
-    let (http_at, rtmp_at) = (http_listener.local_addr()?, rtmp_listener.local_addr()?);
-    let rtmps = match config.rtmps.address()? {
-        Some(at) => Some((listen("RTMPS", at).await?, Tls::load(&config.rtmps.cert, &config.rtmps.key)?)),
-        None => None,
-    };
-    let srt = listen_srt(&config).await?;
-    let srt_at = srt.as_ref().map(srt::Listener::local_addr);
-    let rtmps_at = rtmps.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?;
+    let doors = Doors::open(&config).await?;
+    let (http_at, at) = (http_listener.local_addr()?, doors.at()?);
     let metrics = Metrics::default();
     let fetcher = Fetcher::new(&config.ingest.fetch, metrics.fetched_bytes.clone(), metrics.fetch_failures.clone())
         .context("can't prepare for fetching")?;
     let (publish, listings) = mpsc::unbounded_channel();
     let house = Arc::new(House {
         http_url: url(&config.public_http_url, || format!("http://{http_at}")),
-        rtmp_url: url(&config.public_rtmp_url, || format!("rtmp://{rtmp_at}/live")),
-        rtmp_at,
-        srt: srt_at.map(|at| (at, url(&config.public_srt_url, || format!("srt://{at}")))),
+        rtmp_url: url(&config.public_rtmp_url, || format!("rtmp://{}/live", at.rtmp)),
+        rtmp_at: at.rtmp,
+        srt: at.srt.map(|at| (at, url(&config.public_srt_url, || format!("srt://{at}")))),
         admin_key,
         playback,
         farm: Farm::new(store.clone(), config.tasks),
@@ -112,18 +107,11 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
     });
     live::recover(&house.store, &house.publishing, &house.config.ingest, now_ms()).await?;
     let (publishers, requests) = mpsc::channel(PUBLISHERS_WAITING_MAX);
-    let counters = Arc::new(rtmp::Counters::default());
-    let srt_counters = Arc::new(srt::Counters::default());
-    let background = background(&house, listings, (counters.clone(), srt_counters.clone()), requests);
-    let limits = house.config.srt_server.clone();
-    let launcher = house.launcher.clone();
-    let srt =
-        srt.map(|listener| srt::serve(listener, limits, srt_counters, launcher, publishers.clone(), stop.clone()));
-    let limits = house.config.rtmp_server.clone();
-    let rtmp = take_rtmp(rtmp_listener, rtmps, limits, counters, publishers, stop.clone());
-    let publishing = tokio::spawn(futures_util::future::join(rtmp, OptionFuture::from(srt)));
-    write_run_file(&data.join("run.json"), http_at, rtmp_at, [("rtmps", rtmps_at), ("srt", srt_at)])?;
-    tracing::info!(http = %http_at, rtmp = %rtmp_at, rtmps = ?rtmps_at, srt = ?srt_at, data = %data.display(), "listening");
+    let counters = Counters::default();
+    let background = background(&house, listings, counters.clone(), requests);
+    let publishing = tokio::spawn(doors.take(house.clone(), counters, publishers, stop.clone()));
+    write_run_file(&data.join("run.json"), http_at, at)?;
+    tracing::info!(http = %http_at, ?at, data = %data.display(), "listening");
     let serving = stop.clone();
     let connections = house.config.api.connections.clone();
     let server =
@@ -149,7 +137,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
 fn background(
     house: &Arc<House>,
     listings: mpsc::UnboundedReceiver<StreamId>,
-    (rtmp, srt): (Arc<rtmp::Counters>, Arc<srt::Counters>),
+    counters: Counters,
     requests: mpsc::Receiver<Publish>,
 ) -> Vec<JoinHandle<()>> {
     vec![
@@ -165,7 +153,7 @@ fn background(
         tokio::spawn(loops::sweep(house.clone())),
         tokio::spawn(loops::uploads(house.clone())),
         tokio::spawn(clips::run(house.clone())),
-        tokio::spawn(loops::ingest_counters(house.clone(), rtmp, srt)),
+        tokio::spawn(loops::ingest_counters(house.clone(), counters.rtmp, counters.srt)),
         tokio::spawn(live::desk(house.clone(), requests)),
     ]
 }
@@ -196,14 +184,6 @@ async fn listen(what: &str, at: std::net::SocketAddr) -> Result<TcpListener> {
             "can't listen for {what} at {at}: stop what uses the port, or choose another with --{}",
             what.to_lowercase()
         )
-    })
-}
-
-async fn listen_srt(config: &Config) -> Result<Option<srt::Listener>> {
-    let Some(at) = config.srt.address()? else { return Ok(None) };
-    let listener = srt::Listener::bind(at, config.srt.passphrase()?, &config.srt_server).await;
-    listener.map(Some).with_context(|| {
-        format!("can't listen for SRT at {at}: stop what uses the UDP port, or choose another with --srt")
     })
 }
 
@@ -286,32 +266,10 @@ fn secret(path: &Path) -> Result<String> {
     Ok(key)
 }
 
-/// Serves RTMP, and RTMPS where there is a certificate, until `stop`.
-async fn take_rtmp(
-    plain: TcpListener,
-    within_tls: Option<(TcpListener, Tls)>,
-    limits: rtmp::Config,
-    counters: Arc<rtmp::Counters>,
-    publishers: mpsc::Sender<Publish>,
-    stop: CancellationToken,
-) {
-    let plain = rtmp::serve(plain, limits.clone(), counters.clone(), publishers.clone(), stop.clone());
-    match within_tls {
-        None => plain.await,
-        Some((listener, tls)) => {
-            tokio::join!(plain, rtmp::serve_tls(listener, tls, limits, counters, publishers, stop));
-        }
-    }
-}
-
 /// Tells scripts where the program listens.
-fn write_run_file(
-    path: &Path,
-    http: SocketAddr,
-    rtmp: SocketAddr,
-    others: [(&str, Option<SocketAddr>); 2],
-) -> Result<()> {
-    let mut told = serde_json::json!({ "pid": std::process::id(), "http": http, "rtmp": rtmp });
+fn write_run_file(path: &Path, http: SocketAddr, doors: At) -> Result<()> {
+    let mut told = serde_json::json!({ "pid": std::process::id(), "http": http, "rtmp": doors.rtmp });
+    let others = [("rtmps", doors.rtmps), ("srt", doors.srt)];
     for (name, at) in others.into_iter().filter_map(|(name, at)| Some((name, at?))) {
         told[name] = serde_json::json!(at);
     }

@@ -47,7 +47,7 @@ impl Job {
             Self::Demux(Demux { input }) => View { read: vec![input], write: None },
             Self::Inspect(Inspect { segments, decode_all: _ }) => View { read: files(segments), write: None },
             Self::Gauge(Gauge { source, display: _, threads: _ }) => View { read: files([source]), write: None },
-            Self::Probe(_) | Self::Sandbox => View::default(),
+            Self::Probe(_) | Self::Follow(_) | Self::Sandbox => View::default(),
             Self::Mux(Mux { videos, audio, out, video_start: _, audio_start: _ }) => {
                 View { read: files(videos.iter().flatten().chain(audio)), write: Some(out) }
             }

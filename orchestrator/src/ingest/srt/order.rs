@@ -70,7 +70,7 @@ mod tests {
         let mut take = |next| order.take(next).collect::<Vec<_>>();
         let tracks = Event::Tracks { video: video.clone(), audio: None };
         assert_eq!(take(Demuxed::Video(sample(0))), [], "of no track");
-        assert_eq!(take(Demuxed::Tracks { video, audio: None }), [tracks.clone()]);
+        assert_eq!(take(Demuxed::Tracks { video, audio: None }), std::slice::from_ref(&tracks));
         for dts in [0, 3_600, 90_000 * 9] {
             assert_eq!(take(Demuxed::Video(sample(dts))), [Event::Video(sample(dts))]);
         }

@@ -56,7 +56,7 @@ async fn run(socket: SrtSocket, peer: SocketAddrV4, shared: &Shared) -> Result<(
     let passed = {
         let arriving = async {
             tokio::join!(async { left = Some(read(socket, inlet, peer, shared).await) }, carry(outlet, feed));
-            pending().await
+            pending::<()>().await;
         };
         tokio::select! {
             passed = pass_on(following, peer, &events, shared) => passed,

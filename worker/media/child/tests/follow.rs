@@ -45,7 +45,7 @@ async fn rest(mut following: Following) -> Result<Demuxing, Failure> {
 /// Everything that comes of these bytes, in pieces as SRT delivers them.
 async fn follow(bytes: Vec<u8>) -> Result<Demuxing, Failure> {
     let (mut feed, following) = launcher().follow(&JOB, &Limits::live()).await?;
-    let fed = tokio::spawn(async move {
+    let writer = tokio::spawn(async move {
         for piece in bytes.chunks(7 * PACKET) {
             // A child that is gone is told by its other half.
             if feed.write(piece).await.is_err() {
@@ -54,7 +54,7 @@ async fn follow(bytes: Vec<u8>) -> Result<Demuxing, Failure> {
         }
     });
     let all = rest(following).await;
-    fed.await.unwrap();
+    writer.await.unwrap();
     all
 }
 
@@ -105,7 +105,7 @@ async fn a_frame_is_out_soon_after_its_bytes() {
     let (mut feed, mut following) = launcher().follow(&JOB, &Limits::live()).await.unwrap();
     let began = Instant::now();
     let lasts = Duration::from_secs(4);
-    let fed = tokio::spawn(async move {
+    let writer = tokio::spawn(async move {
         let pieces: Vec<_> = bytes.chunks(7 * PACKET).map(<[u8]>::to_vec).collect();
         let count = pieces.len() as u32;
         for (at, piece) in pieces.into_iter().enumerate() {
@@ -123,7 +123,7 @@ async fn a_frame_is_out_soon_after_its_bytes() {
             seen.push(Instant::now());
         }
     }
-    let dropped = fed.await.unwrap();
+    let dropped = writer.await.unwrap();
     assert_eq!(seen.len(), 120);
     let early = seen.iter().filter(|at| **at + Duration::from_millis(100) < dropped).count();
     assert!(early >= 117, "{early} of 120 frames were out before the end");
@@ -206,7 +206,7 @@ async fn a_killed_child_is_a_crash_and_one_that_works_too_hard_is_stopped() {
     // No time at all in a window: whatever a child does is too much.
     let limits = Limits { cpu_s_max: 0, cpu_window_s: 1, ..Limits::live() };
     let (mut feed, mut following) = launcher().follow(&JOB, &limits).await.unwrap();
-    let fed = tokio::spawn(async move { while feed.write(&bytes).await.is_ok() {} });
+    let writer = tokio::spawn(async move { while feed.write(&bytes).await.is_ok() {} });
     let failure = loop {
         match following.next().await {
             Ok(_) => {}
@@ -214,7 +214,7 @@ async fn a_killed_child_is_a_crash_and_one_that_works_too_hard_is_stopped() {
         }
     };
     assert_eq!(failure.kind, FailureKind::Limit, "{failure}");
-    fed.await.unwrap();
+    writer.await.unwrap();
 }
 
 #[tokio::test]
