@@ -143,15 +143,15 @@ impl Segmenter {
         silence.into_iter().try_for_each(|sample| run.audio(sample, &self.limits))
     }
 
-    fn fill_rest(&mut self) {
-        let silence = self.silence.as_mut().map(Silence::rest).unwrap_or_default();
+    fn fill_end(&mut self, end: fn(&mut Silence) -> Vec<Sample>) {
+        let silence = self.silence.as_mut().map(end).unwrap_or_default();
         // Silence that is too much is left out: a few bytes at the end.
         let _ = self.fill(silence);
     }
 
     /// Ends the run of segments: whatever is there becomes the last one.
     pub fn finish(&mut self) -> Vec<Cut> {
-        self.fill_rest();
+        self.fill_end(Silence::rest);
         let cuts = self.take(Ending::Last);
         self.run = None;
         cuts
@@ -159,7 +159,7 @@ impl Segmenter {
 
     /// Whatever is there becomes a segment, and the run goes on behind it: its source cuts at keyframes itself.
     pub fn pause(&mut self) -> Vec<Cut> {
-        self.fill_rest();
+        self.fill_end(Silence::pause);
         self.take(Ending::Pause)
     }
 

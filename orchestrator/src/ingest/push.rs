@@ -8,6 +8,7 @@
 mod blend;
 pub(super) mod bundle;
 mod join;
+mod order;
 mod read;
 
 use std::{
@@ -293,7 +294,7 @@ async fn take(house: &House, flow: &mut Flow, push: &Pushed, pulled: bool) -> Re
     let cut = match events {
         Ok(files) => {
             let events = flow.blender.blend(files.video, files.sounds);
-            cut(house, &mut intake, flow.joiner.join(events)).await
+            cut(house, &mut intake, flow.joiner.join(order::by_time(events))).await
         }
         Err(why) => Err(Stop::Hopeless(why)),
     };

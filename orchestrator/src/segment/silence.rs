@@ -7,6 +7,10 @@ use millrace_cmaf::{Codec, Sample, Track, aac};
 /// A hole up to this is one that players step over: rounded times, encoders' first frames.
 const HOLE_MS: i128 = 100;
 
+/// Where a source cuts by itself, up to this of a segment's sound comes with the next one: FFmpeg's transport streams
+/// hold sound back for 350 ms (`max_delay` of its muxer, halved).
+const BEHIND_MS_MAX: i128 = 500;
+
 /// A hole beyond this is not filled: the source's clock jumped.
 const FILL_MS_MAX: i128 = 60_000;
 
@@ -63,9 +67,15 @@ impl Silence {
         Some(silence)
     }
 
-    /// No more comes, or the next starts at a cut: silence up to the end of the last picture.
+    /// No more comes: silence up to the end of the last picture.
     pub(super) fn rest(&mut self) -> Vec<Sample> {
         self.front.map(|front| self.fill(front)).unwrap_or_default()
+    }
+
+    /// The next starts at a cut: the same, unless the sound may be there that is missing here.
+    pub(super) fn pause(&mut self) -> Vec<Sample> {
+        let missing = self.front.zip(self.end).map_or(0, |(front, end)| i128::from(front) - i128::from(end));
+        if missing <= BEHIND_MS_MAX * self.rate / 1_000 { Vec::new() } else { self.rest() }
     }
 
     fn fill(&mut self, to: i64) -> Vec<Sample> {
@@ -152,6 +162,17 @@ mod tests {
         assert_joined(&hole, 7_000 * 48 + 1_024, 8_000 * 48);
         silence.picture(&picture(8_960), 1_000);
         assert_joined(&silence.rest(), 8_000 * 48 + 1_024, 9_000 * 48);
+    }
+
+    #[test]
+    fn at_a_cut_the_end_of_the_sound_may_come_with_the_next_segment() {
+        let mut silence = silence();
+        silence.sound(&sound(0));
+        silence.picture(&picture(400), 1_000);
+        assert!(silence.pause().is_empty());
+        assert!(silence.sound(&sound(1_024)).unwrap().is_empty(), "here it is");
+        silence.picture(&picture(600), 1_000);
+        assert_joined(&silence.pause(), 2_048, 640 * 48);
     }
 
     #[test]

@@ -97,6 +97,10 @@ async fn pass(
     loop {
         let event = match child.next().await? {
             None | Some(Demuxed::End) => return Ok(Ok(events)),
+            Some(Demuxed::Ignored(tracks)) => {
+                tracing::debug!(?tracks, "tracks of a segment are passed over");
+                continue;
+            }
             Some(Demuxed::Tracks { video, audio }) => Event::Tracks { video, audio },
             Some(Demuxed::Video(sample)) => {
                 bytes += sample.data.len() as u64;
