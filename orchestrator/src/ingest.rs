@@ -1,5 +1,6 @@
 //! Ways in: each turns what comes from outside into [`event::Event`]s.
 
+mod breaks;
 pub mod event;
 pub mod fetch;
 pub mod file;

@@ -44,6 +44,7 @@ mod server;
 mod session;
 mod tls;
 
+pub(super) use clock::{Kind, Place, Timeline};
 pub use config::Config;
 pub use counters::Counters;
 pub use server::{serve, serve_tls};

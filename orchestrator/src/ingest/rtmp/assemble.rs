@@ -18,6 +18,9 @@ use super::{
 };
 use tracks::{AudioTrack, VideoTrack};
 
+/// Forward beyond this, against both tracks, is a break.
+const FORWARD_MS_MAX: i64 = 10_000;
+
 /// Media time after which a discontinuity no longer waits for a key frame.
 const BOUNDARY_MS_MAX: i64 = 10_000;
 /// Media time after which media without any codec header is given up, or without the picture that the metadata
@@ -69,7 +72,7 @@ impl Assembler {
         Self {
             limits,
             unwrap: Unwrap::default(),
-            timeline: Timeline::default(),
+            timeline: Timeline::new(FORWARD_MS_MAX),
             now_ms: 0,
             began_ms: None,
             expected: [None; 2],

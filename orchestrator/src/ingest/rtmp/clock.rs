@@ -1,7 +1,5 @@
 //! Wire timestamps to time without wraps, and where that time runs on and where it breaks. Pure.
 
-/// Forward beyond this, against both tracks, is a break.
-const FORWARD_MS_MAX: i64 = 10_000;
 /// Backward beyond this, within a track, is a break.
 const BACKWARD_MS_MAX: i64 = 1_000;
 
@@ -45,24 +43,30 @@ pub(crate) enum Place {
 ///
 /// The track that breaks first takes the timeline along; what the other track still sends of the time before is
 /// late.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Timeline {
+    /// Forward beyond this, against both tracks, is a break.
+    forward_ms_max: i64,
     last_ms: [Option<i64>; 2],
     /// The same before the last break, for tracks that have not sent since.
     before_ms: [Option<i64>; 2],
 }
 
 impl Timeline {
+    pub(crate) fn new(forward_ms_max: i64) -> Self {
+        Self { forward_ms_max, last_ms: [None; 2], before_ms: [None; 2] }
+    }
+
     /// Places a decode time, and remembers it unless it is late.
     pub(crate) fn place(&mut self, kind: Kind, time_ms: i64) -> Place {
         let (own, other) = match kind {
             Kind::Video => (0, 1),
             Kind::Audio => (1, 0),
         };
-        let far = |last_ms: i64| time_ms.abs_diff(last_ms) > FORWARD_MS_MAX as u64;
+        let far = |last_ms: i64| time_ms.abs_diff(last_ms) > self.forward_ms_max.unsigned_abs();
         let breaks = match (self.last_ms[own], self.last_ms[other]) {
             (Some(last_ms), _) if time_ms < last_ms - BACKWARD_MS_MAX => true,
-            (Some(last_ms), other_ms) => time_ms > last_ms + FORWARD_MS_MAX && other_ms.is_none_or(far),
+            (Some(last_ms), other_ms) => time_ms > last_ms + self.forward_ms_max && other_ms.is_none_or(far),
             (None, Some(other_ms)) => {
                 let nearer = |before_ms: i64| time_ms.abs_diff(before_ms) < time_ms.abs_diff(other_ms);
                 if self.before_ms[own].is_some_and(nearer) {
@@ -102,7 +106,7 @@ mod tests {
 
     #[test]
     fn gaps_within_reason_and_late_tracks_are_no_breaks() {
-        let mut timeline = Timeline::default();
+        let mut timeline = Timeline::new(10_000);
         for (kind, time_ms) in
             [(Video, 0), (Audio, 40), (Video, 9_000), (Video, 8_100), (Video, 18_000), (Audio, 18_010), (Video, 27_000)]
         {
@@ -112,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_track_that_begins_late_or_pauses_joins_the_other() {
-        let mut timeline = Timeline::default();
+        let mut timeline = Timeline::new(10_000);
         assert_eq!(timeline.place(Video, 0), Place::On);
         for time_ms in (0..60_000).step_by(1_000) {
             assert_eq!(timeline.place(Video, time_ms), Place::On);
@@ -123,7 +127,7 @@ mod tests {
     #[test]
     fn both_tracks_break_once() {
         for jump_ms in [3_600_000, -3_000, -60_000] {
-            let mut timeline = Timeline::default();
+            let mut timeline = Timeline::new(10_000);
             for step in 0..50 {
                 assert_eq!(timeline.place(Video, 100_000 + 40 * step), Place::On);
                 assert_eq!(timeline.place(Audio, 100_020 + 40 * step), Place::On);
@@ -142,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_lone_track_breaks_too() {
-        let mut timeline = Timeline::default();
+        let mut timeline = Timeline::new(10_000);
         assert_eq!(timeline.place(Audio, 5), Place::On);
         assert_eq!(timeline.place(Audio, 10_006), Place::Break);
         assert_eq!(timeline.place(Audio, 9_005), Place::Break);
