@@ -114,7 +114,7 @@ pub(crate) fn enhanced(file: &Path) -> Vec<Tag> {
                     tags.push(Tag::new(8, time_ms, [&[0xaf, 1], &sample.data[..]].concat()));
                 }
             }
-            Demuxed::End => {}
+            Demuxed::Ignored(_) | Demuxed::End => {}
         }
     }
     tags

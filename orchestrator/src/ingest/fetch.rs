@@ -10,12 +10,17 @@ mod config;
 mod resolve;
 mod retry;
 
-use std::{error::Error as _, sync::Arc, time::Duration};
+use std::{
+    error::Error as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use ipnet::IpNet;
 use prometheus::{IntCounter, IntCounterVec};
-use reqwest::{Client, Response, StatusCode, Url, header, redirect};
+use reqwest::{Certificate, Client, Response, StatusCode, Url, header, redirect};
 use tokio::time::timeout;
 
 pub use config::Config;
@@ -29,6 +34,22 @@ pub struct Failure {
     pub kind: Kind,
     /// For people, without secrets.
     pub why: String,
+}
+
+/// Why nothing can be fetched at all.
+#[derive(Debug, thiserror::Error)]
+pub enum Unready {
+    /// The client can't be made.
+    #[error(transparent)]
+    Client(#[from] reqwest::Error),
+    /// The file of trusted certificates is of no use.
+    #[error("{}: {why}: set ingest.fetch.ca to a PEM file", path.display())]
+    Ca {
+        /// The file.
+        path: PathBuf,
+        /// In words.
+        why: String,
+    },
 }
 
 /// Kinds of failure.
@@ -157,11 +178,13 @@ pub struct Fetcher {
 
 impl Fetcher {
     /// A fetcher with these limits. Counts bytes, and failures by kind.
-    pub fn new(config: &Config, bytes: IntCounter, failures: IntCounterVec) -> reqwest::Result<Self> {
+    pub fn new(config: &Config, bytes: IntCounter, failures: IntCounterVec) -> Result<Self, Unready> {
         // Fails where one is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let allowed: Arc<[IpNet]> = config.private_allowed.clone().into();
+        let authorities = authorities(&config.ca)?;
         let client = Client::builder()
+            .tls_certs_merge(authorities)
             .user_agent(concat!("millrace/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
             .retry(reqwest::retry::never())
@@ -272,6 +295,17 @@ impl Fetcher {
             failures: self.failures.clone(),
         })
     }
+}
+
+/// The certificates that are trusted besides the system's.
+fn authorities(ca: &Path) -> Result<Vec<Certificate>, Unready> {
+    if ca.as_os_str().is_empty() {
+        return Ok(Vec::new());
+    }
+    let unready = |why: String| Unready::Ca { path: ca.to_owned(), why };
+    let pem = std::fs::read(ca).map_err(|error| unready(error.to_string()))?;
+    let found = Certificate::from_pem_bundle(&pem).map_err(|error| unready(error.to_string()))?;
+    if found.is_empty() { Err(unready("it holds no certificate".into())) } else { Ok(found) }
 }
 
 fn header_text<'a>(response: &'a Response, name: &header::HeaderName) -> Option<&'a str> {

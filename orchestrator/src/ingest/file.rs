@@ -11,7 +11,7 @@ use millrace_media::{
 };
 use millrace_proto::{StreamId, api::StreamState};
 
-use super::{event::Event, intake::Intake};
+use super::{breaks::Breaks, event::Event, intake::Intake};
 use crate::{
     clock::now_ms,
     house::House,
@@ -113,14 +113,22 @@ async fn pass(house: &House, stream: Stream) -> Result<(), Stop> {
     let retry_s_max = house.config.ingest.storage_retry_s_max;
     let mut intake = Intake::file(house.store.clone(), house.media.clone(), stream, limits, retry_s_max)
         .with_eyes(house.verifier.eyes.clone());
+    let mut breaks = Breaks::new();
     loop {
         let event = match child.next().await.map_err(child_stop)? {
             None | Some(Demuxed::End) => break,
+            Some(Demuxed::Ignored(tracks)) => {
+                tracing::info!(stream = %id, ?tracks, "tracks of the file are passed over");
+                continue;
+            }
             Some(Demuxed::Tracks { video, audio }) => Event::Tracks { video, audio },
             Some(Demuxed::Video(sample)) => Event::Video(sample),
             Some(Demuxed::Audio(sample)) => Event::Audio(sample),
         };
-        let done = intake.take(event).await.map_err(intake_stop)?;
+        let mut done = 0;
+        for event in breaks.place(event) {
+            done += intake.take(event).await.map_err(intake_stop)?;
+        }
         if done > 0 {
             house.committed(&id);
             wait_for_room(house, &id).await?;

@@ -65,7 +65,7 @@ pub struct Made {
     pub frames: u32,
 }
 
-/// Reads a whole file (MP4, MOV, MKV, WebM, TS, FLV) and passes its best video and audio track on as
+/// Reads a whole file (MP4, MOV, MKV, WebM, TS, FLV, or packed sound as in RFC 8216, 3.4) and passes its best video and audio track on as
 /// samples, audio as AAC: copied where it is AAC already, encoded continuously otherwise.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Demux {
@@ -82,8 +82,8 @@ pub struct Follow {
     pub look_ms_max: u32,
 }
 
-/// What a [`Demux`] or [`Follow`] passes on, in order: `Tracks` first, then samples in decode order, audio and video
-/// interleaved, then `End`.
+/// What a [`Demux`] or [`Follow`] passes on, in order: `Ignored` if there is any, `Tracks`, then samples in decode order,
+/// audio and video interleaved, then `End`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Demuxed {
     /// The tracks; at least one is there.
@@ -97,6 +97,8 @@ pub enum Demuxed {
     Video(Sample),
     /// One audio sample.
     Audio(Sample),
+    /// Tracks that are passed over, in words; at most a few are named.
+    Ignored(Vec<String>),
     /// All samples were passed on.
     End,
 }

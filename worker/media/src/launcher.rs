@@ -140,8 +140,7 @@ pub struct Demuxing {
 }
 
 impl Demuxing {
-    /// The next thing in the file: [`Demuxed::Tracks`] first, then samples, then [`Demuxed::End`] once, then
-    /// nothing. Not to be called again after a failure.
+    /// The next thing in the file, as [`Demuxed`] has them, up to [`Demuxed::End`] once, then nothing. Not to be called again after a failure.
     ///
     /// # Cancel safety
     /// A call that is dropped half-way loses part of a frame: drop the whole `Demuxing` then.

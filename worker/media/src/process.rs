@@ -111,6 +111,7 @@ impl Process {
             Frame::Video(sample) => Ok(Demuxed::Video(sample)),
             Frame::Audio(sample) => Ok(Demuxed::Audio(sample)),
             Frame::Message(Message::Tracks { video, audio }) => Ok(Demuxed::Tracks { video, audio }),
+            Frame::Message(Message::Ignored(tracks)) => Ok(Demuxed::Ignored(tracks)),
             Frame::Message(Message::End) => Ok(Demuxed::End),
             other @ Frame::Message(_) => Err(self.unexpected(&other).await),
         }

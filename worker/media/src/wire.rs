@@ -83,6 +83,8 @@ pub enum Message {
         /// The audio track.
         audio: Option<Track>,
     },
+    /// A demux passes over these tracks, told in words.
+    Ignored(Vec<String>),
     /// A demux has passed on everything.
     End,
     /// The job came to nothing.

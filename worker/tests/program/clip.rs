@@ -38,7 +38,7 @@ impl Clip {
                 match next {
                     Demuxed::Tracks { video, .. } => track = video,
                     Demuxed::Video(sample) => samples.push(sample),
-                    Demuxed::Audio(_) | Demuxed::End => {}
+                    Demuxed::Audio(_) | Demuxed::Ignored(_) | Demuxed::End => {}
                 }
             }
             (track.expect("a video track"), samples)

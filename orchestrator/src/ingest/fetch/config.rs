@@ -1,5 +1,7 @@
 //! What may be set about fetching. Times are wall-clock milliseconds or seconds, as the names say.
 
+use std::path::PathBuf;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// Networks that are no part of the public internet and may be fetched from all the same, as in `10.2.0.0/16`.
     pub private_allowed: Vec<IpNet>,
+    /// A PEM file of certificates that servers may be signed by besides those that the system trusts; empty: none.
+    pub ca: PathBuf,
     /// Streams fetched at once; of these, recordings. The others wait for their turn.
     pub streams_max: usize,
     /// Recordings fetched at once.
@@ -41,6 +45,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             private_allowed: Vec::new(),
+            ca: PathBuf::new(),
             streams_max: 64,
             recordings_max: 4,
             redirects_max: 5,

@@ -40,6 +40,9 @@ const MISSING_MAX: u32 = 5;
 const RELOAD_MAX: Duration = Duration::from_mins(1);
 const RELOAD_MIN: Duration = Duration::from_millis(250);
 
+/// The pause when there is no space, or no answer from the store.
+const FULL_PAUSE: Duration = Duration::from_secs(2);
+
 /// The number under which a stream is said to be in contact with its server.
 const CONTACT: u64 = u64::MAX;
 
@@ -239,7 +242,7 @@ impl Pull<'_> {
             self.wait_for_room().await?;
             let number = self.cursor.number(segment.sequence);
             if !segment.gap {
-                self.take(list, at, number).await?;
+                self.take_surely(list, at, number).await?;
             }
             self.cursor.took(number);
             took += 1;
@@ -260,6 +263,22 @@ impl Pull<'_> {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+
+    /// Takes one segment, with pauses as long as it can't be kept: a full disk passes. The stream does not lose its
+    /// publisher meanwhile, which is us.
+    async fn take_surely(&mut self, list: &Media, at: usize, number: u64) -> Result<(), Stop> {
+        loop {
+            match self.take(list, at, number).await {
+                Err(Stop::Later(why)) => {
+                    tracing::warn!(stream = %self.stream.id, number, why, "a segment can't be kept, trying again");
+                    self.keep_contact();
+                    tokio::time::sleep(FULL_PAUSE).await;
+                    state(self.house, self.stream).await?;
+                }
+                done => return done,
+            }
         }
     }
 

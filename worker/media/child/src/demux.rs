@@ -6,16 +6,18 @@
 mod audio;
 mod clock;
 mod convert;
+mod packed;
 mod video;
 
 use std::fs::File;
 
-use ffmpeg_next::{Packet, Stream, format::context::Input, format::stream::Disposition, media};
+use ffmpeg_next::{Packet, Rescale, Stream, format::context::Input, format::stream::Disposition, media};
 use millrace_media::{Failure, job::Demux, wire::Message};
 
 use crate::{answers::Answers, av, trouble};
 
-/// FFmpeg's names of MP4 and MOV, MKV and WebM, TS, FLV. Nothing that can name other files is among them.
+/// FFmpeg's names of MP4 and MOV, MKV and WebM, TS, FLV. Nothing that can name other files is among them, nor among
+/// [`packed::FORMATS`].
 const FORMATS: &str = "mov,matroska,mpegts,flv";
 
 /// FFmpeg looks at so much of a file, in bytes and in microseconds of media, to tell what its streams are.
@@ -25,14 +27,22 @@ const OPTIONS: [(&str, &str); 3] = [("probesize", "5000000"), ("analyzeduration"
 /// The tracks are told first; packets that come before all is known of them wait, at most so many.
 const WAITING_PACKETS_MAX: usize = 2_000;
 
+/// So many tracks are named at most that are passed over.
+const IGNORED_TOLD_MAX: usize = 16;
+
 /// Runs the job.
 pub(crate) fn run(job: &Demux, answers: &mut Answers) -> Result<(), Failure> {
-    let file = File::open(&job.input).map_err(|error| trouble::file("open", &job.input, &error))?;
-    let mut input = av::input::open(file, FORMATS, &OPTIONS)?;
+    let unread = |error: std::io::Error| trouble::file("open", &job.input, &error);
+    let mut file = File::open(&job.input).map_err(unread)?;
+    let start = packed::start(&mut file).map_err(unread)?;
+    let formats = format!("{FORMATS},{}", packed::FORMATS.join(","));
+    let mut input = av::input::open(file, &formats, &OPTIONS)?;
+    let start = start.filter(|_| packed::FORMATS.contains(&input.format().name())).unwrap_or(0);
     let mut tracks = Tracks::choose(&input)?;
+    tracks.tell_ignored(&input, answers);
     let mut waiting = Vec::new();
     while !tracks.known() && waiting.len() < WAITING_PACKETS_MAX {
-        let Some(packet) = av::input::next_packet(&mut input)? else { break };
+        let Some(packet) = next_packet(&mut input, start)? else { break };
         tracks.look_at(&packet);
         waiting.push(packet);
     }
@@ -41,10 +51,23 @@ pub(crate) fn run(job: &Demux, answers: &mut Answers) -> Result<(), Failure> {
     for packet in waiting {
         tracks.pass(&packet, answers)?;
     }
-    while let Some(packet) = av::input::next_packet(&mut input)? {
+    while let Some(packet) = next_packet(&mut input, start)? {
         tracks.pass(&packet, answers)?;
     }
     tracks.end(answers)
+}
+
+/// The next packet, `start` ticks of [`packed::TIMESCALE`] later than it says.
+fn next_packet(input: &mut Input, start: i64) -> Result<Option<Packet>, Failure> {
+    let Some(mut packet) = av::input::next_packet(input)? else { return Ok(None) };
+    if start != 0
+        && let Some(stream) = input.stream(packet.stream())
+    {
+        let late = start.rescale((1, packed::TIMESCALE), stream.time_base());
+        packet.set_pts(packet.pts().map(|pts| pts.saturating_add(late)));
+        packet.set_dts(packet.dts().map(|dts| dts.saturating_add(late)));
+    }
+    Ok(Some(packet))
 }
 
 /// The chosen streams.
@@ -68,6 +91,25 @@ impl Tracks {
             return Err(trouble::bad_input("the file has no video and no audio"));
         }
         Ok(Self { samples: 0, video, audio })
+    }
+
+    /// Says which tracks are passed over: other languages, subtitles, data, cover pictures.
+    fn tell_ignored(&self, input: &Input, answers: &mut Answers) {
+        let chosen = [self.video.as_ref().map(|video| video.stream), self.audio.as_ref().map(|audio| audio.stream)];
+        let ignored = input.streams().filter(|stream| !chosen.contains(&Some(stream.index())));
+        let named = |stream: Stream| {
+            let kind = match stream.parameters().medium() {
+                media::Type::Video => "video",
+                media::Type::Audio => "audio",
+                media::Type::Subtitle => "subtitles",
+                _ => "data",
+            };
+            format!("{kind} ({})", stream.parameters().id().name())
+        };
+        let told: Vec<_> = ignored.map(named).take(IGNORED_TOLD_MAX).collect();
+        if !told.is_empty() {
+            answers.say(Message::Ignored(told));
+        }
     }
 
     pub(crate) fn known(&self) -> bool {

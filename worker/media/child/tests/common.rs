@@ -71,6 +71,7 @@ pub(crate) async fn demux(file: &Path) -> Result<Demuxing, Failure> {
             }
             Demuxed::Video(sample) => all.video.push(sample),
             Demuxed::Audio(sample) => all.audio.push(sample),
+            Demuxed::Ignored(_) => {}
             Demuxed::End => ended = true,
         }
     }
