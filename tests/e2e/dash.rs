@@ -50,9 +50,9 @@ fn look(browser: &Browser) -> Value {
     now
 }
 
-/// How many packets FFmpeg's demuxer reads of one track.
+/// How many packets FFmpeg's demuxer reads of one track. Of several at once it would stop where the first one ends.
 #[track_caller]
-fn packets(url: &str, track: &str) -> usize {
+pub(crate) fn packets(url: &str, track: &str) -> usize {
     let args = ["-v", "error", "-select_streams", track, "-show_entries", "packet=pts", "-of", "csv=p=0", url];
     let lines = tool("ffprobe", &args);
     let numbers = lines.lines().filter(|line| line.split(',').next().is_some_and(|pts| pts.parse::<i64>().is_ok()));

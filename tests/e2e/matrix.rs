@@ -1,118 +1,60 @@
-//! The matrix: streams as they really come, each by its way into one house, and what comes out of it. The table in
-//! docs/matrix.md is what this run made; `MILLRACE_BLESS=1` writes it anew, and only where every case holds.
-//! `MILLRACE_MATRIX=WORDS` runs the cases whose names hold these words, and compares no table.
+//! The matrix: streams as they really come, each by its way into a house, and what comes out of it. Each part is a
+//! test and a section of docs/matrix.md, which is what these tests saw (`table.rs`). A case is a line in
+//! `matrix/parts.rs`. `MILLRACE_MATRIX=WORDS` runs the cases whose names hold these words, and compares no table.
 
 mod cases;
 mod eye;
+mod hls;
 mod hour;
 mod judge;
 mod media;
+mod parts;
+mod send;
 
 use std::{
     env,
-    fmt::Write,
-    fs,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
 
-use millrace_proto::api::{Stream, StreamState};
-use serde_json::json;
+use millrace_proto::api::StreamState;
 
-use crate::{
-    conformance::Follow,
-    house::House,
-    http_push::{pieces, put_all},
-    push::{address, push_to},
-    rtmp, srt,
-    wait::{s, until},
-};
-use cases::{Case, Way, cases};
+use crate::{house::House, rtmps, srt, table::MATRIX, url::NEAR, wait::s};
+use cases::Case;
 
-/// Where the table is, from the repository's root.
-const TABLE: &str = "docs/matrix.md";
+const COLUMNS: [&str; 4] = ["what comes", "by", "what comes out", "DASH"];
 
-/// Sends the media of `case` in, to its end. Live streams are followed meanwhile.
+/// One case from its media to its end; what came out and how DASH tells it, or what is wrong.
+fn run(house: &House, case: &Case, files: &[PathBuf]) -> Result<[String; 2], String> {
+    let sent = send::send(house, case, files)?;
+    let ended = house.api.until(&sent.stream, StreamState::Ended, s(120));
+    let mut wrong: Vec<_> =
+        sent.follow.map(crate::conformance::Follow::finish).iter().flatten().map(ToString::to_string).collect();
+    wrong.extend(sent.site.and_then(|site| hls::check(&site).err()));
+    match judge::judge(house, case, &ended, files) {
+        Ok(facts) if wrong.is_empty() => Ok(facts),
+        judged => {
+            wrong.extend(judged.err());
+            Err(wrong.join("\n"))
+        }
+    }
+}
+
+/// Runs the cases of a part, and tells what came out.
 #[track_caller]
-fn send(house: &House, case: &Case, stream: &Stream, files: &[PathBuf]) -> Result<(), String> {
-    match case.way {
-        Way::File => {
-            house.api.upload_all(stream, &media::joined(files));
-            return Ok(());
-        }
-        Way::Rtmp => {
-            let name = format!("publisher-{}", stream.id);
-            let file = crate::clip::text(&files[0]);
-            let mut publisher = push_to(house, &name, &address(stream), &["-i", file, "-c", "copy"]);
-            let status = publisher.wait(s(60));
-            if !status.success() {
-                return Err(format!("ffmpeg was turned away: {}", publisher.log()));
-            }
-        }
-        Way::Srt => {
-            let mut publisher = srt::push_srt(house, stream, &files[0]);
-            let status = publisher.wait(s(60));
-            if !status.success() {
-                return Err(format!("ffmpeg was turned away: {}", publisher.log()));
-            }
-        }
-        Way::Tags(change) => {
-            let mut all = Vec::new();
-            let mut at_ms = 0;
-            for file in files {
-                let mut tags = rtmp::tags(file);
-                for tag in &mut tags {
-                    tag.time_ms += at_ms;
-                }
-                all.extend(tags);
-                at_ms += case.media.seconds * 1_000;
-            }
-            rtmp::publish(stream, &change(all));
-        }
-        Way::Enhanced => rtmp::publish(stream, &rtmp::enhanced(&files[0])),
-        Way::Segments => {
-            let pieces = pieces(house, &files[0], "mpegts", "ts", case.media.args);
-            put_all(house, stream, &pieces, &(0..pieces.len()).collect::<Vec<_>>());
-        }
-    }
-    // At once, when the publisher has hung up: nobody comes back.
-    until("the end of the stream", s(30), || {
-        let answer = house.api.call("POST", &format!("/v1/streams/{}/end", stream.id), None);
-        assert!(matches!(answer.status, 200 | 409), "{}", answer.text());
-        (answer.status == 200).then_some(())
-    });
-    Ok(())
-}
-
-/// One case from its media to its end; what came out, or what is wrong.
-fn run(house: &House, case: &Case, files: &[PathBuf]) -> Result<String, String> {
-    let live = !matches!(case.way, Way::File);
-    let profile = json!({"ladder": [{"name": "120p", "short_side_px": 120, "bitrate_bps_max": 600_000,
-        "preset": "ultrafast", "crf": 18}]});
-    let stream = house.api.create(if live { "live" } else { "file" }, &profile);
-    let follow = live.then(|| Follow::start(&house.api, &stream.playback.hls));
-    send(house, case, &stream, files)?;
-    let ended = house.api.until(&stream, StreamState::Ended, s(120));
-    let mut findings = follow.map(Follow::finish).unwrap_or_default().into_iter().map(|f| f.to_string());
-    let judged = judge::judge(house, case, &ended, files);
-    let found = findings.by_ref().collect::<Vec<_>>().join("\n");
-    match judged {
-        Ok(facts) if found.is_empty() => Ok(facts),
-        Ok(_) => Err(found),
-        Err(wrong) => Err(format!("{found}\n{wrong}")),
-    }
-}
-
-#[test]
-fn streams_as_they_come() {
+fn part(name: &str, cases: Vec<Case>) {
     let only = env::var("MILLRACE_MATRIX").ok();
-    let wanted = |name: &str| only.as_ref().is_none_or(|words| name.contains(words.as_str()));
-    let cases: Vec<_> = cases().into_iter().filter(|case| wanted(case.name)).collect();
+    let wanted = |case: &Case| only.as_ref().is_none_or(|words| case.name.contains(words.as_str()));
+    let cases: Vec<_> = cases.into_iter().filter(wanted).collect();
+    if cases.is_empty() {
+        return;
+    }
     // One after the other: some cases are about the same file.
     let files: Vec<_> = cases.iter().map(|case| case.media.files()).collect();
-    let mut house = House::configured(2, srt::LISTENS);
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let mut house = House::configured(2, &format!("{NEAR}{}{}", rtmps::config(folder.path()), srt::LISTENS));
     // Two at a time: one is judged while another is worked on.
     let next = AtomicUsize::new(0);
     let hand = || {
@@ -124,36 +66,74 @@ fn streams_as_they_come() {
             done.push((at, result.unwrap_or_else(|_| Err("an assertion failed, see above".into()))));
         }
     };
-    let (mut results, long) = thread::scope(|scope| {
-        let long = wanted(hour::NAME).then(|| scope.spawn(|| hour::run(&house)));
+    let mut results: Vec<_> = thread::scope(|scope| {
         let hands = [scope.spawn(hand), scope.spawn(hand)];
-        let results: Vec<_> = hands.into_iter().flat_map(|hand| hand.join().expect("a case panicked")).collect();
-        (results, long.map(|long| long.join().expect("the hour does not panic")))
+        hands.into_iter().flat_map(|hand| hand.join().expect("a case panicked")).collect()
     });
     results.sort_by_key(|(at, _)| *at);
     house.assert_up();
-    let rows = cases.iter().map(|case| (case.name, case.way.name())).chain([(hour::NAME, Way::File.name())]);
-    let mut table = String::from(
-        "# Streams as they come\n\nEach row is a real stream that the end-to-end tests sent in, and what a player got \
-         out of it: every frame at its\ntime, sound and picture together, and all that is served right by the rules \
-         of HLS. The test `matrix` writes this table.\n\n| what comes | by | what comes out |\n|---|---|---|\n",
-    );
-    let mut faults = Vec::new();
-    for ((name, way), result) in rows.zip(results.into_iter().map(|(_, result)| result).chain(long)) {
+    let log = house.log();
+    assert!(!log.contains("sesame"), "a secret in the log:\n{log}");
+    let made = cases.iter().filter(|case| (case.profile)() == "auto").count();
+    assert_eq!(log.matches("the ladder is made for these pictures").count(), made, "once for each: {log}");
+    let (mut rows, mut faults) = (Vec::new(), Vec::new());
+    for (case, (_, result)) in cases.iter().zip(results) {
         match result {
-            Ok(facts) => writeln!(table, "| {name} | {way} | {facts} |").expect("it is text"),
-            Err(wrong) => faults.push(format!("--- {name}\n{wrong}")),
+            Ok([facts, dash]) => rows.push(vec![case.name.to_owned(), case.way.name().to_owned(), facts, dash]),
+            Err(wrong) => faults.push(format!("--- {}\n{wrong}", case.name)),
         }
     }
-    println!("{table}");
+    if only.is_some() || !faults.is_empty() {
+        println!("{rows:#?}");
+    }
     assert!(faults.is_empty(), "{} cases do not hold:\n{}", faults.len(), faults.join("\n"));
-    if only.is_some() {
-        return;
+    if only.is_none() {
+        MATRIX.tell(name, &COLUMNS, &rows);
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(TABLE);
-    if env::var_os("MILLRACE_BLESS").is_some() {
-        fs::write(&path, &table).expect("the table can be written");
-    }
-    let told = fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(told, table, "{TABLE} does not say what came out: run with MILLRACE_BLESS=1, and read what changed");
+}
+
+#[test]
+fn ways_in() {
+    part("Ways in", parts::ways());
+}
+
+#[test]
+fn pictures() {
+    part("Pictures", parts::pictures());
+}
+
+#[test]
+fn frame_rates() {
+    part("Frame rates", parts::rates());
+}
+
+#[test]
+fn sound() {
+    part("Sound", parts::sounds());
+}
+
+#[test]
+fn clocks() {
+    part("Clocks", parts::times());
+}
+
+#[test]
+fn contents() {
+    part("Contents", parts::contents());
+}
+
+#[test]
+fn codecs() {
+    part("Codecs", parts::codecs());
+}
+
+#[test]
+fn ladders() {
+    part("Ladders", parts::ladders());
+}
+
+#[test]
+fn an_hour() {
+    let facts = hour::run(&House::with_workers(2)).unwrap_or_else(|wrong| panic!("{wrong}"));
+    MATRIX.tell("Length", &COLUMNS[..3], &[vec!["an hour".into(), "file".into(), facts]]);
 }

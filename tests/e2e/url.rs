@@ -32,7 +32,13 @@ fn ask(house: &House, url: &str, profile: &Value) -> Answer {
 /// A stream that is fetched from `url`.
 #[track_caller]
 pub(crate) fn fetch(house: &House, url: &str) -> Stream {
-    let answer = ask(house, url, &small_ladder());
+    fetch_as(house, url, &small_ladder())
+}
+
+/// The same with another profile.
+#[track_caller]
+pub(crate) fn fetch_as(house: &House, url: &str, profile: &Value) -> Stream {
+    let answer = ask(house, url, profile);
     assert_eq!(answer.status, 201, "{}", answer.text());
     answer.json()
 }

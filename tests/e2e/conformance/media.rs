@@ -1,6 +1,6 @@
 //! What initialization sections and segments really hold, from their bytes. Tells facts; `rules.rs` judges them.
 
-use mp4_atom::{Any, Codec, DecodeMaybe, Moof, Moov, Trak};
+use mp4_atom::{Any, Av1c, Codec, DecodeMaybe, Hvcc, Moof, Moov, Pasp, Trak, Visual};
 
 /// What an initialization section says.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,12 +40,11 @@ impl Init {
                 let config = &entry.avcc;
                 let profile =
                     [config.avc_profile_indication, config.profile_compatibility, config.avc_level_indication];
-                let (wide, high) =
-                    entry.pasp.as_ref().map_or((1, 1), |aspect| (aspect.h_spacing.max(1), aspect.v_spacing.max(1)));
-                let width = u32::from(entry.visual.width) * wide / high;
                 let codec = format!("avc1.{:02x}{:02x}{:02x}", profile[0], profile[1], profile[2]);
-                (codec, Some((width, u32::from(entry.visual.height))))
+                (codec, Some(shown(&entry.visual, entry.pasp.as_ref())))
             }
+            Some(Codec::Hvc1(entry)) => (hevc(&entry.hvcc), Some(shown(&entry.visual, entry.pasp.as_ref()))),
+            Some(Codec::Av01(entry)) => (av1(&entry.av1c), Some(shown(&entry.visual, entry.pasp.as_ref()))),
             Some(Codec::Mp4a(entry)) => {
                 let config = &entry.esds.es_desc.dec_config;
                 let kind = config.dec_specific.as_ref().map_or(0, |config| config.profile);
@@ -55,6 +54,35 @@ impl Init {
         };
         Ok(Self { timescale: mdia.mdhd.timescale, codec, size })
     }
+}
+
+/// Size in square pixels.
+fn shown(visual: &Visual, aspect: Option<&Pasp>) -> (u32, u32) {
+    let (wide, high) = aspect.map_or((1, 1), |aspect| (aspect.h_spacing.max(1), aspect.v_spacing.max(1)));
+    (u32::from(visual.width) * wide / high, u32::from(visual.height))
+}
+
+/// ISO/IEC 14496-15, annex E.3.
+fn hevc(config: &Hvcc) -> String {
+    let space = ["", "A", "B", "C"][usize::from(config.general_profile_space & 3)];
+    let compatible = u32::from_be_bytes(config.general_profile_compatibility_flags).reverse_bits();
+    let tier = if config.general_tier_flag { "H" } else { "L" };
+    let constraints = &config.general_constraint_indicator_flags;
+    let told = constraints.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let constraints = constraints[..told].iter().map(|byte| format!(".{byte:X}")).collect::<Vec<_>>().concat();
+    let (profile, level) = (config.general_profile_idc, config.general_level_idc);
+    format!("hvc1.{space}{profile}.{compatible:X}.{tier}{level}{constraints}")
+}
+
+/// AV1 Codec ISO Media File Format Binding, section 5.
+fn av1(config: &Av1c) -> String {
+    let tier = if config.seq_tier_0 { "H" } else { "M" };
+    let depth = match (config.high_bitdepth, config.twelve_bit) {
+        (false, _) => 8,
+        (true, false) => 10,
+        (true, true) => 12,
+    };
+    format!("av01.{}.{:02}{tier}.{depth:02}", config.seq_profile, config.seq_level_idx_0)
 }
 
 impl Piece {

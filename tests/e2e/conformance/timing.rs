@@ -9,6 +9,9 @@ use super::{
     rules::MAP,
 };
 
+/// One of so many of the source's frames is the least that a profile can ask for.
+const PART_MAX: usize = 4;
+
 pub(super) const LISTED: &str = "RFC 8216bis 6.2.1 (what is listed is there)";
 pub(super) const KEY: &str = "RFC 8216bis 4.4.2.1, Apple's authoring specification 1.9 (segments start with an IDR)";
 pub(super) const CONTINUOUS: &str = "RFC 8216bis 3.1 (decode times are continuous)";
@@ -55,7 +58,8 @@ pub(super) fn judge(book: &Book) -> Vec<Finding> {
             let video = init.size.is_some();
             let number = entry.number;
             findings.check(piece.starts_sync, KEY, &entry.url, || "its first sample is no sync sample".into());
-            findings.check(!video || piece.slice == Some(IDR), KEY, &entry.url, || format!("{:?}", piece.slice));
+            let idr = !init.codec.starts_with("avc1") || piece.slice == Some(IDR);
+            findings.check(idr, KEY, &entry.url, || format!("{:?}", piece.slice));
             if let Some((last, decode_end)) = before
                 && last.number + 1 == number
                 && last.discontinuity == entry.discontinuity
@@ -121,10 +125,15 @@ fn starts_s(book: &Book) -> BTreeMap<u64, f64> {
     starts_s
 }
 
-/// Whether two lists of times with their timescales are the same, exactly.
+/// Whether two lists of times with their timescales are the same, exactly. One may have only every n-th of the other's
+/// (Apple's authoring specification 1.14: the frame rate of a variant may be a part of the source's).
 fn same_times(a: &[(i64, u32)], b: &[(i64, u32)]) -> bool {
     let exactly = |((a, a_scale), (b, b_scale)): (&(i64, u32), &(i64, u32))| {
         i128::from(*a) * i128::from(*b_scale) == i128::from(*b) * i128::from(*a_scale)
     };
-    a.len() == b.len() && a.iter().zip(b).all(exactly)
+    let (more, less) = if a.len() < b.len() { (b, a) } else { (a, b) };
+    let part = |divisor: usize| {
+        less.len() == more.len().div_ceil(divisor) && more.iter().step_by(divisor).zip(less).all(exactly)
+    };
+    (1..=PART_MAX).any(part)
 }

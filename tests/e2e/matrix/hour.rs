@@ -14,11 +14,8 @@ use serde_json::json;
 use super::media::{Media, joined};
 use crate::{conformance, house::House, live::recording, playlist, wait::s};
 
-/// As the table says it.
-pub(super) const NAME: &str = "an hour";
 const LENGTH_S: u32 = 3_600;
-/// Resident memory of the orchestrator, in bytes, which carries the rest of the matrix meanwhile. The hour alone has
-/// 18 MB of media.
+/// Resident memory of the orchestrator, in bytes. The hour has 18 MB of media.
 const MEMORY_BYTES_MAX: u64 = 64 << 20;
 /// Beside the upload, which is removed, and the media that is published: jobs' own files.
 const SCRATCH_BYTES_MAX: u64 = 16 << 20;
