@@ -154,6 +154,7 @@ fn count(variants: &mut Vec<Variant>, media: &Media, listed_ns: u64) {
     variant.bytes += media.segment.bytes;
     variant.key_bytes += media.key_bytes;
     variant.duration_ns += media.duration_ns;
+    variant.listed_ns += listed_ns;
     // A last segment of a few frames says nothing of the bitrate: Apple's validator leaves such out, too.
     if listed_ns >= 500_000_000 || variant.bitrate_bps_peak == 0 {
         variant.bitrate_bps_peak = variant.bitrate_bps_peak.max(bps(media.segment.bytes, listed_ns));

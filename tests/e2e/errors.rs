@@ -1,13 +1,16 @@
 //! Everything that can be asked wrongly, and the answer that helps.
 
+use std::fs;
+
 use serde_json::json;
 
 use crate::{
-    clip::live_source,
-    clip::text,
+    api::Answer,
+    clip::{live_source, made, text},
     house::House,
     live::{small_ladder, until_playable},
     push::{address, push, push_to},
+    table::REFUSALS,
     wait::s,
 };
 
@@ -16,6 +19,11 @@ fn every_wrong_request_is_answered_with_code_message_and_hint() {
     let house = House::with_workers(0);
     let api = &house.api;
     let key = fs_key(&house);
+    let mut told = Vec::new();
+    let mut row = |what: &str, answer: &Answer| {
+        let error = answer.error(answer.status);
+        told.push(vec![what.to_owned(), answer.status.to_string(), format!("`{}`", error.code)]);
+    };
     let bearer = format!("Bearer {key}");
     let good = [("authorization", bearer.as_str()), ("content-type", "application/json")];
 
@@ -24,6 +32,9 @@ fn every_wrong_request_is_answered_with_code_message_and_hint() {
         for path in ["/v1/streams", "/v1/workers"] {
             let answer = api.send("GET", path, headers, None).unwrap();
             assert_eq!(answer.error(401).code, "unauthorized", "{path} {headers:?}");
+            if headers.is_empty() && path == "/v1/streams" {
+                row("no key, or a wrong one", &answer);
+            }
         }
     }
     // What is not there.
@@ -32,9 +43,13 @@ fn every_wrong_request_is_answered_with_code_message_and_hint() {
     {
         api.send(method, path, &good, None).unwrap().error(404);
     }
+    row("a stream that is not there", &api.call("GET", "/v1/streams/nothing", None));
+    row("an address that is none", &api.call("GET", "/v1/nothing", None));
     assert_eq!(api.call("GET", "/v1/streams/nothing", None).error(404).code, "unknown_stream");
     assert_eq!(api.get("/hls/nothing/index.m3u8").error(404).code, "unknown_stream");
-    api.send("PATCH", "/v1/streams", &good, None).unwrap().error(405);
+    let patch = api.send("PATCH", "/v1/streams", &good, None).unwrap();
+    patch.error(405);
+    row("another method", &patch);
     // Names that would leave their folder.
     for path in ["/hls/..%2f..%2fadmin.key", "/hls/%2e%2e/admin.key", "/..%2fadmin.key", "/hls/a/..%2f..%2fadmin.key"] {
         let answer = api.get(path);
@@ -62,6 +77,8 @@ fn every_wrong_request_is_answered_with_code_message_and_hint() {
     }
     let unmarked = api.send("POST", "/v1/streams", &good[..1], Some(b"name=a")).unwrap();
     assert_eq!(unmarked.error(400).code, "not_json");
+    row("a body that is not marked as JSON", &unmarked);
+    row("a source that there is not", &api.call("POST", "/v1/streams", Some(&json!({"name": "a", "source": "dish"}))));
     // Profiles that can't be.
     let bad = [
         json!("best"),
@@ -75,6 +92,7 @@ fn every_wrong_request_is_answered_with_code_message_and_hint() {
         let answer = api.call("POST", "/v1/streams", Some(&ask));
         assert!(matches!(answer.status, 400 | 422), "{profile}: {}", answer.status);
         let error = answer.error(answer.status);
+        row(&format!("the profile `{profile}`"), &answer);
         if profile == "best" {
             assert!(format!("{error:?}").contains("standard"), "the error names what would do: {error:?}");
         }
@@ -82,25 +100,60 @@ fn every_wrong_request_is_answered_with_code_message_and_hint() {
     for name in [String::new(), "x".repeat(201)] {
         let answer = api.call("POST", "/v1/streams", Some(&json!({"name": name, "source": "live"})));
         answer.error(answer.status.clamp(400, 422));
+        row(&format!("a name of {} letters", name.len()), &answer);
+    }
+    for url in ["http://169.254.169.254/latest", "http://127.0.0.1/", "file:///etc/passwd"] {
+        let ask = json!({"name": "a", "source": "url", "url": url});
+        row(&format!("the URL `{url}`"), &api.call("POST", "/v1/streams", Some(&ask)));
     }
     // Uploads in the wrong place.
     let live = api.create("live", &json!("standard"));
     let answer = api.upload(&live, b"abc", 0, 3);
     answer.error(409);
+    row("a file for a live stream", &answer);
     let file = api.create("file", &json!("standard"));
     for range in ["bytes", "bytes 5-1/3", "bytes 0-9/3", "lines 0-2/3", "bytes 0-2/*"] {
         let headers = [("authorization", bearer.as_str()), ("content-range", range)];
         let answer = api.send("PUT", &format!("/v1/streams/{}/source", file.id), &headers, Some(b"abc")).unwrap();
         assert!(matches!(answer.status, 400 | 416), "{range}: {}", answer.status);
-        answer.error(answer.status);
+        row(&format!("three bytes as `{range}`"), &answer);
     }
+    let far = [("authorization", bearer.as_str()), ("content-range", "bytes 3-5/9")];
+    let answer = api.send("PUT", &format!("/v1/streams/{}/source", file.id), &far, Some(b"abc")).unwrap();
+    row("a part behind what is there", &answer);
+    let answer = api.send("PUT", &format!("/v1/streams/{}/source", file.id), &far[..1], Some(b"")).unwrap();
+    row("a file without a byte", &answer);
+    let answer = api.send("PUT", &format!("/v1/streams/{}/segments/0", file.id), &far[..1], Some(b"abc")).unwrap();
+    row("a segment for a file", &answer);
+    let answer = api.send("PUT", "/live/nothing/0.ts", &[], Some(b"abc")).unwrap();
+    row("a segment with a wrong stream key", &answer);
     // A worker that has not signed anything.
     let answer = api.send("POST", "/v1/worker/poll", &good, Some(b"{}")).unwrap();
     assert!(matches!(answer.status, 400 | 401 | 422), "{}", answer.status);
-    answer.error(answer.status);
+    row("a worker that has not signed", &answer);
     // A deleted stream is gone.
     assert_eq!(api.call("DELETE", &format!("/v1/streams/{}", file.id), None).status / 100, 2);
     assert_eq!(api.call("GET", &format!("/v1/streams/{}", file.id), None).error(404).code, "unknown_stream");
+    REFUSALS.tell("Requests", &["what is asked", "status", "code"], &told);
+}
+
+#[test]
+fn files_that_are_none_fail_and_say_why() {
+    let house = House::with_workers(0);
+    let whole = fs::read(made("whole.mp4", &["-i", text(&live_source(10))], "-c copy")).expect("it was just made");
+    let mpeg4 = made("mpeg4.mp4", &["-f", "lavfi", "-i", "testsrc2=s=64x64:d=1"], "-c:v mpeg4");
+    let files: [(&str, Vec<u8>, &str); 4] = [
+        ("an MP4 without its second half, where the index is", whole[..whole.len() / 2].into(), "video file"),
+        ("a text", b"This is no video at all, whatever its name says.\n".repeat(100), "video file"),
+        ("bytes by chance", (0..40_000_u32).map(|at| ((at * at) >> 7) as u8).collect(), "video file"),
+        ("video in MPEG-4 part 2", fs::read(mpeg4).expect("it was just made"), "mpeg4"),
+    ];
+    let streams = files.map(|(what, bytes, why)| {
+        let stream = house.api.create("file", &small_ladder());
+        house.api.upload_all(&stream, &bytes);
+        (stream, what, why)
+    });
+    REFUSALS.tell_failures("Files", &house, &streams);
 }
 
 #[test]

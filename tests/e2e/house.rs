@@ -63,10 +63,10 @@ impl House {
         house
     }
 
-    /// An orchestrator whose data is on a disk of its own with this many bytes.
+    /// An orchestrator whose data is on a disk of its own with this many bytes, with what `config` sets.
     #[track_caller]
-    pub(crate) fn on_small_disk(disk_bytes: u64) -> Self {
-        Self::start(Some(disk_bytes), "")
+    pub(crate) fn on_small_disk(disk_bytes: u64, config: &str) -> Self {
+        Self::start(Some(disk_bytes), config)
     }
 
     #[track_caller]

@@ -2,11 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader, Write},
-    net::{TcpListener, TcpStream},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
     sync::{Arc, Mutex},
     thread,
 };
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// What was asked for.
 #[derive(Debug, Clone)]
@@ -95,21 +97,46 @@ impl Reply {
 pub(crate) struct Site {
     /// Host and port.
     pub(crate) address: String,
+    scheme: &'static str,
     seen: Arc<Mutex<Vec<Ask>>>,
 }
 
 impl Site {
     /// Answers at `ip`, on a free port.
     pub(crate) fn open(ip: &str, answer: impl Fn(&Ask) -> Reply + Send + Sync + 'static) -> Self {
+        Self::open_as(ip, None, answer)
+    }
+
+    /// The same within TLS.
+    pub(crate) fn open_tls(
+        ip: &str,
+        tls: ServerConfig,
+        answer: impl Fn(&Ask) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::open_as(ip, Some(Arc::new(tls)), answer)
+    }
+
+    fn open_as(
+        ip: &str,
+        tls: Option<Arc<ServerConfig>>,
+        answer: impl Fn(&Ask) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind((ip, 0)).expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address").to_string();
-        let site = Self { address, seen: Arc::default() };
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let site = Self { address, scheme, seen: Arc::default() };
         let (answer, seen) = (Arc::new(answer), site.seen.clone());
         thread::spawn(move || {
             for visitor in listener.incoming().flatten() {
-                let (answer, seen) = (answer.clone(), seen.clone());
+                let (answer, seen, tls) = (answer.clone(), seen.clone(), tls.clone());
                 // Visitors may leave whenever they like.
-                thread::spawn(move || visit(&visitor, &seen, &*answer));
+                thread::spawn(move || match tls {
+                    None => visit(visitor, &seen, &*answer),
+                    Some(tls) => {
+                        let connection = ServerConnection::new(tls).ok()?;
+                        visit(StreamOwned::new(connection, visitor), &seen, &*answer)
+                    }
+                });
             }
         });
         site
@@ -117,7 +144,7 @@ impl Site {
 
     /// An address on it.
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}/{path}", self.address)
+        format!("{}://{}/{path}", self.scheme, self.address)
     }
 
     /// What was asked for so far.
@@ -126,15 +153,14 @@ impl Site {
     }
 }
 
-fn visit(visitor: &TcpStream, seen: &Mutex<Vec<Ask>>, answer: &dyn Fn(&Ask) -> Reply) -> Option<()> {
-    let mut lines = BufReader::new(visitor.try_clone().ok()?).lines().map_while(Result::ok);
+fn visit(mut visitor: impl Read + Write, seen: &Mutex<Vec<Ask>>, answer: &dyn Fn(&Ask) -> Reply) -> Option<()> {
+    let mut lines = BufReader::new(&mut visitor).lines().map_while(Result::ok);
     let path = lines.next()?.split(' ').nth(1)?.to_owned();
     let header = |line: String| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned()));
     let headers = lines.take_while(|line| !line.is_empty()).filter_map(header).collect();
     let ask = Ask { path, headers };
     seen.lock().expect("no panic while held").push(ask.clone());
     let reply = answer(&ask);
-    let mut visitor = visitor;
     write!(visitor, "HTTP/1.1 {} Said\r\nConnection: close\r\n", reply.status).ok()?;
     for (name, value) in &reply.headers {
         write!(visitor, "{name}: {value}\r\n").ok()?;

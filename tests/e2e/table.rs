@@ -8,6 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use millrace_proto::api::{Stream, StreamState};
+
+use crate::{house::House, wait::s};
+
 /// A page: what stands at its head, and the names of its sections in their order.
 #[derive(Debug)]
 pub(crate) struct Page {
@@ -29,7 +33,16 @@ pub(crate) const MATRIX: Page = Page {
 };
 
 /// All pages.
-const PAGES: &[Page] = &[MATRIX];
+const PAGES: &[Page] = &[MATRIX, REFUSALS];
+
+/// What is refused, and how.
+pub(crate) const REFUSALS: Page = Page {
+    path: "docs/refusals.md",
+    head: "# What is refused\n\nEvery error of the API is `{code, message, hint}` with a status. What is only seen to \
+           be of no use when it is read, or\nfetched, makes its stream `failed` with a reason. The tests ask for all of \
+           this and write these tables.\n",
+    sections: &["Requests", "Files", "Files by URL", "HLS by URL"],
+};
 
 impl Page {
     fn file(&self) -> PathBuf {
@@ -66,6 +79,18 @@ impl Page {
             "{} does not say what came out: run with MILLRACE_BLESS=1, and read what changed",
             self.path
         );
+    }
+
+    /// Waits until each of `streams` has failed with a reason that says what it must, and tells the reasons.
+    #[track_caller]
+    pub(crate) fn tell_failures(&self, name: &str, house: &House, streams: &[(Stream, &str, &str)]) {
+        let mut rows = Vec::new();
+        for (stream, what, why) in streams {
+            let reason = house.api.until(stream, StreamState::Failed, s(60)).reason.unwrap_or_default();
+            assert!(!reason.is_empty() && reason.contains(why), "{what}: {reason:?} does not say {why:?}");
+            rows.push(vec![(*what).to_owned(), reason]);
+        }
+        self.tell(name, &["what comes", "reason of the failed stream"], &rows);
     }
 
     fn write(&self, name: &str, table: &str) {

@@ -9,6 +9,8 @@ use std::{
 };
 
 use millrace_proto::api::{Stream, StreamState};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use serde_json::{Value, json};
 
 use crate::{
@@ -17,6 +19,7 @@ use crate::{
     house::House,
     live::{assert_every_frame, recording, small_ladder},
     site::{Reply, Site},
+    table::REFUSALS,
     wait::{s, until},
 };
 
@@ -90,6 +93,48 @@ fn a_file_by_url_is_fetched_over_breaks_a_redirect_and_kill_9() {
     assert!(bytes.is_some_and(|bytes| bytes.parse::<f64>().is_ok_and(|bytes| bytes > 0.0)), "{metrics}");
 }
 
+/// An authority of a test's own, and what a server of the loopback needs that it signed.
+fn authority() -> (String, ServerConfig) {
+    let key = KeyPair::generate().expect("a key can be made");
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "an authority of a test");
+    let authority = params.self_signed(&key).expect("it signs itself").pem();
+    let own = KeyPair::generate().expect("a key can be made");
+    let params_of_server = CertificateParams::new(["127.0.0.1".to_owned()]).expect("an address is a name");
+    let signed = params_of_server.signed_by(&own, &Issuer::new(params, key)).expect("it signs servers");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("there are versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![signed.der().clone()], PrivateKeyDer::Pkcs8(own.serialize_der().into()))
+        .expect("certificate and key go together");
+    (authority, config)
+}
+
+#[test]
+fn https_needs_an_authority_that_is_known_and_one_may_be_named() {
+    let (trusted, server) = authority();
+    let (_, stranger) = authority();
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let ca = folder.path().join("ca.pem");
+    fs::write(&ca, trusted).expect("a file can be written");
+    let house = House::configured(1, &format!("{NEAR}ca = {:?}\n", crate::clip::text(&ca)));
+    let source = live_source(10);
+    let file = fs::read(&source).expect("the clip can be read");
+    let site = Site::open_tls("127.0.0.1", server, move |ask| Reply::file(ask, &file, "\"same\""));
+    let other = Site::open_tls("127.0.0.1", stranger, |_| Reply::body(b"of a stranger"));
+    assert!(site.url("").starts_with("https://"));
+    let stream = fetch(&house, &site.url("film"));
+    let refused = fetch(&house, &other.url("film"));
+    house.api.until(&stream, StreamState::Ended, s(90));
+    assert_every_frame(&recording(&house, &stream), &source);
+    let why = house.api.until(&refused, StreamState::Failed, s(30)).reason.unwrap_or_default();
+    assert!(why.contains("certificate"), "{why}");
+    assert!(other.seen().is_empty(), "it was asked: {:?}", other.seen());
+}
+
 #[test]
 fn what_can_not_be_fetched_fails_and_says_why() {
     let house = House::configured(0, NEAR);
@@ -111,24 +156,20 @@ fn what_can_not_be_fetched_fails_and_says_why() {
         }
     });
     let cases = [
-        ("missing", "404"),
-        ("astray", "127.0.0.2 leads to a private address"),
-        ("round", "more than 3 redirects"),
-        ("passwd", "no address to fetch from"),
-        ("endless", "larger than 16777216 bytes"),
-        ("short", "for 4 s"),
-        ("empty", "empty"),
-        ("text", ""),
-        ("packed", "compresses"),
-        ("busy", "503"),
+        ("missing", "what is not there", "404"),
+        ("astray", "a redirect to a private address", "127.0.0.2 leads to a private address"),
+        ("round", "redirects without end", "more than 3 redirects"),
+        ("passwd", "a redirect to a file", "no address to fetch from"),
+        ("endless", "an answer without end", "larger than 16777216 bytes"),
+        ("huge", "a length over the limit", "larger than 16777216 bytes"),
+        ("short", "a transfer that breaks off each time", "for 4 s"),
+        ("empty", "nothing", "empty"),
+        ("text", "a text", "video file"),
+        ("packed", "something compressed", "compresses"),
+        ("busy", "a server that is busy", "503"),
     ];
-    let streams = cases.map(|(path, why)| (fetch(&house, &site.url(path)), path, why));
-    for (stream, path, why) in streams {
-        let failed = house.api.until(&stream, StreamState::Failed, s(60));
-        let reason = failed.reason.unwrap_or_default();
-        println!("{path}: {reason}");
-        assert!(!reason.is_empty() && reason.contains(why), "{path}: {reason:?} does not say {why:?}");
-    }
+    let streams = cases.map(|(path, what, why)| (fetch(&house, &site.url(path)), what, why));
+    REFUSALS.tell_failures("Files by URL", &house, &streams);
     assert!(other.seen().is_empty(), "it was asked: {:?}", other.seen());
     let left: Vec<_> = fs::read_dir(house.data().join("uploads")).expect("it is there").flatten().collect();
     assert!(left.is_empty(), "{left:?}");

@@ -93,7 +93,9 @@ pub(super) fn codec_rank(codec: &str) -> usize {
 }
 
 fn average_bps(variant: &Variant) -> u64 {
-    bps(variant.bytes, variant.duration_ns)
+    // Streams that began before this was counted have only the other.
+    let length_ns = if variant.listed_ns > 0 { variant.listed_ns } else { variant.duration_ns };
+    bps(variant.bytes, length_ns)
 }
 
 /// A playlist that is written segment by segment, so that a long one is never in memory.

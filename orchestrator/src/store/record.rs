@@ -160,6 +160,9 @@ pub struct Variant {
     pub bytes: u64,
     /// Duration.
     pub duration_ns: u64,
+    /// The sum of its segments' `EXTINF`, which a segment of sound that begins before the pictures makes longer.
+    #[serde(default)]
+    pub listed_ns: u64,
     /// Highest bitrate of a segment, bits per second.
     pub bitrate_bps_peak: u64,
     /// Bytes of the parts that I-frame playlists name.

@@ -55,7 +55,13 @@ fn look(media: &str, has_pictures: bool) -> Seen {
     let see = "-map 0:v:0 -fps_mode passthrough -vf scale=32:18:flags=area,format=gray,showinfo -f null -";
     // A hole in the sound is silence, so that a sample's number is its time.
     let hear = "-map 0:a:0 -af aresample=8000:async=1:min_hard_comp=0.01:first_pts=0 -ac 1 -f f32le";
-    let mut args: Vec<&str> = ["-hide_banner", "-nostats", "-nostdin", "-y", "-i", media].into();
+    let mut args: Vec<&str> = ["-hide_banner", "-nostats", "-nostdin", "-y"].into();
+    if media.starts_with("http") {
+        // Otherwise the ffmpeg program moves all but the first picture of HLS where decode times lead by over 0.1 s and
+        // pictures come at more than 40 a second. Demuxed times are right.
+        args.extend(["-copyts", "-start_at_zero"]);
+    }
+    args.extend(["-i", media]);
     if has_pictures {
         args.extend(see.split(' '));
     }

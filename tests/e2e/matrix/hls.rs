@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    clip::{text, tool},
+    clip::{text, times, tool},
     hls_pull::APART,
     house::House,
     site::{Ask, Reply, Site},
@@ -19,12 +19,22 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Packing {
     pub(super) form: Form,
-    /// The sound is in a playlist of its own.
-    pub(super) apart: bool,
+    pub(super) sound: Sound,
     /// AES-128, its key at an address with a secret.
     pub(super) encrypted: bool,
     /// It is broadcast: segments come one by one.
     pub(super) live: bool,
+}
+
+/// Where the sound is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Sound {
+    /// In the segments of the pictures.
+    Within,
+    /// In a playlist of its own.
+    Apart,
+    /// The same, its segments being ADTS and no container's (RFC 8216, 3.4).
+    Packed,
 }
 
 /// What the segments are.
@@ -38,7 +48,7 @@ pub(super) enum Form {
 }
 
 impl Packing {
-    pub(super) const TS: Self = Self { form: Form::Ts, apart: false, encrypted: false, live: false };
+    pub(super) const TS: Self = Self { form: Form::Ts, sound: Sound::Within, encrypted: false, live: false };
 }
 
 /// Segments that a broadcast has at first: as much as is entered before the end of a live playlist.
@@ -60,7 +70,10 @@ pub(super) fn open(house: &House, packing: Packing, files: &[PathBuf]) -> (Site,
     let runs: Vec<_> = lists.iter().map(|list| fs::read_to_string(folder.join(list)).expect("it is there")).collect();
     let joined = runs.join("\n").replace("#EXT-X-ENDLIST\n\n#EXTM3U", "#EXT-X-DISCONTINUITY");
     fs::write(folder.join(&lists[0]), joined).expect("a file can be written");
-    if !packing.apart {
+    if packing.sound == Sound::Packed {
+        pack_sound(&folder);
+    }
+    if packing.sound == Sound::Within {
         let versions = format!(
             "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=100000\n{SMALLER}\n\
              #EXT-X-STREAM-INF:BANDWIDTH=900000,CODECS=\"avc1.64001f,mp4a.40.2\"\n{}\n",
@@ -85,7 +98,8 @@ pub(super) fn check(site: &Site) -> Result<(), String> {
 fn pack(folder: &Path, packing: Packing, at: usize, file: &Path) -> String {
     let mut args = vec!["-v", "error", "-nostdin", "-i", text(file), "-c", "copy", "-f", "hls"];
     args.extend(["-hls_playlist_type", "vod", "-hls_time", if packing.live { "1" } else { "2" }]);
-    let init = if packing.apart { "init-%v.mp4".to_owned() } else { format!("init-{at}.mp4") };
+    let apart = packing.sound != Sound::Within;
+    let init = if apart { "init-%v.mp4".to_owned() } else { format!("init-{at}.mp4") };
     if packing.form != Form::Ts {
         args.extend(["-hls_segment_type", "fmp4", "-hls_fmp4_init_filename", &init]);
     }
@@ -96,14 +110,33 @@ fn pack(folder: &Path, packing: Packing, at: usize, file: &Path) -> String {
     if packing.encrypted {
         args.extend(["-hls_key_info_file", text(&info)]);
     }
-    let name = if packing.apart { "%v.m3u8".to_owned() } else { format!("run{at}.m3u8") };
+    let name = if apart { "%v.m3u8".to_owned() } else { format!("run{at}.m3u8") };
     let list = folder.join(&name);
-    if packing.apart {
+    if apart {
         args.extend(APART);
     }
     args.push(text(&list));
     tool("ffmpeg", &args);
-    if packing.apart { "0.m3u8".into() } else { name }
+    if apart { "0.m3u8".into() } else { name }
+}
+
+/// Takes the sound's segments out of their transport streams. Each begins with its time in an ID3 tag.
+#[track_caller]
+fn pack_sound(folder: &Path) {
+    let list = folder.join("1.m3u8");
+    let told = fs::read_to_string(&list).expect("the sound has a playlist");
+    for name in told.lines().filter(|line| !line.starts_with('#')) {
+        let from = folder.join(name);
+        let bare = from.with_extension("adts");
+        tool("ffmpeg", &["-v", "error", "-nostdin", "-i", text(&from), "-c", "copy", "-f", "adts", text(&bare)]);
+        let start = times(text(&from), "a:0").pts[0];
+        let body = [&b"com.apple.streaming.transportStreamTimestamp\0"[..], &start.to_be_bytes()].concat();
+        let frame = [&b"PRIV"[..], &(body.len() as u32).to_be_bytes(), &[0, 0], &body].concat();
+        let tag = [&b"ID3"[..], &[4, 0, 0, 0, 0, 0, frame.len() as u8], &frame].concat();
+        let sound = [tag, fs::read(&bare).expect("it was just made")].concat();
+        fs::write(from.with_extension("aac"), sound).expect("a file can be written");
+    }
+    fs::write(&list, told.replace(".ts\n", ".aac\n")).expect("a file can be written");
 }
 
 /// What a list has grown to: how often it was asked for since the first segment was.

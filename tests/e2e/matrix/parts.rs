@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     cases::{Case, Rung, Way},
-    hls::{Form, Packing},
+    hls::{Form, Packing, Sound},
     media::{Damage, Media},
 };
 use crate::{rtmp::Tag, wait::s};
@@ -51,14 +51,15 @@ pub(super) fn ways() -> Vec<Case> {
         rtmp("sound alone, pushed", "").media(|media| media.pictures = false),
         segments("sound alone, in segments", "").media(|media| media.pictures = false),
         hls("TS, the best of two versions", ts),
-        hls("fMP4, the sound in a playlist of its own", Packing { form: Form::Mp4, apart: true, ..ts }),
+        hls("fMP4, the sound in a playlist of its own", Packing { form: Form::Mp4, sound: Sound::Apart, ..ts }),
+        hls("TS, the sound packed as ADTS", Packing { sound: Sound::Packed, ..ts }),
         hls("byte ranges of one file", Packing { form: Form::Ranges, ..ts }),
         hls("AES-128", Packing { encrypted: true, ..ts }),
         hls("a discontinuity", ts).media(go_on).want(|want| (want.alike, want.breaks) = (false, 1)),
         hls("a broadcast in TS", live),
         hls(
             "a broadcast in fMP4, the sound in a playlist of its own",
-            Packing { form: Form::Mp4, apart: true, ..live },
+            Packing { form: Form::Mp4, sound: Sound::Apart, ..live },
         ),
     ]
 }
@@ -103,7 +104,7 @@ pub(super) fn pictures() -> Vec<Case> {
         file("smaller than every rung", "mp4", "").media(|media| media.size = (128, 72)).sized(128, 72),
         file("turned, odd width and height", "mp4", "-pix_fmt yuv444p")
             .media(|media| (media.size, media.copied) = ((321, 181), "-c copy -metadata:s:v rotate=90"))
-            .sized(120, 212),
+            .sized(120, 214),
         file("3840x2160", "mp4", "").media(|media| (media.size, media.seconds) = ((3840, 2160), 1)),
         file("one frame", "mp4", "-frames:v 1").media(|media| media.sound = None),
         rtmp("one frame by RTMP", "-frames:v 1").media(|media| media.sound = None),
@@ -153,7 +154,7 @@ pub(super) fn sounds() -> Vec<Case> {
         rtmp("sound that starts two seconds late, by RTMP", "").media(|media| media.sound_late_s = 2),
         file("sound that starts eight seconds late", "mkv", "")
             .media(|media| (media.seconds, media.sound_late_s) = (11, 8)),
-        file("pictures that start four seconds late", "mp4", "").media(|media| media.picture_late_s = 4),
+        file("pictures that start four seconds late", "mp4", "-fps_mode vfr").media(|media| media.picture_late_s = 4),
         rtmp("pictures that start four seconds late, by RTMP", "").media(|media| media.picture_late_s = 4),
         file("sound that is away for two seconds", "mkv", hole),
         rtmp("sound that is away for two seconds, by RTMP", hole),
