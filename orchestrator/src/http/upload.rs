@@ -66,7 +66,11 @@ pub(super) async fn put(
     }
     receive(&house, &stream, part, body).await?;
     drop(hold);
-    Ok(Json(streams::view(&house, &told, &streams::find(&house, &id).await?)))
+    let stream = streams::find(&house, &id).await?;
+    if stream.source_bytes == 0 && part.first == 0 {
+        return Err(Error::invalid("empty_file", "not one byte came", "send the file as the request's body"));
+    }
+    Ok(Json(streams::view(&house, &told, &stream)))
 }
 
 fn refuse(house: &House, stream: &Stream, part: Part) -> Result<(), Error> {

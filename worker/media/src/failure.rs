@@ -60,14 +60,28 @@ impl Failure {
 
     /// Adds the child's last words.
     pub(crate) fn with_log(self, log: &str) -> Self {
-        let log = log.trim();
+        let log = without_places(log.trim());
         if log.is_empty() { self } else { Self::new(self.kind, format!("{}; its log ends: {log}", self.message)) }
     }
+}
+
+/// FFmpeg says where in memory it was, as in `[mov @ 0x55fd8cfd79c0]`: of no use to anyone, and another each time.
+fn without_places(log: &str) -> String {
+    let mut parts = log.split(" @ 0x");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |told, part| told + part.trim_start_matches(|digit: char| digit.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_place_in_memory_is_told() {
+        let failure = Failure::new(FailureKind::BadInput, "no").with_log("[mov @ 0x55fd8cfd79c0] a | [aac @ 0x1] b\n");
+        assert_eq!(failure.message, "no; its log ends: [mov] a | [aac] b");
+        assert_eq!(without_places("@ 0x is kept"), "@ 0x is kept");
+    }
 
     #[test]
     fn messages_are_cut_between_characters() {
