@@ -96,7 +96,7 @@ async fn video(launcher: &Launcher, file: &Path) -> Result<(Track, Vec<Sample>)>
                 sample.dts += i64::from(scale) * ORIGIN_S;
                 samples.push(sample);
             }
-            Demuxed::Audio(_) | Demuxed::End => {}
+            Demuxed::Audio(_) | Demuxed::Ignored(_) | Demuxed::End => {}
         }
     }
     let Some(track) = track else { bail!("{} has no picture", file.display()) };
