@@ -73,7 +73,7 @@ fn kind(unit: &[u8]) -> Option<u8> {
 /// The record's fields that a sequence parameter set tells (ISO/IEC 23008-2, 7.3.2.2 and 7.3.3), and its picture's
 /// cropped width and height.
 fn described(sps: &[u8]) -> Result<(Hvcc, (u32, u32)), Error> {
-    let payload = unescaped(sps.get(2..).unwrap_or_default());
+    let payload = nal::unescaped(sps.get(2..).unwrap_or_default());
     read(&mut Bits::new(&payload)).ok_or_else(|| Error::config("SPS", "it ends early"))
 }
 
@@ -127,19 +127,4 @@ fn skip_sub_layers(bits: &mut Bits, count: u32) -> Option<()> {
         bits.skip((profile * 88 + level * 8) as usize);
     }
     Some(())
-}
-
-/// Takes out the bytes that keep start codes from appearing by chance (the same, 7.3.1.1).
-fn unescaped(payload: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(payload.len());
-    let mut zeros = 0;
-    for &byte in payload {
-        if zeros >= 2 && byte == 3 {
-            zeros = 0;
-            continue;
-        }
-        zeros = if byte == 0 { zeros + 1 } else { 0 };
-        plain.push(byte);
-    }
-    plain
 }

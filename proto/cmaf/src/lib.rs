@@ -14,6 +14,7 @@ mod header;
 pub mod hevc;
 pub mod movie;
 pub mod nal;
+pub mod protect;
 pub mod read;
 pub mod sample;
 pub mod track;

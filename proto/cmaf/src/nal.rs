@@ -52,6 +52,39 @@ pub fn join<'a>(units: impl IntoIterator<Item = &'a [u8]>) -> Bytes {
     sample.freeze()
 }
 
+/// Takes out the bytes that keep start codes from appearing by chance (ISO/IEC 14496-10 and
+/// 23008-2, 7.3.1).
+pub(crate) fn unescaped(payload: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(payload.len());
+    let mut zeros = 0;
+    for &byte in payload {
+        if zeros >= 2 && byte == 3 {
+            zeros = 0;
+            continue;
+        }
+        zeros = if byte == 0 { zeros + 1 } else { 0 };
+        plain.push(byte);
+    }
+    plain
+}
+
+/// How many bytes of `payload` make `count` bytes of what [`unescaped`] makes of it; nothing if it is shorter.
+pub(crate) fn escaped_bytes(payload: &[u8], count: usize) -> Option<usize> {
+    let (mut zeros, mut plain) = (0, 0);
+    for (at, &byte) in payload.iter().enumerate() {
+        if plain == count {
+            return Some(at);
+        }
+        if zeros >= 2 && byte == 3 {
+            zeros = 0;
+            continue;
+        }
+        zeros = if byte == 0 { zeros + 1 } else { 0 };
+        plain += 1;
+    }
+    (plain == count).then_some(payload.len())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
