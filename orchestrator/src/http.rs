@@ -67,8 +67,14 @@ pub fn router(house: Arc<House>) -> Router {
     // Players on other sites read playlists and segments; they are public.
     let cors = CorsLayer::new()
         .allow_origin(tower_http::cors::Any)
-        .allow_methods([Method::GET, Method::HEAD, Method::OPTIONS])
-        .allow_headers([header::RANGE, header::IF_RANGE, header::IF_NONE_MATCH, header::AUTHORIZATION])
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::OPTIONS])
+        .allow_headers([
+            header::RANGE,
+            header::IF_RANGE,
+            header::IF_NONE_MATCH,
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+        ])
         .expose_headers([
             header::ACCEPT_RANGES,
             header::AGE,
@@ -85,6 +91,7 @@ pub fn router(house: Arc<House>) -> Router {
         .route("/hls/{stream}/{playlist}", get(hls::multivariant).layer(Extension(movie::Movies::default())))
         .route("/hls/{stream}/{rendition}/{file}", get(hls::file))
         .route("/dash/{stream}/{manifest}", get(dash::manifest).layer(Extension(dash::Edges::default())))
+        .route("/dash/{stream}/license", post(tokens::license))
         .route("/dash/now", get(dash::now))
         // Set before the layers, which would pass it by otherwise; a preflight is answered by one of them.
         .method_not_allowed_fallback(wrong_method)

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use hmac::{Hmac, Mac};
+use millrace_cmaf::protect::Scheme;
 use millrace_proto::StreamId;
 use sha2::Sha256;
 
@@ -46,6 +47,12 @@ impl Secret {
         // One step of a key derivation in counter mode (NIST SP 800-108), cut to the length that is needed.
         let whole: [u8; 32] = self.mac(&format!("content key\n{stream}")).finalize().into_bytes().into();
         std::array::from_fn(|at| whole[at])
+    }
+
+    /// What names that key in public, and the constant IV that goes with it.
+    pub fn scheme(&self, stream: &StreamId) -> Scheme {
+        let whole: [u8; 32] = self.mac(&format!("key id and iv\n{stream}")).finalize().into_bytes().into();
+        Scheme { key_id: std::array::from_fn(|at| whole[at]), iv: std::array::from_fn(|at| whole[16 + at]) }
     }
 
     /// A token that opens `stream` until `expires_s`, Unix time. It needs no escaping in URLs.
@@ -101,5 +108,9 @@ mod tests {
         assert_eq!(secret.content_key(&stream), Secret::new("one".into()).content_key(&stream));
         assert_ne!(secret.content_key(&stream), secret.content_key(&neighbour));
         assert_ne!(secret.content_key(&stream), Secret::new("two".into()).content_key(&stream));
+        let public = secret.scheme(&stream);
+        assert_eq!(public, Secret::new("one".into()).scheme(&stream));
+        assert_ne!(public, secret.scheme(&neighbour));
+        assert!(public.key_id != public.iv && secret.content_key(&stream) != public.key_id);
     }
 }

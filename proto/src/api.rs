@@ -196,6 +196,9 @@ pub struct Token {
     /// The same of the recording, once there is one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub vod: Option<String>,
+    /// The stream's DASH manifest, with the token, where its encryption is one that DASH has.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub dash: Option<String>,
 }
 
 /// A worker, as the API tells it.

@@ -57,6 +57,10 @@ pub enum Encryption {
     /// HLS's `METHOD=AES-128`: whole segments, AES-128 in CBC mode. DASH players can't read it.
     #[serde(rename = "aes-128")]
     Aes128,
+    /// Common Encryption's `cbcs` (ISO/IEC 23001-7): samples, for HLS (`METHOD=SAMPLE-AES`) and DASH alike. Of H.264 rungs
+    /// alone.
+    #[serde(rename = "cbcs")]
+    Cbcs,
 }
 
 /// One rung of the ladder.
@@ -375,6 +379,7 @@ impl Profile {
             return Err(Invalid("auto makes the ladder: leave out one of both".into()));
         }
         within("the number of rungs", self.ladder.len() as u64, u64::from(!self.passthrough && !self.auto), 8)?;
+        self.check_encryption()?;
         for (at, rung) in self.ladder.iter().enumerate() {
             let name = &rung.name;
             let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
@@ -409,6 +414,24 @@ impl Profile {
             }
         }
         Ok(())
+    }
+
+    /// What stays clear of a picture follows from its codec, and so far H.264's is known.
+    fn check_encryption(&self) -> Result<(), Invalid> {
+        if self.encryption != Some(Encryption::Cbcs) {
+            return Ok(());
+        }
+        if self.passthrough {
+            let message = "cbcs encrypts H.264 alone, and passthrough publishes whatever comes: leave out one of both";
+            return Err(Invalid(message.into()));
+        }
+        match self.ladder.iter().find(|rung| rung.codec != VideoCodec::H264) {
+            Some(Rung { name, codec, .. }) => Err(Invalid(format!(
+                "{name}: cbcs encrypts H.264 alone, not {}: use another codec, or aes-128",
+                codec.as_str()
+            ))),
+            None => Ok(()),
+        }
     }
 }
 
@@ -456,6 +479,9 @@ mod tests {
             (p.ladder[0].codec, p.ladder[0].profile) = (VideoCodec::Hevc, Some(H264Profile::Main));
         };
         assert!(refusal(hevc).contains("H.264's"));
+        let cbcs_of = |p: &mut Profile| (p.encryption, p.ladder[1].codec) = (Some(Encryption::Cbcs), VideoCodec::Av1);
+        assert!(refusal(cbcs_of).contains("480p: cbcs encrypts H.264 alone, not av1"));
+        assert!(refusal(|p| (p.encryption, p.passthrough) = (Some(Encryption::Cbcs), true)).contains("passthrough"));
         assert!(Choice::Preset("best".into()).resolve().unwrap_err().to_string().contains("standard"));
     }
 }

@@ -217,6 +217,7 @@ fn every_message_is_as_its_file_says() {
         expires_ms: 1_795_003_600_000,
         hls: "http://127.0.0.1:8080/hls/k3f9/index.m3u8?token=1795003600.00ff".into(),
         vod: None,
+        dash: Some("http://127.0.0.1:8080/dash/k3f9/manifest.mpd?token=1795003600.00ff".into()),
     };
     check(&mut seen, "token", &token);
     let error =

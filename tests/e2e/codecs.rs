@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::{
     clip::made,
     house::House,
+    in_page,
     wait::{s, until},
 };
 
@@ -16,6 +17,39 @@ fn film() -> Vec<u8> {
         ["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=24:duration=3", "-f", "lavfi", "-i", "sine=duration=3"];
     let args = "-pix_fmt yuv420p -c:v libx264 -g 24 -sc_threshold 0 -bf 2 -c:a aac";
     fs::read(made("codecs-24.mp4", &input, args)).expect("it was just made")
+}
+
+#[test]
+fn players_leave_out_the_codecs_that_their_browser_lacks_and_play_to_the_end() {
+    let house = House::with_workers(1);
+    let rung = |name: &str, side: u32, codec: &str| json!({"name": name, "short_side_px": side, "codec": codec, "bitrate_bps_max": 400_000, "preset": "superfast"});
+    let mut halved = rung("h264", 180, "h264");
+    halved["fps_divisor"] = json!(2);
+    let average = json!({"name": "low", "short_side_px": 90, "codec": "hevc", "bitrate_bps": 100_000});
+    let ladder = [rung("hevc", 180, "hevc"), rung("av1", 180, "av1"), halved, average];
+    let stream = house.api.create("file", &json!({"segment_ms": 1_000, "ladder": ladder}));
+    house.api.upload_all(&stream, &film());
+    house.api.until(&stream, StreamState::Ended, s(120));
+    // Who reads no further than the first variant gets what every player knows.
+    let text = house.api.get(&stream.playback.hls).text();
+    let first = text.lines().find(|line| line.starts_with("#EXT-X-STREAM-INF")).expect("there are variants");
+    assert!(first.contains("avc1"), "{text}");
+    let manifest = house.api.get(&format!("/dash/{}/manifest.mpd", stream.id)).text();
+    assert_eq!(manifest.matches("contentType=\"video\"").count(), 3, "a set for each codec: {manifest}");
+
+    // Chromium has no HEVC: players leave it out, take a codec that it has, and stay with that to the end.
+    let (hls, dash) = (&stream.playback.hls, format!("{}/dash/{}/manifest.mpd", house.api.base, stream.id));
+    let wanted = [
+        ("hls.js", "HLS", hls.as_str()),
+        ("dash.js", "DASH", &dash),
+        ("Shaka Player", "HLS", hls),
+        ("Shaka Player", "DASH", &dash),
+    ];
+    for seen in in_page::start(&house, &wanted).end() {
+        println!("{seen:?}");
+        assert!(matches!(seen.codec.split('.').next(), Some("avc1" | "av01")), "{seen:?}");
+        assert!(seen.at_s > 2.9 && seen.frames >= 36, "{seen:?}");
+    }
 }
 
 #[test]

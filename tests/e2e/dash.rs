@@ -122,7 +122,11 @@ fn a_live_push_plays_in_dash_js_through_a_reconnect_to_its_end() {
     until("the second push to play", s(60), || (at_s(&look(&browser))? > break_s + 6.0).then_some(()));
     assert!(publisher.wait(s(60)).success(), "{}", publisher.log());
     house.api.until(&stream, StreamState::Ended, s(60));
-    assert!(house.api.get(&url(&house, &stream)).text().contains("type=\"static\""));
+    let closing = house.api.get(&url(&house, &stream));
+    assert!(closing.text().contains("mediaPresentationDuration"), "the end is told: {}", closing.text());
+    until("the manifest to be static", s(30), || {
+        house.api.get(&url(&house, &stream)).text().contains("type=\"static\"").then_some(())
+    });
     until("the live stream to end", s(60), || (look(&browser)["over"] == true).then_some(()));
     // What was both pushes is one recording of two periods; FFmpeg's demuxer plays one only, so it is not asked.
     browser.open("about:blank");

@@ -1,13 +1,18 @@
 //! Encrypted streams: who has a token plays them, who has none sees bytes that mean nothing.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
-use millrace_proto::api::{Stream, StreamState, Token};
+use millrace_cmaf::read;
+use millrace_proto::{
+    Sha256,
+    api::{Stream, StreamState, Token},
+};
 use serde_json::{Value, json};
 
 use crate::{
-    clip::{live_source, tool},
+    clip::{live_source, text, tool},
     house::House,
+    in_page::{self, Wanted},
     live::until_playable,
     player,
     playlist::{Master, Media},
@@ -25,8 +30,12 @@ fn token(house: &House, stream: &Stream, ttl_s: u64) -> Token {
 }
 
 fn encrypted_ladder() -> Value {
+    ladder("aes-128")
+}
+
+fn ladder(encryption: &str) -> Value {
     json!({
-        "encryption": "aes-128",
+        "encryption": encryption,
         "ladder": [{"name": "240p", "short_side_px": 240, "bitrate_bps_max": 400_000}],
     })
 }
@@ -155,4 +164,117 @@ fn who_has_a_token_plays_an_encrypted_stream_and_nobody_else() {
     // Nothing of it is in the log.
     let log = std::fs::read_to_string(house.log_path("orchestrator")).expect("there is a log");
     assert!(!log.contains(&right.token), "a token was logged");
+}
+
+/// The plain segment in `media` whose samples have the times and sizes of this one, which differ from all others'.
+#[track_caller]
+fn stored(media: &Path, served: &[u8]) -> Vec<u8> {
+    let head = |bytes: &[u8]| read::head(bytes).ok().flatten().map(|head| (head.decode_start, head.samples));
+    let wanted = head(served).expect("a segment was served");
+    let files = std::fs::read_dir(media).expect("media can be read").map(|file| file.unwrap().path());
+    let mut files = files.map(|file| std::fs::read(file).expect("media can be read"));
+    files.find(|bytes| head(bytes).as_ref() == Some(&wanted)).expect("the segment is stored")
+}
+
+/// What players in the browser and ffmpeg make of a live stream, and then of its recording, both encrypted so.
+#[track_caller]
+fn assert_players_play(encryption: &str, wanted: fn(&Token) -> Vec<Wanted>) -> (House, Stream, in_page::Players) {
+    let house = House::with_workers(1);
+    let stream = house.api.create("live", &ladder(encryption));
+    let mut publisher = push(&house, &stream, &live_source(24));
+    until_playable(&house, &stream, 2);
+    let live = token(&house, &stream, 600);
+    let (mut page, ffmpeg) = (in_page::start(&house, &wanted(&live)), player::ffmpeg(&house, &live.hls, 48));
+    assert!(publisher.wait(s(60)).success(), "{}", publisher.log());
+    // Who comes in late misses what was before.
+    let told = |what: &str, seen: Vec<in_page::Seen>, least: u64| {
+        for one in &seen {
+            println!("| {encryption} | {what} | {}, to {:.1} s | {} frames |", one.name, one.at_s, one.frames);
+            assert!(one.frames >= least, "{one:?}");
+        }
+    };
+    told("live", page.end(), 12 * 24);
+    assert!(player::ffmpeg_end(ffmpeg) >= 12 * 24);
+    house.api.until(&stream, StreamState::Ended, s(60));
+    let recorded = token(&house, &stream, 600);
+    page.play(&wanted(&recorded));
+    let vod = recorded.vod.expect("there is a recording");
+    told("recorded", page.end(), 23 * 24);
+    assert_eq!(player::ffmpeg_end(player::ffmpeg(&house, &vod, 48)), 24 * 24);
+    (house, stream, page)
+}
+
+#[test]
+fn aes_128_plays_to_the_end_in_hls_js_shaka_player_and_ffmpeg() {
+    assert_players_play("aes-128", |token| {
+        let hls = token.vod.as_ref().unwrap_or(&token.hls);
+        vec![("hls.js", "HLS", hls), ("Shaka Player", "HLS", hls)]
+    });
+}
+
+#[test]
+fn cbcs_plays_to_the_end_in_shaka_player_dash_js_and_ffmpeg_and_is_what_was_there() {
+    let (house, stream, mut page) = assert_players_play("cbcs", |token| {
+        let (hls, dash) = (token.vod.as_ref().unwrap_or(&token.hls), token.dash.as_ref().expect("DASH has cbcs"));
+        vec![("Shaka Player", "HLS", hls), ("Shaka Player", "DASH", dash), ("dash.js", "DASH", dash)]
+    });
+    let right = token(&house, &stream, 600);
+    let ask = |method, url: &str| house.api.send(method, url, &[("origin", "https://player.example")], None).unwrap();
+    let license = format!("/dash/{}/license", stream.id);
+    assert_eq!(ask("POST", &license).error(401).code, "token_missing");
+    let answer = ask("POST", &format!("{license}?token={}", right.token));
+    assert_eq!(answer.header("access-control-allow-origin"), "*");
+    assert_eq!(answer.header("cache-control"), "no-store");
+    assert_eq!(answer.json::<Value>()["keys"][0]["kty"], "oct");
+    let key = house.api.get(&format!("/hls/{}/key?token={}", stream.id, right.token)).body;
+    let hex = key.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+
+    // Without a token no key comes, and no picture.
+    let playback = house.api.stream(&stream.id).playback;
+    let dash = playback.dash.expect("DASH has cbcs");
+    page.play(&[("Shaka Player", "DASH", &dash)]);
+    println!("without a token: {}", page.complaint());
+    let playlist = house.api.get(&playback.hls).text();
+    assert!(!playlist.contains("token"), "{playlist}");
+
+    // The bytes of each segment, decrypted by ffmpeg, are to the frame what is stored in plain.
+    let media = house.data().join("media").join(stream.id.as_str());
+    let digests = |key: &[&str], header: &[u8], segment: &[u8]| {
+        let file = house.scratch().join("segment.mp4");
+        std::fs::write(&file, [header, segment].concat()).expect("a file can be written");
+        let args = [&["-v", "error"], key, &["-i", text(&file), "-f", "framemd5", "-"]].concat();
+        tool("ffmpeg", &args)
+    };
+    for url in Master::fetch(&house.api, &right.vod.expect("there is a recording")).expect("it is there").all() {
+        let list = Media::fetch(&house.api, url).expect("the playlist is there");
+        let init = list.segments[0].init_url.as_deref().expect("there is a header");
+        let hash =
+            init.rsplit_once("init-").and_then(|(_, name)| name.strip_suffix(".mp4")).expect("headers are so named");
+        let (header, plain_header) = (house.api.get(init).body, std::fs::read(media.join(hash)).expect("it is stored"));
+        let mut segments = Vec::new();
+        for one in &list.segments {
+            let served = house.api.get(&one.url).body;
+            let plain = stored(&media, &served);
+            let open = digests(&["-decryption_key", &hex], &header, &served);
+            assert!(open.lines().count() > 20 && served != plain, "{open}");
+            assert_eq!(open, digests(&[], &plain_header, &plain), "{one:?}");
+            segments.push(plain);
+        }
+        // Parts and conditions are those of what is served.
+        let (segment, whole) = (&list.segments[3].url, house.api.get(&list.segments[3].url));
+        let part = house.api.send("GET", segment, &[("range", "bytes=100-5000")], None).unwrap();
+        assert!(part.status == 206 && part.body == whole.body[100..5_001]);
+        assert_eq!(whole.body, house.api.get(segment).body, "always the same");
+        let etag = whole.header("etag");
+        assert_eq!(house.api.send("GET", segment, &[("if-none-match", etag)], None).unwrap().status, 304);
+        // Under its hash a segment is no header, encrypted or not.
+        let hash = Sha256::of(&segments[3]);
+        let by_hash = init.replace(init.rsplit_once("init-").unwrap().1, &format!("{hash}.mp4"));
+        house.api.get(&by_hash).error(404);
+    }
+    let refused = json!({"encryption": "cbcs", "ladder": [
+        {"name": "av1", "short_side_px": 240, "codec": "av1", "bitrate_bps_max": 400_000}]});
+    let ask = json!({"name": "a test", "source": "live", "profile": refused});
+    let refused = house.api.call("POST", "/v1/streams", Some(&ask)).error(400);
+    assert!(refused.message.contains("cbcs encrypts H.264 alone"), "{refused:?}");
 }

@@ -6,6 +6,7 @@
 mod api;
 mod clip;
 mod house;
+mod in_page;
 mod player;
 mod playlist;
 mod program;

@@ -1,25 +1,21 @@
 //! Players that nobody here wrote, all of them at once: each plays a live stream, and a recording, to its end. What each
 //! came to is printed as a table.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, time::Duration};
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    clip::{live_source, text},
+    clip::live_source,
     house::House,
+    in_page,
     live::{recording, until_playable},
     player,
     program::Program,
     push::push,
     stranger::Stranger,
-    wait::{s, until},
-    webdriver::Browser,
+    wait::s,
 };
-
-/// Players in a browser, on one page.
-const PAGE: &str = include_str!("players/page.html");
 
 /// The stream's length.
 const LENGTH_S: u32 = 24;
@@ -27,16 +23,6 @@ const LENGTH_S: u32 = 24;
 const RATE: u64 = 24;
 /// A live player starts three segments before the newest, and some time after the stream.
 const LIVE_S_MIN: u32 = 12;
-
-/// What a player in the browser says of itself.
-#[derive(Debug, Deserialize)]
-struct Seen {
-    name: String,
-    over: bool,
-    errors: Vec<String>,
-    at_s: f64,
-    frames: u64,
-}
 
 /// What a player came to: how many frames it showed, or decoded.
 #[derive(Debug)]
@@ -47,12 +33,11 @@ struct Row {
 
 /// All players, playing.
 struct All {
-    browser: Browser,
+    in_page: in_page::Players,
     ffmpeg: Program,
     ffplay: Program,
     gstreamer_hls: Program,
-    /// Of recordings alone: it does not see that a live manifest has become static, and waits for more.
-    gstreamer_dash: Option<Program>,
+    gstreamer_dash: Program,
     vlc: Vlc,
 }
 
@@ -86,28 +71,24 @@ impl Vlc {
 
 impl All {
     fn start(house: &House, hls: &str, dash: &str) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let file = |path: &str| {
-            let path = root.join(path);
-            assert!(path.is_file(), "{} is not there: run deploy/test, which fetches it", path.display());
-            text(&path).to_owned()
-        };
-        let page = PAGE
-            .replace("HLSJS", &file("../orchestrator/web/dist/hls.min.js"))
-            .replace("DASHJS", &file("e2e/node_modules/dashjs/dist/modern/umd/dash.all.min.js"))
-            .replace("SHAKA", &file("e2e/node_modules/shaka-player/dist/shaka-player.compiled.js"))
-            .replace("'HLS'", &format!("'{hls}'"))
-            .replace("'DASH'", &format!("'{dash}'"));
-        let path = house.scratch().join("players.html");
-        fs::write(&path, page).expect("the page can be written");
-        let browser = Browser::start(house.scratch());
-        browser.open(&format!("file://{}", path.display()));
+        let wanted = [
+            ("hls.js", "HLS", hls),
+            ("dash.js", "DASH", dash),
+            ("Shaka Player", "HLS", hls),
+            ("Shaka Player", "DASH", dash),
+        ];
         Self {
-            browser,
+            in_page: in_page::start(house, &wanted),
             ffmpeg: player::ffmpeg(house, hls, LENGTH_S * 2),
             ffplay: player::ffplay(house, hls, LENGTH_S * 2),
             gstreamer_hls: player::gstreamer(house, "gstreamer-hls", hls),
-            gstreamer_dash: dash.ends_with("vod.mpd").then(|| player::gstreamer(house, "gstreamer-dash", dash)),
+            // The newer demuxer of 1.22, `dashdemux2`, looks for what is new when the next reading of the manifest is due.
+            // When a manifest has become static none is due any more, and it waits for good.
+            gstreamer_dash: if dash.ends_with("vod.mpd") {
+                player::gstreamer(house, "gstreamer-dash", dash)
+            } else {
+                player::gstreamer_old(house, "gstreamer-dash", dash)
+            },
             vlc: Vlc::start(house, hls),
         }
     }
@@ -115,32 +96,14 @@ impl All {
     /// Waits until each has come to its end by itself.
     #[track_caller]
     fn end(self) -> Vec<Row> {
-        let mut rows = Vec::new();
-        let look = || -> Vec<Seen> {
-            serde_json::from_value(self.browser.run("return look();")).expect("the page tells of its players")
-        };
-        let mut before = String::new();
-        let seen = until("the players in the browser to end", s(90), || {
-            let seen = look();
-            let now = format!("{seen:?}");
-            if now != before {
-                println!("{now}");
-                before = now;
-            }
-            (seen.len() >= 3 && seen.iter().all(|one| one.over || !one.errors.is_empty())).then_some(seen)
-        });
-        for one in seen {
-            assert!(one.errors.is_empty(), "{one:?}");
-            rows.push(Row { player: format!("{}, to {:.1} s", one.name, one.at_s), frames: one.frames });
-        }
+        let seen = self.in_page.end().into_iter();
+        let mut rows: Vec<_> =
+            seen.map(|one| Row { player: format!("{}, to {:.1} s", one.name, one.at_s), frames: one.frames }).collect();
         rows.push(Row { player: "ffmpeg, HLS".into(), frames: player::ffmpeg_end(self.ffmpeg) });
         let played_s = player::ffplay_end(self.ffplay);
         rows.push(Row { player: "ffplay, HLS".into(), frames: (played_s * RATE as f64).round() as u64 });
-        for (name, gstreamer) in
-            [("GStreamer, HLS", Some(self.gstreamer_hls)), ("GStreamer, DASH", self.gstreamer_dash)]
-        {
-            let frames = gstreamer.map(player::gstreamer_end);
-            rows.extend(frames.map(|frames| Row { player: name.into(), frames }));
+        for (name, gstreamer) in [("GStreamer, HLS", self.gstreamer_hls), ("GStreamer, DASH", self.gstreamer_dash)] {
+            rows.push(Row { player: name.into(), frames: player::gstreamer_end(gstreamer) });
         }
         rows.push(self.vlc.end(s(60)));
         rows

@@ -7,17 +7,21 @@ use axum::{
     http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use millrace_proto::{Sha256, api::StreamState};
+use bytes::Bytes;
+use millrace_cmaf::protect::{self, Protected, Scheme};
+use millrace_proto::{Sha256, api::StreamState, profile::Encryption};
 use object_store::{GetOptions, GetRange};
 
 use super::{error::Error, tokens::in_query};
 use crate::{
     house::House,
+    media,
+    playback::ContentKey,
     publish::{
         hls::AUDIO,
-        seal::{seal, sealed_size},
+        seal::{self, cbcs},
     },
-    store::record::Stream,
+    store::record::{Media, Stream},
 };
 
 /// Bytes named by hash or by number never change.
@@ -54,37 +58,114 @@ pub(super) fn text_of(stream: &Stream, kind: &str, validator: Sha256, text: Body
     response
 }
 
-/// Stored bytes of a rendition: segment `seq`, which is encrypted on its way where the stream wants that, or a header.
+/// The same, of what changes once more though its stream has ended.
+pub(super) fn changing(mut response: Response) -> Response {
+    if response.headers().get(header::CACHE_CONTROL).is_some_and(|cache| cache == ENDED) {
+        set(&mut response, header::CACHE_CONTROL, LIVE);
+    }
+    response
+}
+
+/// What is asked for of a rendition.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Piece<'a> {
+    /// The header of this hash.
+    Header(Sha256),
+    /// Segment `seq`.
+    Segment(u64, &'a Media),
+}
+
+/// How stored bytes go out.
+enum Way {
+    Plain,
+    Padded(ContentKey, u64),
+    Samples(ContentKey, Scheme, Protected),
+}
+
+/// Stored bytes of a rendition, which are encrypted on their way where the stream wants that.
 pub(super) async fn bytes(
     house: &House,
     stream: &Stream,
     rendition: &str,
-    hash: Sha256,
-    seq: Option<u64>,
+    piece: Piece<'_>,
     request: &Parts,
 ) -> Result<Response, Error> {
     let kind = if rendition == AUDIO { "audio/mp4" } else { "video/mp4" };
-    let sealed = stream.profile.encryption.and(seq).map(|seq| (house.playback.content_key(&stream.id), seq));
-    let etag = match sealed {
-        None => format!("\"{hash}\""),
+    let hash = match piece {
+        Piece::Header(hash) => hash,
+        Piece::Segment(_, media) => media.segment.sha256,
+    };
+    let key = house.playback.content_key(&stream.id);
+    let etag = match (stream.profile.encryption, piece) {
+        (None, _) | (Some(Encryption::Aes128), Piece::Header(_)) => format!("\"{hash}\""),
         // Of what is served. The plain segment's own hash is told to nobody: it would be its name as a header.
-        Some((key, _)) => format!("\"{}\"", Sha256::of(format!("{hash} {key:?}").as_bytes())),
+        _ => format!("\"{}\"", Sha256::of(format!("{hash} {key:?}").as_bytes())),
     };
     if matches(request, &etag) {
         return Ok(Whole { kind, cache: FOREVER, etag, size: 0 }.same());
     }
+    let way = match (stream.profile.encryption, piece) {
+        (Some(Encryption::Aes128), Piece::Segment(seq, _)) => Way::Padded(key, seq),
+        (Some(Encryption::Cbcs), Piece::Header(_)) => {
+            return protected_header(house, stream, kind, hash, etag, request).await;
+        }
+        (Some(Encryption::Cbcs), Piece::Segment(_, media)) => {
+            let (header, plain) = (read(house, stream, media.init.sha256).await?, read(house, stream, hash).await?);
+            let protected = protect::segment(&header, &plain).map_err(|error| unprotected(stream, hash, &error))?;
+            Way::Samples(key, house.playback.scheme(&stream.id), protected)
+        }
+        _ => Way::Plain,
+    };
     let stored = house.media.size(&stream.id, hash).await?;
-    let whole = Whole { kind, cache: FOREVER, etag, size: if sealed.is_some() { sealed_size(stored) } else { stored } };
+    let size = match &way {
+        Way::Plain => stored,
+        Way::Padded(..) => seal::sealed_size(stored),
+        Way::Samples(_, _, protected) => cbcs::sealed_size(protected, stored),
+    };
+    let whole = Whole { kind, cache: FOREVER, etag, size };
     let part = wanted(request, &whole.etag, whole.size)?;
     // A part of what is encrypted needs all before it.
-    let range = part.clone().filter(|_| sealed.is_none()).map(GetRange::Bounded);
+    let range = part.clone().filter(|_| matches!(way, Way::Plain)).map(GetRange::Bounded);
     let options = GetOptions { range, ..GetOptions::default() };
     let plain = house.media.get(&stream.id, hash, options).await?.into_stream();
-    let body = match sealed {
-        None => Body::from_stream(plain),
-        Some((key, seq)) => Body::from_stream(seal(plain, &key, seq, part.clone().unwrap_or(0..whole.size))),
+    let through = part.clone().unwrap_or(0..size);
+    let body = match way {
+        Way::Plain => Body::from_stream(plain),
+        Way::Padded(key, seq) => Body::from_stream(seal::seal(plain, &key, seq, through)),
+        Way::Samples(key, scheme, protected) => Body::from_stream(cbcs::seal(plain, &key, &scheme, protected, through)),
     };
     Ok(whole.answer(part, body))
+}
+
+/// A header that says that its samples are encrypted.
+async fn protected_header(
+    house: &House,
+    stream: &Stream,
+    kind: &'static str,
+    hash: Sha256,
+    etag: String,
+    request: &Parts,
+) -> Result<Response, Error> {
+    let plain = read(house, stream, hash).await?;
+    let header = protect::header(&plain, &house.playback.scheme(&stream.id));
+    // A segment has a hash, too, and is no header.
+    let header =
+        header.map_err(|_| Error::not_found("header", "there is no such header", "look it up in the playlist"))?;
+    let whole = Whole { kind, cache: FOREVER, etag, size: header.len() as u64 };
+    let part = wanted(request, &whole.etag, whole.size)?;
+    let body = part.clone().map_or(header.clone(), |part| header.slice(part.start as usize..part.end as usize));
+    Ok(whole.answer(part, Body::from(body)))
+}
+
+/// All of a stored file. Segments fit in memory: they came through it.
+async fn read(house: &House, stream: &Stream, hash: Sha256) -> Result<Bytes, Error> {
+    let stored = house.media.get(&stream.id, hash, GetOptions::default()).await?;
+    stored.bytes().await.map_err(|error| media::Error::from(error).into())
+}
+
+fn unprotected(stream: &Stream, hash: Sha256, error: &millrace_cmaf::Error) -> Error {
+    tracing::warn!(stream = %stream.id, %hash, %error, "a segment can't be encrypted");
+    Error::Unavailable("the segment can't be encrypted".into())
 }
 
 /// A file that is served whole or in parts.

@@ -11,15 +11,21 @@ use axum::{
     http::{header, request::Parts},
     response::{IntoResponse, Response},
 };
-use millrace_proto::{StreamId, api::StreamState};
+use millrace_proto::{StreamId, api::StreamState, profile::Encryption};
 
-use super::{answer::text_answer, error::Error, hls::not_yet, streams};
+use super::{
+    answer::{changing, text_answer},
+    error::Error,
+    hls::not_yet,
+    streams, tokens,
+    told::Told,
+};
 use crate::{
     clock::now_ms,
     house::House,
     publish::{
         self,
-        dash::{self, Known, Period, Periods},
+        dash::{self, Known, Period, Periods, Phase},
         hls::{Span, rfc3339},
     },
     store::{Store, record::Stream},
@@ -51,11 +57,12 @@ impl Edges {
 pub(super) async fn manifest(
     State(house): State<Arc<House>>,
     Extension(edges): Extension<Edges>,
+    told: Told,
     Path((id, name)): Path<(String, String)>,
     request: Parts,
 ) -> Result<Response, Error> {
     let stream = streams::kept(&house, &id).await?;
-    if stream.profile.encryption.is_some() {
+    if stream.profile.encryption == Some(Encryption::Aes128) {
         let message = "the stream is encrypted in a way that DASH players can't read";
         return Err(Error::not_found("manifest", message, "play it as HLS"));
     }
@@ -87,8 +94,17 @@ pub(super) async fn manifest(
         periods.retain(|period| !period.segments.is_empty());
         periods
     };
-    let text = dash::manifest(&stream, &periods, span).ok_or_else(not_yet)?;
-    Ok(text_answer(&stream, MANIFEST_TYPE, text, &request))
+    let phase = Phase::of(&stream, span, now_ms());
+    let key = if stream.profile.encryption.is_some() {
+        let token = tokens::carried(&house, &stream, &request)?;
+        let license = format!("{}/dash/{}/license{token}", told.http, stream.id);
+        Some(dash::Key { id: house.playback.scheme(&stream.id).key_id, license })
+    } else {
+        None
+    };
+    let text = dash::manifest(&stream, &periods, span, phase, key.as_ref()).ok_or_else(not_yet)?;
+    let answer = text_answer(&stream, MANIFEST_TYPE, text, &request);
+    Ok(if phase == Phase::Closed { answer } else { changing(answer) })
 }
 
 /// The periods of the listed segments from number `from` on, read page by page.
@@ -137,7 +153,7 @@ mod tests {
         let periods = periods(&store, &stream, None, 0).await.unwrap();
         assert_eq!(periods.len(), 1);
         assert!(periods[0].segments.iter().map(|slot| slot.seq).eq(0..200_000));
-        let text = dash::manifest(&stream, &periods, Span::Vod).unwrap();
+        let text = dash::manifest(&stream, &periods, Span::Vod, dash::Phase::Closed, None).unwrap();
         assert!(text.contains("<S t=\"1000000\" d=\"2000000\" r=\"199999\"/>"), "{text}");
         assert!(text.contains("mediaPresentationDuration=\"PT400000.000S\""), "{text}");
         let longer = Stream { listed_seq: dash::SEGMENTS_MAX + 1, ..stream };

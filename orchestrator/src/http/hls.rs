@@ -11,7 +11,7 @@ use axum::{
 use millrace_proto::api::StreamState;
 
 use super::{
-    answer::{bytes, text_answer},
+    answer::{Piece, bytes, text_answer},
     clips,
     error::Error,
     movie::{self, Movies},
@@ -89,7 +89,7 @@ pub(super) async fn file(
     if let Some(hash) =
         file.strip_prefix("init-").and_then(|rest| rest.strip_suffix(".mp4")).and_then(|text| text.parse().ok())
     {
-        return bytes(&house, &stream, &rendition, hash, None, &request).await;
+        return bytes(&house, &stream, &rendition, Piece::Header(hash), &request).await;
     }
     // Parts of an encrypted segment are of no use by themselves.
     if file == iframes::PLAYLIST && stream.profile.encryption.is_none() {
@@ -102,7 +102,8 @@ pub(super) async fn file(
     }
     let span = span(&stream, &file)?;
     let query = tokens::carried(&house, &stream, &request)?;
-    let lines = MediaLines::new(stream.clone(), &rendition, span, &query);
+    let key = stream.profile.encryption.map(|how| hls::Key { how, query, iv: house.playback.scheme(&stream.id).iv });
+    let lines = MediaLines::new(stream.clone(), &rendition, span, key);
     playlist::answer(&house.store, &stream, span, lines, &request).await
 }
 
@@ -119,5 +120,5 @@ async fn segment(
         return Err(gone());
     }
     let media = hls::find(&segment, rendition).ok_or_else(gone)?;
-    bytes(house, stream, rendition, media.segment.sha256, Some(seq), request).await
+    bytes(house, stream, rendition, Piece::Segment(seq, media), request).await
 }

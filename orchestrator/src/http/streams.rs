@@ -12,6 +12,7 @@ use axum::{
 use millrace_proto::{
     Sha256, StreamId,
     api::{self, CreateStream, Ingest, Page, Playback, Progress, Source, StreamState},
+    profile::Encryption,
 };
 use serde::Deserialize;
 
@@ -235,8 +236,9 @@ pub(super) fn playback(http: &str, stream: &Stream) -> Playback {
     // What an address leads to, live or a recording, is known once it was fetched.
     let known = stream.source != Source::Url || stream.fetched.is_some();
     let at = |file: &str| format!("{http}/hls/{id}/{file}");
-    // Of what is encrypted there is nothing plain, and nothing that DASH players could read.
+    // Of what is encrypted there is nothing plain.
     let plain = stream.profile.encryption.is_none();
+    let dash = stream.profile.encryption != Some(Encryption::Aes128);
     let some = plain && stream.listed_seq > stream.first_seq;
     // Of a live stream, the manifest for who watches it stays a window when it has ended.
     let manifest = if ended { "vod.mpd" } else { "manifest.mpd" };
@@ -250,7 +252,7 @@ pub(super) fn playback(http: &str, stream: &Stream) -> Playback {
     Playback {
         hls: at("index.m3u8"),
         vod: if live { ended.then(|| at("vod.m3u8")) } else { known.then(|| at("index.m3u8")) },
-        dash: (plain && (live || ended)).then(|| format!("{http}/dash/{id}/{manifest}")),
+        dash: (dash && (live || ended)).then(|| format!("{http}/dash/{id}/{manifest}")),
         mp4: if ended && some { files.collect() } else { BTreeMap::new() },
         poster: (some && pictures).then(|| at(POSTER)),
         thumbnails: (ended && some && pictures).then(|| at(THUMBNAILS)),

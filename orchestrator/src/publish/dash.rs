@@ -4,6 +4,11 @@
 //! named by its first segment and placed by it, also when that has slid out of the window: a player that reads the
 //! manifest again finds every period where it was. So segments are addressed by number, as in HLS, and players of
 //! both share what a CDN keeps.
+//!
+//! A live manifest closes in two steps: it tells its length, and stays dynamic for some time ([`Phase::Closing`]), then
+//! it becomes static. Who plays has read the length by then. Shaka Player 5.2 needs that: it takes a manifest without a
+//! length that becomes static for a recording that begins where the player came in, adds that place to the length, and
+//! waits at the end for the difference.
 
 use std::fmt::Write;
 
@@ -117,27 +122,87 @@ fn same_tracks(stream: &Stream, a: &Segment, b: &Segment) -> bool {
     a.discontinuity == b.discontinuity && tracks(a) == tracks(b)
 }
 
+/// How many times players read the manifest again while it closes, where each reads it as often as it is told to. One
+/// would do, and one may be late. More would be long: dash.js stops just before the end until the manifest is static.
+const CLOSING_READS: u64 = 2;
+
+/// Where a manifest is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// More segments may come.
+    Growing,
+    /// All are named, and players are told to read it once more.
+    Closing,
+    /// It changes no more.
+    Closed,
+}
+
+impl Phase {
+    /// That of a stream's manifest over `span` at `now_ms`.
+    pub fn of(stream: &Stream, span: Span, now_ms: u64) -> Self {
+        let closed_ms = stream.state_since_ms + CLOSING_READS * update_s(stream) * 1_000;
+        match stream.state {
+            StreamState::Ended if span == Span::Window && now_ms < closed_ms => Self::Closing,
+            StreamState::Ended => Self::Closed,
+            _ => Self::Growing,
+        }
+    }
+}
+
+/// How often players read a manifest again, in seconds.
+fn update_s(stream: &Stream) -> u64 {
+    stream.target_duration_s.max(1).into()
+}
+
+/// What players are told of the key of a stream that is encrypted by Common Encryption.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// Its name.
+    pub id: [u8; 16],
+    /// Where the key system `org.w3.clearkey` asks for it: a whole address, since players take it as it is.
+    pub license: String,
+}
+
+/// How a set's samples are encrypted, and who has the key (ISO/IEC 23001-7, 11.2; DASH-IF IOP, clear key).
+fn protection(text: &mut String, key: &Key) {
+    let hex = hex::encode(key.id);
+    let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| &hex[part]);
+    let _ = writeln!(
+        text,
+        "      <ContentProtection schemeIdUri=\"urn:mpeg:dash:mp4protection:2011\" value=\"cbcs\" \
+         cenc:default_KID=\"{}\"/>\n      <ContentProtection \
+         schemeIdUri=\"urn:uuid:e2719d58-a985-b3c9-781a-b030af78d30e\" value=\"ClearKey1.0\">\n        \
+         <dashif:Laurl>{}</dashif:Laurl>\n      </ContentProtection>",
+        parts.join("-"),
+        escaped(&key.license)
+    );
+}
+
 /// The manifest over `periods`: of a live window, which stays where it was when the stream ends, so that who watches
 /// sees the end, or of a recording. `None` while there is nothing to name.
-pub fn manifest(stream: &Stream, periods: &[Period], span: Span) -> Option<String> {
+pub fn manifest(stream: &Stream, periods: &[Period], span: Span, phase: Phase, key: Option<&Key>) -> Option<String> {
     let (first, newest) = (periods.first()?, periods.last()?.segments.last()?);
-    let ended = stream.state == StreamState::Ended;
     // A recording is on the stream's timeline, which has no holes; what is live is on the wall clock.
     let start_ms = |segment: &Segment| match segment.wall_ms {
         Some(wall_ms) if span == Span::Window => wall_ms.saturating_sub(stream.created_ms),
         _ => (segment.start_ns - first.first.start_ns) / 1_000_000,
     };
-    let target_s = stream.target_duration_s.max(1);
+    let target_s = update_s(stream);
     let mut text = String::from(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" \
          profiles=\"urn:mpeg:dash:profile:isoff-live:2011\"",
     );
+    if key.is_some() {
+        text.push_str(" xmlns:cenc=\"urn:mpeg:cenc:2013\" xmlns:dashif=\"https://dashif.org/CPS\"");
+    }
     let _ = write!(text, " minBufferTime=\"PT{target_s}S\" maxSegmentDuration=\"PT{}S\"", target_s + 1);
     let last = &periods.last()?.first;
     let last_ms = (newest.start_ns + newest.duration_ns - last.start_ns) / 1_000_000;
-    if ended {
-        let end_ms = start_ms(last) + last_ms;
-        let _ = writeln!(text, " type=\"static\" mediaPresentationDuration=\"{}\">", duration(end_ms));
+    if phase != Phase::Growing {
+        let _ = write!(text, " mediaPresentationDuration=\"{}\"", duration(start_ms(last) + last_ms));
+    }
+    if phase == Phase::Closed {
+        text.push_str(" type=\"static\">\n");
     } else {
         let _ = writeln!(
             text,
@@ -153,8 +218,7 @@ pub fn manifest(stream: &Stream, periods: &[Period], span: Span) -> Option<Strin
     for period in periods {
         let start = duration(start_ms(&period.first));
         let _ = write!(text, "  <Period id=\"{}\" start=\"{start}\"", period.first.seq);
-        if ended && period.first.seq == last.seq {
-            // Shaka Player would add the start to the whole length otherwise, and wait for what never comes.
+        if phase != Phase::Growing && period.first.seq == last.seq {
             let _ = write!(text, " duration=\"{}\"", duration(last_ms));
         }
         text.push_str(">\n");
@@ -162,12 +226,12 @@ pub fn manifest(stream: &Stream, periods: &[Period], span: Span) -> Option<Strin
         // A set for each codec: players take one set whole, or leave it.
         for rank in 0..=CODEC_RANK_MAX {
             let set = media().filter(|media| media.name != AUDIO && codec_rank(&media.codec) == rank);
-            adaptation(&mut text, stream, period, "video", set);
+            adaptation(&mut text, stream, period, "video", key, set);
         }
-        adaptation(&mut text, stream, period, "audio", media().filter(|media| media.name == AUDIO));
+        adaptation(&mut text, stream, period, "audio", key, media().filter(|media| media.name == AUDIO));
         text.push_str("  </Period>\n");
     }
-    if !ended {
+    if phase != Phase::Closed {
         text.push_str("  <UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-xsdate:2014\" value=\"../../dash/now\"/>\n");
     }
     text.push_str("</MPD>\n");
@@ -179,6 +243,7 @@ fn adaptation<'a>(
     stream: &Stream,
     period: &Period,
     kind: &str,
+    key: Option<&Key>,
     media: impl Iterator<Item = &'a Media>,
 ) {
     let mut media = media.peekable();
@@ -189,6 +254,9 @@ fn adaptation<'a>(
         text,
         "    <AdaptationSet contentType=\"{kind}\" mimeType=\"{kind}/mp4\" segmentAlignment=\"true\" startWithSAP=\"1\">"
     );
+    if let Some(key) = key {
+        protection(text, key);
+    }
     for media in media {
         let variant = stream.variants.iter().find(|variant| variant.name == media.name);
         let _ = write!(

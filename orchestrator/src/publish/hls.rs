@@ -98,6 +98,31 @@ fn average_bps(variant: &Variant) -> u64 {
     bps(variant.bytes, length_ns)
 }
 
+/// What players are told of the key of an encrypted stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// How the stream is encrypted.
+    pub how: Encryption,
+    /// Stands behind the key's address.
+    pub query: String,
+    /// The constant IV of `cbcs`, which headers tell as well.
+    pub iv: [u8; 16],
+}
+
+/// `EXT-X-KEY` (RFC 8216bis, 4.4.4.4).
+fn key_tag(text: &mut String, key: &Key) {
+    let Key { query, iv, .. } = key;
+    let _ = match key.how {
+        Encryption::Aes128 => writeln!(text, "#EXT-X-KEY:METHOD=AES-128,URI=\"../key{query}\""),
+        Encryption::Cbcs => writeln!(
+            text,
+            "#EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"../key{query}\",IV=0x{:032x},KEYFORMAT=\"identity\",\
+             KEYFORMATVERSIONS=\"1\"",
+            u128::from_be_bytes(*iv)
+        ),
+    };
+}
+
 /// A playlist that is written segment by segment, so that a long one is never in memory.
 pub trait Lines: Send {
     /// Writes what stands before all segments; `first` is the first of them.
@@ -114,15 +139,15 @@ pub struct MediaLines {
     stream: Stream,
     name: String,
     span: Span,
-    query: String,
+    key: Option<Key>,
     map: Option<Sha256>,
     discontinuity: Option<u32>,
 }
 
 impl MediaLines {
-    /// Of rendition `name`. `query` stands behind the key's address, where there is a key.
-    pub fn new(stream: Stream, name: &str, span: Span, query: &str) -> Self {
-        Self { stream, name: name.to_owned(), span, query: query.to_owned(), map: None, discontinuity: None }
+    /// Of rendition `name`, with the `key` of what is encrypted.
+    pub fn new(stream: Stream, name: &str, span: Span, key: Option<Key>) -> Self {
+        Self { stream, name: name.to_owned(), span, key, map: None, discontinuity: None }
     }
 }
 
@@ -148,13 +173,12 @@ impl Lines for MediaLines {
             && self.map != Some(media.init.sha256)
         {
             // Headers are plain: the key is told behind them, and taken back before another one.
-            let sealed = self.stream.profile.encryption == Some(Encryption::Aes128);
-            if sealed && self.map.is_some() {
+            if self.key.is_some() && self.map.is_some() {
                 text.push_str("#EXT-X-KEY:METHOD=NONE\n");
             }
             let _ = writeln!(text, "#EXT-X-MAP:URI=\"init-{}.mp4\"", media.init.sha256);
-            if sealed {
-                let _ = writeln!(text, "#EXT-X-KEY:METHOD=AES-128,URI=\"../key{}\"", self.query);
+            if let Some(key) = &self.key {
+                key_tag(text, key);
             }
             self.map = Some(media.init.sha256);
         }
@@ -198,8 +222,8 @@ pub fn whole(mut lines: impl Lines, segments: &[Segment]) -> String {
 }
 
 /// The media playlist of rendition `name` over `segments`, as [`MediaLines`] writes it.
-pub fn media(stream: &Stream, name: &str, segments: &[Segment], span: Span, query: &str) -> String {
-    whole(MediaLines::new(stream.clone(), name, span, query), segments)
+pub fn media(stream: &Stream, name: &str, segments: &[Segment], span: Span, key: Option<Key>) -> String {
+    whole(MediaLines::new(stream.clone(), name, span, key), segments)
 }
 
 /// What rendition `name` has of a segment; `None` is a gap.

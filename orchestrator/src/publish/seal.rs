@@ -1,8 +1,10 @@
 //! Encrypts segments on their way out, as HLS's `METHOD=AES-128` has it: the whole segment by AES-128 in CBC mode,
-//! padded as PKCS #7 says (RFC 8216bis, 4.4.4.4 and 5.2).
+//! padded as PKCS #7 says (RFC 8216bis, 4.4.4.4 and 5.2). [`cbcs`] has the other way.
 //!
 //! What is stored stays plain: workers, checks and renditions know nothing of it. The same segment always comes out as
 //! the same bytes, so caches keep it like any other, and the orchestrator pays for it once each.
+
+pub mod cbcs;
 
 use std::ops::Range;
 
@@ -29,18 +31,28 @@ pub fn sealed_size(size: u64) -> u64 {
     (size / block + 1) * block
 }
 
-/// An encryption under way.
-struct Sealing {
+/// An encryption under way: takes bytes from the first on, gives those that are through.
+trait Sealing: Send + 'static {
+    /// Takes the next bytes.
+    fn push(&mut self, bytes: &[u8]) -> Bytes;
+    /// What is left when there are no more.
+    fn finish(self) -> Bytes;
+}
+
+/// That of whole segments.
+struct Padded {
     cbc: cbc::Encryptor<Aes128>,
     /// What does not fill a block yet.
     rest: Vec<u8>,
 }
 
-impl Sealing {
+impl Padded {
     fn new(key: &ContentKey, seq: u64) -> Self {
         Self { cbc: cbc::Encryptor::new(key.into(), &iv(seq).into()), rest: Vec::with_capacity(BLOCK_BYTES) }
     }
+}
 
+impl Sealing for Padded {
     /// Takes the next bytes, gives the blocks that are whole.
     fn push(&mut self, bytes: &[u8]) -> Bytes {
         let mut out = std::mem::take(&mut self.rest);
@@ -69,7 +81,16 @@ pub fn seal<E: Send + 'static>(
     seq: u64,
     part: Range<u64>,
 ) -> impl Stream<Item = Result<Bytes, E>> + Send + 'static {
-    let state = (plain.boxed(), Some(Sealing::new(key, seq)), 0);
+    through(plain, Padded::new(key, seq), part)
+}
+
+/// Those bytes in `part` of what `sealing` makes of `plain`.
+fn through<E: Send + 'static>(
+    plain: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
+    sealing: impl Sealing,
+    part: Range<u64>,
+) -> impl Stream<Item = Result<Bytes, E>> + Send + 'static {
+    let state = (plain.boxed(), Some(sealing), 0);
     stream::unfold(state, move |(mut plain, sealing, mut at)| {
         let part = part.clone();
         async move {

@@ -125,7 +125,7 @@ fn slice_headers_stay_clear_to_the_byte() {
         // Behind length and type, a slice header of x264 is longer than two bytes and shorter than forty.
         let before = &plain[start as usize - 44..start as usize];
         let unit = (4..42).find(|at| {
-            let length = u32::from_be_bytes(before[at - 4..*at].try_into().unwrap()) as u64;
+            let length = u64::from(u32::from_be_bytes(before[at - 4..*at].try_into().unwrap()));
             let end = start - 44 + *at as u64 + length;
             matches!(before[*at] & 0x1f, 1 | 5)
                 && protected.ranges.iter().any(|range| range.start == start && range.end == end)

@@ -155,7 +155,7 @@ pub(crate) async fn playlists(store: &Arc<dyn Store>, id: &StreamId) -> Option<E
     if segments.is_empty() {
         return None;
     }
-    let text = |name: &String| (name.clone(), hls::media(&stream, name, &segments, span, ""));
+    let text = |name: &String| (name.clone(), hls::media(&stream, name, &segments, span, None));
     let names = stream.variants.iter().map(|variant| &variant.name);
     Some(Effect::Shown(id.clone(), names.map(text).collect()))
 }

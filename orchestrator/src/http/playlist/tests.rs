@@ -50,7 +50,7 @@ async fn a_week_is_in_one_playlist_and_never_in_memory() {
     let store = SqliteStore::in_memory().await.unwrap();
     let stream = recording(&store, 200_000).await;
     let store: Arc<dyn Store> = Arc::new(store);
-    let lines = MediaLines::new(stream.clone(), "720p", Span::Vod, "");
+    let lines = MediaLines::new(stream.clone(), "720p", Span::Vod, None);
     let whole = answer(&store, &stream, Span::Vod, lines, &request()).await.unwrap();
     let tag = whole.headers()[header::ETAG].clone();
     let (text, largest) = read(whole).await.unwrap();
@@ -65,7 +65,7 @@ async fn a_week_is_in_one_playlist_and_never_in_memory() {
     // Who has it already is told so, and nothing is read.
     let mut known = request();
     known.headers.insert(header::IF_NONE_MATCH, tag.clone());
-    let lines = || MediaLines::new(stream.clone(), "720p", Span::Vod, "");
+    let lines = || MediaLines::new(stream.clone(), "720p", Span::Vod, None);
     let same = answer(&store, &stream, Span::Vod, lines(), &known).await.unwrap();
     assert_eq!(same.status(), StatusCode::NOT_MODIFIED);
     let grown = Stream { listed_seq: stream.listed_seq - 1, ..stream.clone() };
@@ -79,7 +79,7 @@ async fn pages_join_without_a_seam() {
         let store = SqliteStore::in_memory().await.unwrap();
         let stream = recording(&store, count).await;
         let store: Arc<dyn Store> = Arc::new(store);
-        let lines = || MediaLines::new(stream.clone(), "720p", Span::Vod, "");
+        let lines = || MediaLines::new(stream.clone(), "720p", Span::Vod, None);
         let (text, _) = read(answer(&store, &stream, Span::Vod, lines(), &request()).await.unwrap()).await.unwrap();
         let segments = publish::covered(&store, &stream, Span::Vod).await.unwrap();
         assert_eq!(segments.len() as u64, count);
@@ -92,7 +92,7 @@ async fn a_playlist_whose_segments_are_freed_meanwhile_breaks_off() {
     let store = SqliteStore::in_memory().await.unwrap();
     let stream = recording(&store, 3_000).await;
     let store: Arc<dyn Store> = Arc::new(store);
-    let lines = MediaLines::new(stream.clone(), "720p", Span::Vod, "");
+    let lines = MediaLines::new(stream.clone(), "720p", Span::Vod, None);
     let answer = answer(&store, &stream, Span::Vod, lines, &request()).await.unwrap();
     store.expire_segments(&stream.id, 1_500).await.unwrap();
     store.forget_segments(&stream.id, 1_500).await.unwrap();

@@ -72,8 +72,11 @@ fn a_live_manifest() {
         template("720p"),
         template(AUDIO)
     );
-    assert_eq!(manifest(&stream, &periods(&stream, None, &segments), Span::Window).unwrap(), expected);
-    assert_eq!(manifest(&stream, &[], Span::Window), None);
+    assert_eq!(
+        manifest(&stream, &periods(&stream, None, &segments), Span::Window, Phase::Growing, None).unwrap(),
+        expected
+    );
+    assert_eq!(manifest(&stream, &[], Span::Window, Phase::Growing, None), None);
 }
 
 #[test]
@@ -86,17 +89,38 @@ fn a_recording_starts_at_zero_and_has_no_clock() {
         let periods = text.split("<Period ").skip(1);
         periods.map(|period| period.split('>').next().unwrap().to_owned()).collect()
     };
-    let text = manifest(&stream, &periods(&stream, None, &segments), Span::Window).unwrap();
+    let text = manifest(&stream, &periods(&stream, None, &segments), Span::Window, Phase::Growing, None).unwrap();
     assert_eq!(starts(&text), ["id=\"4\" start=\"PT13.000S\"", "id=\"6\" start=\"PT77.000S\""], "the wall clock");
     stream.state = StreamState::Ended;
-    let text = manifest(&stream, &periods(&stream, None, &segments), Span::Vod).unwrap();
+    let text = manifest(&stream, &periods(&stream, None, &segments), Span::Vod, Phase::Closed, None).unwrap();
     assert_eq!(
         starts(&text),
         ["id=\"4\" start=\"PT0.000S\"", "id=\"6\" start=\"PT4.000S\" duration=\"PT2.000S\""],
         "the timeline"
     );
-    assert!(text.contains("type=\"static\" mediaPresentationDuration=\"PT6.000S\""), "{text}");
+    assert!(text.contains("mediaPresentationDuration=\"PT6.000S\" type=\"static\""), "{text}");
     assert!(!text.contains("UTCTiming") && !text.contains("availabilityStartTime"), "{text}");
+}
+
+#[test]
+fn a_live_manifest_tells_its_end_before_it_is_static() {
+    let segments = run(1..3);
+    let mut stream = live(&segments);
+    let phase = |stream: &Stream, now_ms| Phase::of(stream, Span::Window, now_ms);
+    stream.state_since_ms = 50_000;
+    assert_eq!(phase(&stream, 1_000_000), Phase::Growing);
+    stream.state = StreamState::Ended;
+    assert_eq!([phase(&stream, 50_000), phase(&stream, 53_999)], [Phase::Closing; 2], "twice two seconds");
+    assert_eq!(phase(&stream, 54_000), Phase::Closed);
+    assert_eq!(Phase::of(&stream, Span::Vod, 50_000), Phase::Closed, "nobody watched a recording before");
+    let periods = periods(&stream, None, &segments);
+    let text = |phase| manifest(&stream, &periods, Span::Window, phase, None).unwrap();
+    let (closing, closed) = (text(Phase::Closing), text(Phase::Closed));
+    assert!(closing.contains("mediaPresentationDuration=\"PT11.000S\" type=\"dynamic\""), "{closing}");
+    assert!(closing.contains("minimumUpdatePeriod=\"PT2S\"") && closing.contains("UTCTiming"), "{closing}");
+    assert!(closed.contains("mediaPresentationDuration=\"PT11.000S\" type=\"static\""), "{closed}");
+    let periods = |text: &str| text[text.find("<Period ").unwrap()..text.rfind("</Period>").unwrap()].to_owned();
+    assert_eq!(periods(&closing), periods(&closed), "what is there stays where it is");
 }
 
 #[test]
@@ -107,7 +131,7 @@ fn each_codec_has_a_set_of_its_own() {
     let more = [of("av1", "av01.0.05M.08"), of("480p", "avc1.64001e"), of("hevc", "hvc1.1.6.L93.90")];
     segments[0].renditions.extend(more);
     let stream = live(&segments);
-    let text = manifest(&stream, &periods(&stream, None, &segments), Span::Window).unwrap();
+    let text = manifest(&stream, &periods(&stream, None, &segments), Span::Window, Phase::Growing, None).unwrap();
     let sets: Vec<Vec<&str>> = text
         .split("<AdaptationSet ")
         .skip(1)
@@ -139,7 +163,7 @@ fn a_period_stays_where_it_was_when_its_start_has_slid_away() {
     assert_eq!(seqs(&slid), [(0, vec![5, 6, 7, 8])]);
     // What is known of another place says nothing.
     assert_eq!(seqs(&periods(&stream, Some(known), &segments[6..])), [(6, vec![6, 7, 8])]);
-    let text = manifest(&stream, &slid, Span::Window).unwrap();
+    let text = manifest(&stream, &slid, Span::Window, Phase::Growing, None).unwrap();
     assert!(text.contains("id=\"0\" start=\"PT5.000S\""), "{text}");
     assert!(text.contains("presentationTimeOffset=\"1000000\" startNumber=\"5\""), "{text}");
     assert!(text.contains("<S t=\"11000000\" d=\"2000000\" r=\"3\"/>"), "{text}");
@@ -154,11 +178,27 @@ fn rounded_times_do_not_add_up() {
         segment.duration_ns = 1_001_000_333;
     }
     let stream = live(&segments);
-    let text = manifest(&stream, &periods(&stream, None, &segments), Span::Window).unwrap();
+    let text = manifest(&stream, &periods(&stream, None, &segments), Span::Window, Phase::Growing, None).unwrap();
     assert!(text.contains("<S t=\"1000000\" d=\"1001000\" r=\"2\"/>\n            <S d=\"1001001\"/>"), "{text}");
 }
 
 #[test]
 fn names_are_escaped() {
     assert_eq!(escaped("a\"<&>"), "a&quot;&lt;&amp;>");
+}
+
+#[test]
+fn who_plays_what_is_encrypted_is_told_the_key_and_where_to_ask() {
+    let segments = run(0..2);
+    let stream = live(&segments);
+    let key = Key { id: std::array::from_fn(|at| at as u8), license: "https://a.example/l?token=1&x".into() };
+    let periods = periods(&stream, None, &segments);
+    let text = manifest(&stream, &periods, Span::Window, Phase::Growing, Some(&key)).unwrap();
+    for (wanted, count) in [
+        ("xmlns:cenc=\"urn:mpeg:cenc:2013\"", 1),
+        ("value=\"cbcs\" cenc:default_KID=\"00010203-0405-0607-0809-0a0b0c0d0e0f\"/>", 2),
+        ("<dashif:Laurl>https://a.example/l?token=1&amp;x</dashif:Laurl>", 2),
+    ] {
+        assert_eq!(text.matches(wanted).count(), count, "{text}");
+    }
 }

@@ -67,19 +67,19 @@ fn a_live_window_with_a_gap_and_a_discontinuity() {
          #EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:36.000Z\n#EXT-X-GAP\n#EXTINF:2.000000,\n8.m4s\n\
          #EXT-X-DISCONTINUITY\n#EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:38.000Z\n#EXTINF:2.000000,\n9.m4s\n"
     );
-    assert_eq!(media(&stream(StreamState::Live), "720p", &segments, Span::Window, ""), expected);
-    let audio = media(&stream(StreamState::Live), AUDIO, &segments, Span::Window, "");
+    assert_eq!(media(&stream(StreamState::Live), "720p", &segments, Span::Window, None), expected);
+    let audio = media(&stream(StreamState::Live), AUDIO, &segments, Span::Window, None);
     assert!(!audio.contains("GAP"), "audio is there where video was given up");
-    let ended = media(&stream(StreamState::Ended), "720p", &segments, Span::Window, "");
+    let ended = media(&stream(StreamState::Ended), "720p", &segments, Span::Window, None);
     assert!(ended.ends_with("#EXT-X-ENDLIST\n") && !ended.contains("PLAYLIST-TYPE"));
 }
 
 #[test]
 fn recordings_grow_and_end() {
     let segments = [segment(0, 0, SegmentState::Ready)];
-    let growing = media(&stream(StreamState::Live), "720p", &segments, Span::Event, "");
+    let growing = media(&stream(StreamState::Live), "720p", &segments, Span::Event, None);
     assert!(growing.contains("#EXT-X-PLAYLIST-TYPE:EVENT\n") && !growing.contains("ENDLIST"));
-    let ended = media(&stream(StreamState::Ended), "720p", &segments, Span::Event, "");
+    let ended = media(&stream(StreamState::Ended), "720p", &segments, Span::Event, None);
     assert!(ended.contains("#EXT-X-PLAYLIST-TYPE:VOD\n") && ended.ends_with("#EXT-X-ENDLIST\n"));
 }
 
@@ -166,9 +166,9 @@ fn segments_are_encrypted_and_headers_are_not() {
     let mut segments = [segment(4, 0, SegmentState::Ready), segment(5, 0, SegmentState::Ready)].to_vec();
     segments.push(segment(6, 1, SegmentState::Ready));
     segments[2].renditions[0].init.sha256 = millrace_proto::Sha256::of(b"another");
-    let mut stream = stream(StreamState::Live);
-    stream.profile.encryption = Some(Encryption::Aes128);
-    let text = media(&stream, "720p", &segments, Span::Window, "?token=1.ff");
+    let stream = stream(StreamState::Live);
+    let padded = Key { how: Encryption::Aes128, query: "?token=1.ff".into(), iv: [0x0a; 16] };
+    let text = media(&stream, "720p", &segments, Span::Window, Some(padded.clone()));
     let told: Vec<&str> = text
         .lines()
         .filter(|line| ["#EXT-X-KEY", "#EXT-X-MAP"].iter().any(|tag| line.starts_with(tag)) || !line.starts_with('#'))
@@ -177,4 +177,9 @@ fn segments_are_encrypted_and_headers_are_not() {
     let key = "#EXT-X-KEY:METHOD=AES-128,URI=\"../key?token=1.ff\"";
     let wanted = ["#EXT-X", key, "4.m4s", "5.m4s", "#EXT-X-KEY:METHOD=NONE", "#EXT-X", key, "6.m4s"];
     assert_eq!(told, wanted, "{text}");
+    let samples = Key { how: Encryption::Cbcs, ..padded };
+    let text = media(&stream, "720p", &segments, Span::Window, Some(samples));
+    let sample = "#EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"../key?token=1.ff\",IV=0x0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a,\
+                  KEYFORMAT=\"identity\",KEYFORMATVERSIONS=\"1\"\n";
+    assert_eq!((text.matches(sample).count(), text.matches("METHOD=NONE").count()), (2, 1), "{text}");
 }
