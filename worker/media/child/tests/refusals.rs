@@ -254,7 +254,20 @@ fn lines(ground: &Ground) -> Vec<(Part, &'static str, String, End)> {
 
 /// This user, and if that is root an ordinary one too.
 fn users() -> Vec<Option<u32>> {
-    if geteuid().is_root() { vec![None, Some(NOBODY)] } else { vec![None] }
+    // In a container's user namespace there may be no other.
+    let maps = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let is_there = maps.lines().any(|line| {
+        let numbers: Vec<u64> = line.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+        matches!(numbers[..], [from, _, count] if (from..from + count).contains(&u64::from(NOBODY)))
+    });
+    match (geteuid().is_root(), is_there) {
+        (true, true) => vec![None, Some(NOBODY)],
+        (true, false) => {
+            println!("there is no user {NOBODY} here: as root alone");
+            vec![None]
+        }
+        (false, _) => vec![None],
+    }
 }
 
 async fn sandbox() -> Sandbox {

@@ -41,8 +41,10 @@ pub(super) const ALLOWED: &[&[Call]] = &[
 ];
 
 /// Refused without a note in the kernel's log, since sound programs make them often and go on without. SVT-AV1 takes
-/// real-time priority where it is root, and wants to choose its processors; both are the operator's to say.
-pub(super) const REFUSED: &[&[Call]] = &[calls![SYS_sched_setscheduler SYS_sched_setaffinity]];
+/// real-time priority where it is root, and wants to choose its processors; x265 makes some threads less urgent than
+/// others. All that is the operator's to say. `getpgid` is what the child proves its filter with.
+pub(super) const REFUSED: &[&[Call]] =
+    &[calls![SYS_sched_setscheduler SYS_sched_setaffinity SYS_setpriority SYS_getpgid]];
 
 /// What no library makes by itself: whoever does has taken the program over, and it ends. `clone` without a new thread
 /// is with them, see `filter`.
