@@ -58,10 +58,10 @@ pub struct Join {
     /// The worker's key; made if absent. [default: ~/.config/millrace/worker.key]
     #[arg(long, env = "MILLRACE_KEY_FILE", value_name = "FILE")]
     pub key_file: Option<PathBuf>,
-    /// Leases worked on at once. [default: half the cores]
+    /// Leases worked on at once. [default: the cores]
     #[arg(long, env = "MILLRACE_SLOTS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub slots: Option<u32>,
-    /// Threads of one lease. [default: cores divided by slots]
+    /// Most threads of one lease; it has fewer beside others. [default: the cores]
     #[arg(long, env = "MILLRACE_THREADS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub threads: Option<u32>,
     /// Folder for the files of running leases. [default: below the system's temporary folder]
@@ -130,11 +130,10 @@ impl Media {
     }
 }
 
-/// Slots and threads for each, for a machine with `cores`: two threads work well on one segment (FACTS:
-/// two for latency), more are better used on another one.
+/// Slots, and the most threads of one lease, for a machine with `cores`: a backlog is done soonest with one segment a core
+/// (benches/README.md), and `crate::share` gives a lease that is alone all of them.
 pub fn slots_and_threads(slots: Option<u32>, threads: Option<u32>, cores: u32) -> (u32, u32) {
-    let slots = slots.unwrap_or(cores / 2).max(1);
-    (slots, threads.unwrap_or(cores / slots).max(1))
+    (slots.unwrap_or(cores).max(1), threads.unwrap_or(cores).max(1))
 }
 
 #[cfg(test)]
@@ -149,10 +148,10 @@ mod tests {
     }
 
     #[test]
-    fn defaults_use_every_core_once() {
+    fn defaults_use_every_core() {
         let defaults: Vec<_> = [1, 2, 3, 8].map(|cores| slots_and_threads(None, None, cores)).into();
-        assert_eq!(defaults, [(1, 1), (1, 2), (1, 3), (4, 2)]);
-        assert_eq!(slots_and_threads(Some(4), None, 2), (4, 1));
+        assert_eq!(defaults, [(1, 1), (2, 2), (3, 3), (8, 8)]);
+        assert_eq!(slots_and_threads(Some(4), None, 2), (4, 2));
         assert_eq!(slots_and_threads(Some(2), Some(1), 8), (2, 1));
     }
 }

@@ -10,4 +10,5 @@ pub mod key;
 pub mod probe;
 pub mod run;
 pub mod scratch;
+pub mod share;
 pub mod sign;

@@ -126,7 +126,7 @@ async fn join(join: cli::Join) -> Result<(), Stop> {
     for Lack { part, reason } in &offer.sandbox.absent {
         tracing::warn!(part = part.as_str(), reason, "a part of the sandbox does not hold: see docs/sandbox.md");
     }
-    writeln!(stdout, "joining {url} with {slots} slots of {threads} threads")?;
+    writeln!(stdout, "joining {url} with {slots} slots, of {threads} threads at most")?;
     stdout.flush()?;
 
     let config = Config {
@@ -136,7 +136,15 @@ async fn join(join: cli::Join) -> Result<(), Stop> {
         timing: Timing { grace_ms: join.grace_s * 1_000, ..Timing::default() },
         limits: Limits { input_bytes_max: join.input_mib_max << 20, ..Limits::default() },
     };
-    let worker = Worker { client: Client::new(url)?, launcher, secret: key.secret.clone(), offer, scratch, threads };
+    let worker = Worker {
+        client: Client::new(url)?,
+        launcher,
+        secret: key.secret.clone(),
+        offer,
+        scratch,
+        threads_max: threads,
+        cores: cores(),
+    };
     match run::run(Agent::new(config), worker, drains).await {
         Exit::Drained => Ok(()),
         Exit::Refused(fault) => {

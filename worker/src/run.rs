@@ -25,7 +25,7 @@ use crate::{
     agent::{Agent, Call, Exit, Fault, Input, Job, Output},
     client::Client,
     scratch::Scratch,
-    sign,
+    share, sign,
 };
 use step::Bench;
 
@@ -42,8 +42,10 @@ pub struct Worker {
     pub offer: Offer,
     /// Where files go.
     pub scratch: Scratch,
-    /// Threads of one lease.
-    pub threads: u32,
+    /// Most threads of one lease.
+    pub threads_max: u32,
+    /// Cores of this machine.
+    pub cores: u32,
 }
 
 /// Drives the agent to its end. Each message of `drains` is one request to go away.
@@ -150,7 +152,10 @@ impl Driver {
             }
             Output::Work { call, job, lease, time_ms_max } => {
                 let Some(bench) = self.jobs.get(&job).cloned() else { return };
-                self.spawn(call, Input::Worked, async move { step::work(&worker, &bench, &lease, time_ms_max).await });
+                let threads = share::threads(self.jobs.len(), worker.threads_max, worker.cores);
+                self.spawn(call, Input::Worked, async move {
+                    step::work(&worker, &bench, &lease, threads, time_ms_max).await
+                });
             }
             Output::Upload { call, job, session, lease, done } => {
                 let Some(bench) = self.jobs.get(&job).cloned() else { return };

@@ -71,7 +71,13 @@ pub(super) async fn fetch(worker: &Worker, bench: &Bench, job: Job, session: &st
     stream::iter(downloads).buffer_unordered(TRANSFERS_MAX).try_collect().await
 }
 
-pub(super) async fn work(worker: &Worker, bench: &Bench, lease: &Lease, time_ms_max: u64) -> Result<Done, Failure> {
+pub(super) async fn work(
+    worker: &Worker,
+    bench: &Bench,
+    lease: &Lease,
+    threads: u32,
+    time_ms_max: u64,
+) -> Result<Done, Failure> {
     let begun = Instant::now();
     let crashed = |message: String| Failure { kind: FailureKind::Crashed, message };
     let Some(folder) = bench.folder.get() else { return Err(crashed("the inputs are gone".into())) };
@@ -83,9 +89,9 @@ pub(super) async fn work(worker: &Worker, bench: &Bench, lease: &Lease, time_ms_
     let Work::Transcode(work) = &lease.work;
     let mut source = Pair { init: folder.path(INIT), preroll: Vec::new(), segment: folder.path(SEGMENT) };
     source.preroll = (0..lease.inputs.len() - 2).map(|at| folder.path(&preroll_name(at))).collect();
-    let job = job::Transcode { source, targets: work.renditions.clone(), out: out.clone(), threads: worker.threads };
+    let job = job::Transcode { source, targets: work.renditions.clone(), out: out.clone(), threads };
     // CPU time counts on every thread; one more is for what is not the codecs'.
-    let cpu_s_max = time_ms_max.div_ceil(1_000).saturating_mul(u64::from(worker.threads) + 1).max(1);
+    let cpu_s_max = time_ms_max.div_ceil(1_000).saturating_mul(u64::from(threads) + 1).max(1);
     let limits = Limits { wall_ms_max: time_ms_max, cpu_s_max, ..Limits::transcode(&work.renditions) };
     let made = worker.launcher.transcode(&job, &limits).await?;
     let work_ms = begun.elapsed().as_millis() as u64;
