@@ -11,7 +11,7 @@ use rtmp_rs::protocol::{Handshake, HandshakeRole, constants::RTMP_VERSION};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::{mpsc, oneshot},
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tracing::{info, warn};
 
@@ -32,6 +32,11 @@ const STRANGER_BYTES_MAX: usize = 16 << 10;
 /// Read at once, before and after.
 const STRANGER_READ_BYTES: usize = 4 << 10;
 const READ_BYTES: usize = 64 << 10;
+/// How long a publisher's messages gather before they are read: each read wakes several tasks, whatever it brings, and
+/// a publisher sends one for each frame and each packet of sound.
+const GATHER_MS: u64 = 40;
+/// A read that brings so much is followed by the next one at once: the publisher sends faster than it plays, or much.
+const GATHER_BYTES_MIN: usize = 16 << 10;
 /// How long a peer that was told goodbye may take to close, so that the answer isn't lost to a reset.
 const LINGER_MS: u64 = 2_000;
 
@@ -157,6 +162,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Conn<'a, S> {
         });
         let idle = Duration::from_millis(config.idle_ms_max.into());
         let mut deadline = Instant::now() + idle;
+        let mut gathers = false;
         loop {
             while let Some(message) = self.next_message()? {
                 let goodbye = match self.session.take(message)? {
@@ -180,7 +186,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Conn<'a, S> {
                 deadline = Instant::now() + idle;
             }
             self.flush().await?;
-            timeout_at(deadline, self.read()).await.map_err(|_| Error::Timeout("media"))??;
+            if gathers {
+                sleep(Duration::from_millis(GATHER_MS)).await;
+            }
+            let more = timeout_at(deadline, self.read()).await.map_err(|_| Error::Timeout("media"))??;
+            gathers = !more;
         }
     }
 
@@ -214,18 +224,20 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Conn<'a, S> {
         }
     }
 
-    async fn read(&mut self) -> Result<(), Error> {
+    /// Reads what is there; true if there is probably more.
+    async fn read(&mut self) -> Result<bool, Error> {
         // A fresh buffer only when the last is nearly used up: messages are slices of it.
         if self.buffer.capacity() - self.buffer.len() < STRANGER_READ_BYTES / 4 {
             self.buffer.reserve(self.read_bytes);
         }
+        let room = self.buffer.capacity() - self.buffer.len();
         let bytes = self.stream.read_buf(&mut self.buffer).await?;
         if bytes == 0 {
             return Err(Error::Lost);
         }
         self.received += bytes as u64;
         add(&self.shared.counters.bytes_in, bytes as u64);
-        Ok(())
+        Ok(bytes >= room || bytes >= GATHER_BYTES_MIN)
     }
 
     async fn flush(&mut self) -> Result<(), Error> {
