@@ -106,9 +106,11 @@ async fn judge(house: &House, task: crate::task::Task) {
         Ok(None) => return,
         Err(error) => return tell("checking", Err(error)),
     };
+    let before = task.clone();
     match house.verifier.check(task, now_ms()).await {
         Ok(None) => {}
         Ok(Some(task)) => {
+            time(house, &before, now_ms());
             let verdict = match &task.state {
                 State::Accepted { .. } => "accepted",
                 State::Failed { .. } => "failed",
@@ -124,6 +126,17 @@ async fn judge(house: &House, task: crate::task::Task) {
             tracing::warn!(task = %id, %error, "checking is tried again");
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
+    }
+}
+
+/// How long each step of a live segment's task took that was being checked and has its verdict now.
+fn time(house: &House, task: &crate::task::Task, now_ms: u64) {
+    let (true, State::Checking { lease, since_ms, .. }) = (task.live, &task.state) else { return };
+    let times = [task.created_ms, lease.given_ms, *since_ms, now_ms];
+    for (step, pair) in ["wait", "work", "check"].into_iter().zip(times.windows(2)) {
+        let ms = pair[1].saturating_sub(pair[0]);
+        house.metrics.step_s.with_label_values(&[step]).observe(ms as f64 / 1e3);
+        tracing::debug!(task = %task.id, step, ms, "step");
     }
 }
 
@@ -164,10 +177,11 @@ fn told(house: &House, stream: &StreamId, advanced: &publish::Advanced) {
         } else {
             house.metrics.segments_published.inc();
         }
-        if segment.wall_ms.is_some() {
-            house.metrics.publish_latency_s.observe(now_ms().saturating_sub(segment.arrived_ms) as f64 / 1e3);
+        let lag_ms = segment.wall_ms.map(|_| now_ms().saturating_sub(segment.arrived_ms));
+        if let Some(lag_ms) = lag_ms {
+            house.metrics.publish_latency_s.observe(lag_ms as f64 / 1e3);
         }
-        tracing::debug!(%stream, seq = segment.seq, "listed");
+        tracing::debug!(%stream, seq = segment.seq, lag_ms, "listed");
     }
     if advanced.ended {
         tracing::info!(%stream, "stream ended");

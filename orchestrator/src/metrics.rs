@@ -1,6 +1,10 @@
 //! What is measured, for Prometheus. Names end in their unit.
 
-use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
+
+const LATENCY_BUCKETS_S: [f64; 13] = [0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 60.0];
 
 /// All measures.
 #[derive(Debug, Clone)]
@@ -12,6 +16,8 @@ pub struct Metrics {
     pub segments_failed: IntCounter,
     /// From a segment's last sample arriving to its being listed.
     pub publish_latency_s: Histogram,
+    /// Of that, the steps of a live segment's task: `wait` for a worker, `work` with it, `check`.
+    pub step_s: HistogramVec,
     /// Verdicts, by kind.
     pub verdicts: IntCounterVec,
     /// Leases that ran out.
@@ -67,9 +73,12 @@ impl Default for Metrics {
             "millrace_publish_latency_seconds",
             "From a live segment's last sample arriving to its being listed.",
         )
-        .buckets(vec![0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 60.0]);
+        .buckets(LATENCY_BUCKETS_S.to_vec());
         let latency = Histogram::with_opts(latency).expect("names are valid");
         registry.register(Box::new(latency.clone())).expect("names are unique");
+        let step = HistogramOpts::new("millrace_step_seconds", "Steps of a live segment's task, by step.");
+        let step = HistogramVec::new(step.buckets(LATENCY_BUCKETS_S.to_vec()), &["step"]).expect("names are valid");
+        registry.register(Box::new(step.clone())).expect("names are unique");
         let verdicts = Opts::new("millrace_verdicts_total", "Outcomes judged, by verdict.");
         let verdicts = IntCounterVec::new(verdicts, &["verdict"]).expect("names are valid");
         registry.register(Box::new(verdicts.clone())).expect("names are unique");
@@ -80,6 +89,7 @@ impl Default for Metrics {
             segments_published: counter("millrace_segments_published_total", "Segments listed as media."),
             segments_failed: counter("millrace_segments_failed_total", "Segments listed as gaps."),
             publish_latency_s: latency,
+            step_s: step,
             verdicts,
             leases_expired: counter("millrace_leases_expired_total", "Leases that ran out."),
             leases_given: counter("millrace_leases_given_total", "Leases given to workers."),
