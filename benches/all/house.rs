@@ -104,7 +104,7 @@ pub(crate) struct House {
     pub(crate) http: String,
     /// Host and port.
     pub(crate) rtmp: String,
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     key: String,
     agent: ureq::Agent,
 }

@@ -5,6 +5,7 @@ mod clips;
 mod house;
 mod ingest;
 mod kit;
+mod live;
 mod measure;
 mod nginx;
 mod origin;
@@ -13,6 +14,7 @@ mod report;
 mod store;
 mod transcode;
 mod vmaf;
+mod whole;
 
 use std::process::ExitCode;
 
@@ -25,8 +27,14 @@ use report::Table;
 type Bench = fn(&Kit) -> Result<Table>;
 
 /// By the names that the command line takes, in the order in which they run.
-const BENCHES: [(&str, Bench); 4] =
-    [("transcode", transcode::run), ("ingest", ingest::run), ("origin", origin::run), ("store", store::run)];
+const BENCHES: [(&str, Bench); 6] = [
+    ("transcode", transcode::run),
+    ("whole", whole::run),
+    ("live", live::run),
+    ("ingest", ingest::run),
+    ("origin", origin::run),
+    ("store", store::run),
+];
 
 /// Measures Millrace beside other programs.
 #[derive(Debug, Parser)]

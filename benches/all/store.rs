@@ -254,3 +254,14 @@ fn segment(id: &StreamId, seq: u64) -> Segment {
         renditions: Vec::new(),
     }
 }
+
+/// Names of header and media of every segment's source, in a database that an orchestrator left.
+pub(crate) fn sources(path: &Path) -> Result<Vec<(String, String)>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut connection = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await?;
+        let sql = "SELECT json_extract(video, '$.init.sha256'), json_extract(video, '$.segment.sha256')
+                   FROM segments ORDER BY seq";
+        Ok(sqlx::query_as(sql).fetch_all(&mut connection).await?)
+    })
+}
