@@ -10,7 +10,7 @@ use crate::{
     measure::{Usage, children, usage},
 };
 
-/// A running nginx, killed when this is dropped.
+/// A running nginx, ended when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Nginx {
     program: Program,
@@ -58,6 +58,13 @@ impl Nginx {
     /// SIGTERM, and its end.
     pub(crate) fn stop(mut self) -> Result<()> {
         self.program.stop()
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // Killed, it would leave its worker processes behind.
+        let _ = self.program.stop();
     }
 }
 
