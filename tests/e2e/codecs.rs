@@ -1,7 +1,8 @@
-//! A ladder in a codec that nobody can encode. Ladders that come out are in the matrix.
+//! Ladders of several codecs in browsers, and one that nobody can encode. What comes out of ladders is in the matrix.
 
 use std::fs;
 
+use millrace_proto::api::StreamState;
 use serde_json::json;
 
 use crate::{

@@ -21,7 +21,7 @@ use tokio::{
 use tokio_io_timeout::TimeoutWriter;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
-use tracing::{debug, warn};
+use tracing::{debug, trace, warn};
 
 use crate::metrics::Metrics;
 
@@ -98,6 +98,7 @@ pub async fn serve(listener: TcpListener, router: Router, config: Config, metric
         let (router, config, open, stop) =
             (router.clone(), config.clone(), metrics.http_connections.clone(), stop.clone());
         tasks.spawn(async move {
+            trace!(%peer, "http connection");
             open.inc();
             if let Err(error) = connection(stream, peer, router, &config, stop).await {
                 debug!(%peer, "http connection ended: {error}");

@@ -1,26 +1,29 @@
-//! Where the times of a file begin anew: files that were put together of others carry each one's own times. Pure.
-//! Called by `file.rs`; RTMP has the same for its own clock.
+//! Where a source's times begin anew: files that were put together of others carry each one's own times, and a live
+//! source's clock may jump. Pure. Called by `file.rs` and `srt/session.rs`; RTMP has the same for its own clock.
 
 use millrace_cmaf::Track;
 
 use super::{
     event::Event,
-    rtmp::{Kind, Place, Timeline},
+    rtmp::{self, Kind, Place, Timeline},
 };
 
-/// Forward beyond this, against both tracks, is a break. A picture that stands for long is none.
-const FORWARD_MS_MAX: i64 = 60_000;
+/// Forward beyond this, against both tracks, is a break of a file. A picture that stands for long is none.
+pub(super) const FILE_FORWARD_MS_MAX: i64 = 60_000;
+/// The same of a live source, as in RTMP.
+pub(super) const LIVE_FORWARD_MS_MAX: i64 = rtmp::FORWARD_MS_MAX;
 
-/// Finds breaks in one file's events.
+/// Finds breaks in one source's events.
 #[derive(Debug)]
 pub(super) struct Breaks {
+    forward_ms_max: i64,
     timeline: Timeline,
     tracks: Option<(Option<Track>, Option<Track>)>,
 }
 
 impl Breaks {
-    pub(super) fn new() -> Self {
-        Self { timeline: Timeline::new(FORWARD_MS_MAX), tracks: None }
+    pub(super) fn new(forward_ms_max: i64) -> Self {
+        Self { forward_ms_max, timeline: Timeline::new(forward_ms_max), tracks: None }
     }
 
     /// The event, behind its tracks told anew where its time begins anew; nothing if it belongs before a break that
@@ -29,6 +32,8 @@ impl Breaks {
         let (kind, dts) = match &event {
             Event::Tracks { video, audio } => {
                 self.tracks = Some((video.clone(), audio.clone()));
+                // They are a break already.
+                self.timeline = Timeline::new(self.forward_ms_max);
                 return [None, Some(event)].into_iter().flatten();
             }
             Event::Video(sample) => (Kind::Video, sample.dts),
@@ -77,7 +82,7 @@ mod tests {
 
     #[test]
     fn times_that_begin_anew_begin_a_run_and_stragglers_go() {
-        let mut breaks = Breaks::new();
+        let mut breaks = Breaks::new(FILE_FORWARD_MS_MAX);
         let mut all = vec![tracks()];
         for at in [10, 11, 12, 1, 2, 3] {
             all.extend(second(at));
@@ -94,9 +99,27 @@ mod tests {
 
     #[test]
     fn pictures_that_stand_for_long_are_no_break() {
-        let mut breaks = Breaks::new();
+        let mut breaks = Breaks::new(FILE_FORWARD_MS_MAX);
         let all: Vec<_> = [vec![tracks()], (0..9).map(|at| Event::Video(sample(at * 59 * 90_000))).collect()].concat();
         let placed: Vec<_> = all.iter().cloned().flat_map(|event| breaks.place(event)).collect();
         assert_eq!(placed, all);
+    }
+
+    #[test]
+    fn a_live_clock_that_jumps_begins_a_run_and_a_gap_does_not() {
+        let mut breaks = Breaks::new(LIVE_FORWARD_MS_MAX);
+        let mut place = |event| breaks.place(event).collect::<Vec<_>>();
+        assert_eq!(place(tracks()), [tracks()]);
+        for at in [0, 1, 9] {
+            let picture = Event::Video(sample(at * 90_000));
+            assert_eq!(place(picture.clone()), [picture]);
+        }
+        for at in [3_600, 1] {
+            let picture = Event::Video(sample(at * 90_000));
+            assert_eq!(place(picture.clone()), [tracks(), picture]);
+        }
+        assert_eq!(place(tracks()), [tracks()], "which may be others");
+        let late = Event::Video(sample(7_200 * 90_000));
+        assert_eq!(place(late.clone()), [late], "tracks told anew are a break already");
     }
 }

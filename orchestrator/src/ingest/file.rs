@@ -11,7 +11,11 @@ use millrace_media::{
 };
 use millrace_proto::{StreamId, api::StreamState};
 
-use super::{breaks::Breaks, event::Event, intake::Intake};
+use super::{
+    breaks::{Breaks, FILE_FORWARD_MS_MAX},
+    event::Event,
+    intake::Intake,
+};
 use crate::{
     clock::now_ms,
     house::House,
@@ -113,7 +117,7 @@ async fn pass(house: &House, stream: Stream) -> Result<(), Stop> {
     let retry_s_max = house.config.ingest.storage_retry_s_max;
     let mut intake = Intake::file(house.store.clone(), house.media.clone(), stream, limits, retry_s_max)
         .with_eyes(house.verifier.eyes.clone());
-    let mut breaks = Breaks::new();
+    let mut breaks = Breaks::new(FILE_FORWARD_MS_MAX);
     loop {
         let event = match child.next().await.map_err(child_stop)? {
             None | Some(Demuxed::End) => break,

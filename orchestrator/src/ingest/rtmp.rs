@@ -32,7 +32,7 @@ mod amf;
 mod assemble;
 mod audio_clock;
 mod chunk;
-pub(super) mod clock;
+mod clock;
 mod config;
 mod conn;
 pub(super) mod counters;
@@ -44,6 +44,7 @@ mod server;
 mod session;
 mod tls;
 
+pub(super) use assemble::FORWARD_MS_MAX;
 pub(super) use clock::{Kind, Place, Timeline};
 pub use config::Config;
 pub use counters::Counters;

@@ -11,7 +11,6 @@
 //! | `session.rs` | one connection: its key, its media child, its time limits, the event channel |
 //! | `stream_id.rs` | the key in a stream id |
 //! | `backlog.rs` | bytes that came and were not taken yet |
-//! | `order.rs` | breaks of the source's clock become discontinuities |
 //!
 //! # The crate
 //! `rsrt` keeps nothing for a peer that has not returned its cookie, bounds packets, buffers and queues of a
@@ -26,7 +25,6 @@ mod backlog;
 mod config;
 mod counters;
 mod error;
-mod order;
 mod server;
 mod session;
 mod stream_id;

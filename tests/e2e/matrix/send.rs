@@ -15,9 +15,8 @@ use crate::{
     http_push::{pieces, put_all},
     push::{address, push_to},
     rtmp, rtmps,
-    srt,
     site::{Reply, Site},
-    url,
+    srt, url,
     wait::{s, until},
 };
 

@@ -19,7 +19,7 @@ use super::{
 use tracks::{AudioTrack, VideoTrack};
 
 /// Forward beyond this, against both tracks, is a break.
-const FORWARD_MS_MAX: i64 = 10_000;
+pub(in crate::ingest) const FORWARD_MS_MAX: i64 = 10_000;
 
 /// Media time after which a discontinuity no longer waits for a key frame.
 const BOUNDARY_MS_MAX: i64 = 10_000;

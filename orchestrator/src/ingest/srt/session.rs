@@ -19,6 +19,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::ingest::{
+    breaks::{Breaks, LIVE_FORWARD_MS_MAX},
     event::{Event, Publish, Refusal},
     rtmp::counters::add,
 };
@@ -26,7 +27,6 @@ use crate::ingest::{
 use super::{
     backlog::{Inlet, Outlet, backlog},
     error::Error,
-    order::Order,
     server::Shared,
     stream_id,
 };
@@ -124,15 +124,25 @@ async fn pass_on(
     shared: &Shared,
 ) -> Result<(), Error> {
     let idle = Duration::from_millis(shared.config.idle_ms_max.into());
-    let mut order = Order::default();
+    let mut breaks = Breaks::new(LIVE_FORWARD_MS_MAX);
     loop {
         let next = timeout(idle, following.next()).await.map_err(|_| Error::Timeout)??;
         let Some(next) = next else { return Ok(()) };
-        if let Demuxed::Tracks { video, audio } = &next {
-            let (video, audio) = (video.as_ref().and_then(Track::video), audio.as_ref().and_then(Track::audio));
-            info!(%peer, ?video, ?audio, "srt tracks");
-        }
-        for event in order.take(next) {
+        let event = match next {
+            Demuxed::Tracks { video, audio } => {
+                let (picture, sound) = (video.as_ref().and_then(Track::video), audio.as_ref().and_then(Track::audio));
+                info!(%peer, video = ?picture, audio = ?sound, "srt tracks");
+                Event::Tracks { video, audio }
+            }
+            Demuxed::Ignored(tracks) => {
+                info!(%peer, ?tracks, "tracks of the stream are passed over");
+                continue;
+            }
+            Demuxed::Video(sample) => Event::Video(sample),
+            Demuxed::Audio(sample) => Event::Audio(sample),
+            Demuxed::End => continue,
+        };
+        for event in breaks.place(event) {
             events.send(event).await.map_err(|_| Error::Closed)?;
         }
     }

@@ -36,7 +36,7 @@ async fn rest(mut following: Following) -> Result<Demuxing, Failure> {
             }
             Demuxed::Video(sample) => all.video.push(sample),
             Demuxed::Audio(sample) => all.audio.push(sample),
-            Demuxed::End => {}
+            Demuxed::Ignored(_) | Demuxed::End => {}
         }
     }
     Ok(all)
