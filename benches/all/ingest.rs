@@ -26,7 +26,7 @@ struct Took {
 
 pub(crate) fn run(kit: &Kit) -> Result<Table> {
     let (counts, length_s, rounds): (&[usize], u64, usize) =
-        if kit.quick { (&[1, 50], 10, 1) } else { (&[1, 50, 200], 20, 3) };
+        if kit.quick { (&[1, 50], 10, 1) } else { (&[1, 50, 200], 16, 3) };
     let clip = Arc::new(Clip::read(kit, &published(kit, "trailer")?)?);
     let mut table = Table::new(&["streams", "millrace CPU s", "nginx CPU s", "ratio", "millrace MiB", "nginx MiB"]);
     let mut ratios = Vec::new();

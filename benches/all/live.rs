@@ -21,7 +21,7 @@ const P95_MAX: f64 = 1.0;
 const SEGMENT_S: f64 = 2.0;
 
 pub(crate) fn run(kit: &Kit) -> Result<Table> {
-    let (length_s, most) = if kit.quick { (12, 1) } else { (30, 6) };
+    let (length_s, most) = if kit.quick { (12, 1) } else { (30, 4) };
     let clip = Arc::new(Clip::read(kit, &published(kit, "trailer")?)?);
     let mut table = Table::new(&["streams", "segments", "p50", "p95", "p50 of each step, ms"]);
     let mut carried = 0;

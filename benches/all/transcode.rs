@@ -71,7 +71,7 @@ struct Took {
 }
 
 pub(crate) fn run(kit: &Kit) -> Result<Table> {
-    let (count, rounds) = if kit.quick { (4, 2) } else { (12, 5) };
+    let (count, rounds) = if kit.quick { (4, 2) } else { (10, 3) };
     let mut all = segments(kit, "bunny")?;
     all.extend(segments(kit, "trailer")?.into_iter().take(count - all.len()));
     let mut took: BTreeMap<Way, Vec<Took>> = BTreeMap::new();

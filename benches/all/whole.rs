@@ -45,7 +45,7 @@ struct Took {
 }
 
 pub(crate) fn run(kit: &Kit) -> Result<Table> {
-    let (length_s, rounds) = if kit.quick { (20, 1) } else { (60, 3) };
+    let (length_s, rounds) = if kit.quick { (20, 1) } else { (40, 3) };
     let file = looped(kit, length_s)?;
     let mut farm = Vec::new();
     let mut alone = Vec::new();
