@@ -12,7 +12,7 @@ use crate::{
     live::{small_ladder, until_playable},
     playlist::{Master, Media, resolve},
     push::push,
-    wait::s,
+    wait::{s, until},
 };
 
 const FOREVER: &str = "public, max-age=31536000, immutable";
@@ -234,6 +234,10 @@ fn everything_is_served_as_players_and_caches_want_it() {
     for url in master.all().chain([vod.as_str(), hls.as_str()]) {
         assert_served(api, url, HLS, ENDED, Way::Text);
     }
+    // Of a live stream's manifest players hear the length first, for two readings of it, and then that it stays.
+    until("the manifest to stay as it is", s(20), || {
+        api.get(&manifest).text().contains("type=\"static\"").then_some(())
+    });
     for manifest in [&manifest, &format!("/dash/{id}/vod.mpd")] {
         assert_served(api, manifest, DASH, ENDED, Way::Text);
     }

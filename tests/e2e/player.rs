@@ -57,21 +57,11 @@ pub(crate) fn ffmpeg_end(mut ffmpeg: Program) -> u64 {
 
 /// Starts GStreamer's playbin3 with sinks that count.
 pub(crate) fn gstreamer(house: &House, name: &str, url: &str) -> Program {
-    gst_launch(house, name, "playbin3", url, &mut Command::new("gst-launch-1.0"))
-}
-
-/// The same with `playbin`, which plays DASH by the older of GStreamer's two demuxers, `dashdemux`.
-pub(crate) fn gstreamer_old(house: &House, name: &str, url: &str) -> Program {
     let mut command = Command::new("gst-launch-1.0");
-    command.env("GST_PLUGIN_FEATURE_RANK", "dashdemux2:NONE");
-    gst_launch(house, name, "playbin", url, &mut command)
-}
-
-fn gst_launch(house: &House, name: &str, bin: &str, url: &str, command: &mut Command) -> Program {
-    command.args(["-v", bin, &format!("uri={url}")]);
+    command.args(["-v", "playbin3", &format!("uri={url}")]);
     command.arg("video-sink=fpsdisplaysink text-overlay=false fps-update-interval=500 video-sink=fakesink");
     command.arg("audio-sink=fakesink sync=true");
-    Program::start(name, command, house.log_path(name))
+    Program::start(name, &mut command, house.log_path(name))
 }
 
 /// The frames that GStreamer says it has shown.
