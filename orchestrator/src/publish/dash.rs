@@ -122,6 +122,14 @@ fn same_tracks(stream: &Stream, a: &Segment, b: &Segment) -> bool {
     a.discontinuity == b.discontinuity && tracks(a) == tracks(b)
 }
 
+/// A live presentation begins so much before its stream was made, so that no picture of it is in its first second.
+///
+/// Chromium plays what begins within a second as if it began at 0. Shaka Player 5.2 wants to begin where the pictures do,
+/// and tries again until the element's time has changed. If that has begun to run by itself meanwhile, Shaka takes it for
+/// done, waits for ever for the `seeking` event, reads its own start as the time until then, and stops loading ten seconds
+/// on (`VideoWrapper.setStartTime_`, `PlayheadMover.onTick_`). Who is slow to begin, as with encrypted samples, is hit often.
+const LEAD_MS: u64 = 5_000;
+
 /// How many times players read the manifest again while it closes, where each reads it as often as it is told to. One
 /// would do, and one may be late. More would be long: dash.js stops just before the end until the manifest is static.
 const CLOSING_READS: u64 = 2;
@@ -183,8 +191,9 @@ fn protection(text: &mut String, key: &Key) {
 pub fn manifest(stream: &Stream, periods: &[Period], span: Span, phase: Phase, key: Option<&Key>) -> Option<String> {
     let (first, newest) = (periods.first()?, periods.last()?.segments.last()?);
     // A recording is on the stream's timeline, which has no holes; what is live is on the wall clock.
+    let begun_ms = stream.created_ms.saturating_sub(LEAD_MS);
     let start_ms = |segment: &Segment| match segment.wall_ms {
-        Some(wall_ms) if span == Span::Window => wall_ms.saturating_sub(stream.created_ms),
+        Some(wall_ms) if span == Span::Window => wall_ms.saturating_sub(begun_ms),
         _ => (segment.start_ns - first.first.start_ns) / 1_000_000,
     };
     let target_s = update_s(stream);
@@ -208,7 +217,7 @@ pub fn manifest(stream: &Stream, periods: &[Period], span: Span, phase: Phase, k
             text,
             " type=\"dynamic\" availabilityStartTime=\"{}\" publishTime=\"{}\" minimumUpdatePeriod=\"PT{target_s}S\" \
              timeShiftBufferDepth=\"PT{}S\" suggestedPresentationDelay=\"PT{}S\">",
-            rfc3339(stream.created_ms),
+            rfc3339(begun_ms),
             rfc3339(newest.arrived_ms),
             stream.profile.window_s,
             3 * target_s,

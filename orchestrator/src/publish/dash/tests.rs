@@ -53,11 +53,11 @@ fn a_live_manifest() {
     let expected = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" \
          profiles=\"urn:mpeg:dash:profile:isoff-live:2011\" minBufferTime=\"PT2S\" maxSegmentDuration=\"PT3S\" \
-         type=\"dynamic\" availabilityStartTime=\"2023-11-14T22:13:15.000Z\" \
+         type=\"dynamic\" availabilityStartTime=\"2023-11-14T22:13:10.000Z\" \
          publishTime=\"1970-01-01T00:00:00.000Z\" minimumUpdatePeriod=\"PT2S\" timeShiftBufferDepth=\"PT30S\" \
          suggestedPresentationDelay=\"PT6S\">\n\
          \x20 <BaseURL>../../hls/s/</BaseURL>\n\
-         \x20 <Period id=\"1\" start=\"PT7.000S\">\n\
+         \x20 <Period id=\"1\" start=\"PT12.000S\">\n\
          \x20   <AdaptationSet contentType=\"video\" mimeType=\"video/mp4\" segmentAlignment=\"true\" \
          startWithSAP=\"1\">\n\
          \x20     <Representation id=\"720p\" codecs=\"avc1.64001f\" bandwidth=\"2000000\" width=\"1280\" \
@@ -90,7 +90,7 @@ fn a_recording_starts_at_zero_and_has_no_clock() {
         periods.map(|period| period.split('>').next().unwrap().to_owned()).collect()
     };
     let text = manifest(&stream, &periods(&stream, None, &segments), Span::Window, Phase::Growing, None).unwrap();
-    assert_eq!(starts(&text), ["id=\"4\" start=\"PT13.000S\"", "id=\"6\" start=\"PT77.000S\""], "the wall clock");
+    assert_eq!(starts(&text), ["id=\"4\" start=\"PT18.000S\"", "id=\"6\" start=\"PT82.000S\""], "the wall clock");
     stream.state = StreamState::Ended;
     let text = manifest(&stream, &periods(&stream, None, &segments), Span::Vod, Phase::Closed, None).unwrap();
     assert_eq!(
@@ -116,9 +116,9 @@ fn a_live_manifest_tells_its_end_before_it_is_static() {
     let periods = periods(&stream, None, &segments);
     let text = |phase| manifest(&stream, &periods, Span::Window, phase, None).unwrap();
     let (closing, closed) = (text(Phase::Closing), text(Phase::Closed));
-    assert!(closing.contains("mediaPresentationDuration=\"PT11.000S\" type=\"dynamic\""), "{closing}");
+    assert!(closing.contains("mediaPresentationDuration=\"PT16.000S\" type=\"dynamic\""), "{closing}");
     assert!(closing.contains("minimumUpdatePeriod=\"PT2S\"") && closing.contains("UTCTiming"), "{closing}");
-    assert!(closed.contains("mediaPresentationDuration=\"PT11.000S\" type=\"static\""), "{closed}");
+    assert!(closed.contains("mediaPresentationDuration=\"PT16.000S\" type=\"static\""), "{closed}");
     let periods = |text: &str| text[text.find("<Period ").unwrap()..text.rfind("</Period>").unwrap()].to_owned();
     assert_eq!(periods(&closing), periods(&closed), "what is there stays where it is");
 }
@@ -164,7 +164,7 @@ fn a_period_stays_where_it_was_when_its_start_has_slid_away() {
     // What is known of another place says nothing.
     assert_eq!(seqs(&periods(&stream, Some(known), &segments[6..])), [(6, vec![6, 7, 8])]);
     let text = manifest(&stream, &slid, Span::Window, Phase::Growing, None).unwrap();
-    assert!(text.contains("id=\"0\" start=\"PT5.000S\""), "{text}");
+    assert!(text.contains("id=\"0\" start=\"PT10.000S\""), "{text}");
     assert!(text.contains("presentationTimeOffset=\"1000000\" startNumber=\"5\""), "{text}");
     assert!(text.contains("<S t=\"11000000\" d=\"2000000\" r=\"3\"/>"), "{text}");
 }
