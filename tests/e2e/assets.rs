@@ -10,6 +10,7 @@ use crate::{
     house::House,
     live::small_ladder,
     playlist::resolve,
+    table::outputs::{self, RECORDED},
     wait::s,
 };
 
@@ -31,13 +32,14 @@ fn fetched(house: &House, url: &str, to: &Path) -> Answer {
     answer
 }
 
-/// Every frame at its time, counted from the first one.
+/// Every frame at its time, counted from the first one. Returns how many they are.
 #[track_caller]
-fn assert_same_frames(got: &str, wanted: &str) {
+fn assert_same_frames(got: &str, wanted: &str) -> usize {
     let (got, wanted) = (times(got, "v:0").offsets_s(), times(wanted, "v:0").offsets_s());
     assert_eq!(got.len(), wanted.len(), "frames");
     let off_s = got.iter().zip(&wanted).map(|(got, wanted)| (got - wanted).abs()).fold(0.0, f64::max);
     assert!(off_s < 0.000_1, "a frame is {off_s} s off");
+    got.len()
 }
 
 /// How late the sound of a file is after its pictures, in seconds, as its index says.
@@ -51,9 +53,16 @@ fn late_s(file: &str) -> f64 {
 fn a_recording_has_i_frames_one_file_for_each_rung_a_poster_and_thumbnails() {
     let house = House::with_workers(2);
     let (stream, source) = recorded(&house);
-    assert_i_frames(&house, &stream);
-    assert_file(&house, &stream, &source);
-    assert_pictures(&house, &stream);
+    let i_frames = assert_i_frames(&house, &stream);
+    let [rung, original] = assert_file(&house, &stream, &source);
+    let [poster, sprites] = assert_pictures(&house, &stream);
+    outputs::tell(&[
+        ("I-frame playlists", RECORDED, i_frames),
+        ("MP4 of a rung", RECORDED, rung),
+        ("MP4 of the source", RECORDED, original),
+        ("poster", RECORDED, poster),
+        ("sprites and WebVTT", RECORDED, sprites),
+    ]);
     // All of it goes with the stream.
     assert_eq!(house.api.call("DELETE", &format!("/v1/streams/{}", stream.id), None).status, 204);
     for name in ["360p.mp4", "poster.jpg", "sprite-0.jpg"] {
@@ -65,7 +74,7 @@ fn a_recording_has_i_frames_one_file_for_each_rung_a_poster_and_thumbnails() {
 
 /// Each I-frame is the start of a segment, and one picture that decodes by itself.
 #[track_caller]
-fn assert_i_frames(house: &House, stream: &Stream) {
+fn assert_i_frames(house: &House, stream: &Stream) -> String {
     let at = |name: &str| house.scratch().join(name);
     let master = house.api.get(&stream.playback.hls).text();
     let uris: Vec<_> = master.lines().filter_map(|line| line.strip_prefix("#EXT-X-I-FRAME-STREAM-INF:")).collect();
@@ -97,11 +106,12 @@ fn assert_i_frames(house: &House, stream: &Stream) {
     assert!(count == segments && count > 2, "{count} I-frames of {segments} segments:\n{list}");
     let told: f64 = uris[0].split_once("BANDWIDTH=").unwrap().1.split(',').next().unwrap().parse().unwrap();
     assert!((told - bits_max).abs() < 2.0, "{told} bit/s are told, {bits_max} come");
+    format!("{}, of {count} pictures for {segments} segments; each decodes by itself", uris.len())
 }
 
 /// One file has the source's frames and sound, its index first, and is served at any place.
 #[track_caller]
-fn assert_file(house: &House, stream: &Stream, source: &Path) {
+fn assert_file(house: &House, stream: &Stream, source: &Path) -> [String; 2] {
     let at = |name: &str| house.scratch().join(name);
     assert_eq!(stream.playback.mp4.keys().collect::<Vec<_>>(), ["240p", "360p", "source"]);
     let url = &stream.playback.mp4["360p"];
@@ -111,7 +121,7 @@ fn assert_file(house: &House, stream: &Stream, source: &Path) {
     let moov = whole.body.windows(4).position(|four| four == b"moov").expect("an index");
     assert!(moov < 64, "the index is at {moov}");
     let file = at("360p.mp4");
-    assert_same_frames(text(&file), text(source));
+    let frames = assert_same_frames(text(&file), text(source));
     let (late, wanted) = (late_s(text(&file)), late_s(text(source)));
     println!("the sound is {late} s late, {wanted} s in the source");
     assert!((late - wanted).abs() < 0.03, "the sound is {late} s late, not {wanted} s");
@@ -137,17 +147,22 @@ fn assert_file(house: &House, stream: &Stream, source: &Path) {
     let head = send("HEAD", &[]);
     assert_eq!((head.status, head.header("content-length"), head.body.len()), (200, &*length.to_string(), 0));
     // The source is not for everyone.
-    assert_eq!(house.api.get(&stream.playback.mp4["source"]).error(401).code, "unauthorized");
+    let refused = house.api.get(&stream.playback.mp4["source"]).error(401).code;
+    assert_eq!(refused, "unauthorized");
     let original = house.api.call("GET", &format!("/hls/{}/source.mp4", stream.id), None);
     assert!(original.header("cache-control").contains("private"), "{original:?}");
     fs::write(at("source.mp4"), &original.body).expect("a file can be written");
-    assert_same_frames(text(&at("source.mp4")), text(source));
+    let of_source = assert_same_frames(text(&at("source.mp4")), text(source));
     assert_eq!(house.api.get(&format!("/hls/{}/144p.mp4", stream.id)).error(404).code, "unknown_rendition");
+    [
+        format!("{frames} frames at the source's times, its sound in sync; the index is at byte {moov}; in ranges"),
+        format!("{of_source} frames at their times; without the key 401 `{refused}`"),
+    ]
 }
 
 /// The poster is not black though the clip starts so, and every thumbnail is on its sheet.
 #[track_caller]
-fn assert_pictures(house: &House, stream: &Stream) {
+fn assert_pictures(house: &House, stream: &Stream) -> [String; 2] {
     let at = |name: &str| house.scratch().join(name);
     let poster = fetched(house, stream.playback.poster.as_deref().expect("a poster"), &at("poster.jpg"));
     assert_eq!(poster.header("content-type"), "image/jpeg");
@@ -168,9 +183,10 @@ fn assert_pictures(house: &House, stream: &Stream) {
     let (width, height): (u32, u32) = (width.parse().unwrap(), height.parse().unwrap());
     let places: Vec<_> = vtt.lines().filter_map(|line| line.strip_prefix("sprite-0.jpg#xywh=")).collect();
     assert!(places.len() > 2 && vtt.starts_with("WEBVTT\n"), "{vtt}");
-    for place in places {
+    for place in &places {
         let sides: Vec<u32> = place.split(',').map(|side| side.parse().expect("a number")).collect();
         assert!(sides[0] + sides[2] <= width && sides[1] + sides[3] <= height, "{place} is not on {size}");
     }
     assert_eq!(house.api.get(&resolve(thumbnails, "sprite-9.jpg")).error(404).code, "unknown_picture");
+    ["640x360, not black though the stream begins so".into(), format!("{} pictures, each on its sheet", places.len())]
 }

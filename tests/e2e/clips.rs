@@ -12,6 +12,7 @@ use crate::{
     live::{small_ladder, until_playable},
     playlist::Media,
     push::push,
+    table::outputs::{self, LIVE, RECORDED},
     wait::{s, until},
     webdriver::Browser,
 };
@@ -91,6 +92,8 @@ fn a_clip_of_a_recording_is_exact_to_the_frame_and_survives_a_kill() {
     });
     assert!((played["duration"].as_f64().expect("a time") - 200.0 / 24.0).abs() < 0.05, "{played}");
     println!("Chromium: {played}");
+    let found = format!("{} pictures, the very ones from between two keyframes; Chromium plays them", shown.len());
+    outputs::tell(&[("clip", RECORDED, found)]);
 
     // What can't be had is refused in words.
     let refused = |wish: Value| house.api.call("POST", &format!("/v1/streams/{}/clips", stream.id), Some(&wish));
@@ -131,8 +134,19 @@ fn a_live_stream_is_sought_back_and_cut_while_it_lives() {
     let cut = fetched(&house, &cut, &house.scratch().join("clip.mp4"));
     assert_eq!(cut.rendition, "360p");
     assert!((cut.start_s - start_s).abs() < 0.002, "{cut:?}");
-    assert_eq!(pictures(text(&house.scratch().join("clip.mp4"))).len(), 5 * 24);
-    assert_eq!(house.api.get(&format!("/hls/{}/360p.mp4", stream.id)).error(404).code, "unknown_movie");
+    let shown = pictures(text(&house.scratch().join("clip.mp4"))).len();
+    assert_eq!(shown, 5 * 24);
+    let refused =
+        |name: &str| format!("404 `{}`", house.api.get(&format!("/hls/{}/{name}", stream.id)).error(404).code);
+    assert_eq!(refused("360p.mp4"), "404 `unknown_movie`");
+    let named = house.api.get(&stream.playback.hls).text().matches("I-FRAME").count();
+    outputs::tell(&[
+        ("I-frame playlists", LIVE, format!("{named} are named; {}", refused("360p/iframes.m3u8"))),
+        ("MP4 of a rung", LIVE, refused("360p.mp4")),
+        ("poster", LIVE, format!("a picture of now, `{}`", poster.header("cache-control"))),
+        ("sprites and WebVTT", LIVE, refused("thumbnails.vtt")),
+        ("clip", LIVE, format!("{shown} pictures of 5 s, by the clock of the playlist")),
+    ]);
 
     // The page's player goes back as far as the window reaches, and plays there.
     let browser = Browser::start(house.scratch());
@@ -156,5 +170,10 @@ fn a_live_stream_is_sought_back_and_cut_while_it_lives() {
     assert!((15.0..32.0).contains(&behind), "it plays {behind} s behind the edge");
     let manifest = house.api.get(&format!("/dash/{}/manifest.mpd", stream.id)).text();
     assert!(manifest.contains("timeShiftBufferDepth=\"PT30S\""), "{manifest}");
+    outputs::tell(&[(
+        "seeking back",
+        LIVE,
+        "hls.js plays what was over 15 s ago; the DASH manifest tells PT30S".into(),
+    )]);
     publisher.kill();
 }

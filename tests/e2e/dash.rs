@@ -12,6 +12,8 @@ use crate::{
     player,
     playlist::Master,
     push::push,
+    retention::Expiring,
+    table::outputs::{self, LIVE, RECORDED},
     wait::{s, until},
     webdriver::Browser,
 };
@@ -88,11 +90,15 @@ fn a_recording_plays_to_its_end_in_dash_js_and_ffmpeg() {
     let end = look(&browser);
     let end_s = end["at_s"].as_f64().expect("a time is a number");
     assert!((51.0..56.5).contains(&end_s), "it ended at {end_s} s: {end}");
+    let found =
+        format!("FFmpeg reads {source} frames of each rung and {sound} packets of sound; dash.js seeks, and ends");
+    outputs::tell(&[("DASH manifest", RECORDED, found)]);
 }
 
 #[test]
 fn a_live_push_plays_in_dash_js_through_a_reconnect_to_its_end() {
     let house = House::with_workers(1);
+    let expiring = Expiring::start(&house);
     let stream = house.api.create("live", &small_ladder());
     let mut publisher = push(&house, &stream, &live_source(62));
     until_playable(&house, &stream, 4);
@@ -128,6 +134,9 @@ fn a_live_push_plays_in_dash_js_through_a_reconnect_to_its_end() {
         house.api.get(&url(&house, &stream)).text().contains("type=\"static\"").then_some(())
     });
     until("the live stream to end", s(60), || (look(&browser)["over"] == true).then_some(()));
+    let found =
+        format!("dash.js plays through a reconnect, {} periods, to the end; FFmpeg decodes 6 s of it", periods());
+    outputs::tell(&[("DASH manifest", LIVE, found)]);
     // What was both pushes is one recording of two periods; FFmpeg's demuxer plays one only, so it is not asked.
     browser.open("about:blank");
     play(&house, &browser, &url(&house, &stream).replace("manifest.mpd", "vod.mpd"));
@@ -138,4 +147,5 @@ fn a_live_push_plays_in_dash_js_through_a_reconnect_to_its_end() {
     assert_eq!(whole["dynamic"], false, "{whole}");
     browser.run("player.seek(player.duration() - 28);");
     until("the end of the recording", s(60), || (look(&browser)["over"] == true).then_some(()));
+    expiring.finish(&house);
 }

@@ -18,6 +18,7 @@ use crate::{
     playlist::{Master, Media},
     program::Program,
     push::push,
+    table::outputs::{self, LIVE, PLAYED, RECORDED},
     wait::{s, until},
     webdriver::Browser,
 };
@@ -40,15 +41,17 @@ fn ladder(encryption: &str) -> Value {
     })
 }
 
-/// The key is for those with a token of this stream that is not over; refusals are in our form and kept by nobody.
+/// The key is for those with a token of this stream that is not over; refusals are in our form and kept by nobody. Returns
+/// who is refused and how, in words.
 #[track_caller]
-fn assert_key_is_guarded(house: &House, stream: &Stream, right: &Token) {
+fn assert_key_is_guarded(house: &House, stream: &Stream, right: &Token) -> String {
     let key = format!("/hls/{}/key", stream.id);
     let ask = |url: &str, headers: &[(&str, &str)]| house.api.send("GET", url, headers, None).unwrap();
     let other = house.api.create("live", &encrypted_ladder());
     let foreign = token(house, &other, 600).token;
     let longer = right.token.replacen(|digit: char| digit.is_ascii_digit(), "9", 1);
-    assert_eq!(ask(&key, &[]).error(401).code, "token_missing");
+    let missing = ask(&key, &[]);
+    assert_eq!(missing.error(401).code, "token_missing");
     for wrong in [&foreign, &longer, "nonsense", &right.token[..right.token.len() - 1]] {
         let answer = ask(&format!("{key}?token={wrong}"), &[("origin", "https://player.example")]);
         assert_eq!(answer.error(403).code, "token_wrong", "{wrong:?}");
@@ -59,10 +62,13 @@ fn assert_key_is_guarded(house: &House, stream: &Stream, right: &Token) {
         assert_eq!(ask(&playlist, &[]).error(403).code, "token_wrong", "{wrong:?}");
     }
     let short = token(house, stream, 1).token;
-    until("a token to expire", s(20), || {
-        let answer = ask(&format!("{key}?token={short}"), &[]);
-        (answer.status == 403).then(|| assert_eq!(answer.error(403).code, "token_expired"))
+    let over = until("a token to expire", s(20), || {
+        Some(ask(&format!("{key}?token={short}"), &[])).filter(|answer| answer.status == 403)
     });
+    assert_eq!(over.error(403).code, "token_expired");
+    let wrong = ask(&format!("{key}?token={foreign}"), &[]);
+    let told = [("none", &missing), ("another stream's", &wrong), ("one that is over", &over)];
+    let told = told.map(|(what, answer)| format!("{what}: {} `{}`", answer.status, answer.error(answer.status).code));
     let asked = ask(&format!("{key}?token={}", right.token), &[("origin", "https://player.example")]);
     assert_eq!((asked.status, asked.body.len(), asked.header("cache-control")), (200, 16, "no-store"));
     assert_eq!(asked.header("access-control-allow-origin"), "*");
@@ -73,6 +79,7 @@ fn assert_key_is_guarded(house: &House, stream: &Stream, right: &Token) {
     assert_eq!(wrong.error(400).code, "bad_ttl");
     let open = house.api.create("live", &json!("mobile"));
     assert_eq!(ask(&format!("/hls/{}/key", open.id), &[]).error(404).code, "unknown_key");
+    format!("the key comes with the right one; {}", told.join("; "))
 }
 
 /// What is served is what openssl makes of the stored segment, whole and in parts, and caches may keep it.
@@ -119,7 +126,7 @@ fn who_has_a_token_plays_an_encrypted_stream_and_nobody_else() {
     let mut refused = Program::start("refused", &mut refused, house.log_path("refused"));
     let playlist = house.api.get(&right.hls);
     assert_eq!(playlist.header("cache-control"), "private, max-age=1", "it holds a token");
-    assert_key_is_guarded(&house, &stream, &right);
+    outputs::tell(&[("playback token", LIVE, assert_key_is_guarded(&house, &stream, &right))]);
     assert!(player::ffmpeg_end(ffmpeg) >= 6 * 24 - 2);
     assert!(!refused.wait(s(60)).success() || refused.log().contains("401"), "{}", refused.log());
 
@@ -129,8 +136,9 @@ fn who_has_a_token_plays_an_encrypted_stream_and_nobody_else() {
         assert!(list.text.contains("#EXT-X-KEY:METHOD=AES-128,URI=\"../key\""), "{}", list.text);
         assert_segments_are_sealed(&house, &list, &key);
     }
-    let dash = house.api.get(&format!("/dash/{}/manifest.mpd", stream.id));
-    assert_eq!(dash.error(404).code, "unknown_manifest");
+    let dash = house.api.get(&format!("/dash/{}/manifest.mpd", stream.id)).error(404).code;
+    assert_eq!(dash, "unknown_manifest");
+    let opened = format!("openssl opens every playlist's segments with the key; DASH: 404 `{dash}`");
 
     // Recorded: hls.js to the end, and the page says why it does not play without a token.
     assert!(publisher.wait(s(60)).success(), "{}", publisher.log());
@@ -138,7 +146,8 @@ fn who_has_a_token_plays_an_encrypted_stream_and_nobody_else() {
     let vod = token(&house, &stream, 600).vod.expect("an ended stream has a recording");
     let carried = Master::fetch(&house.api, &vod).expect("the recording is there");
     assert!(carried.all().all(|url| url.contains("?token=")), "{carried:?}");
-    for file in ["240p.mp4", "source.mp4", "poster.jpg", "thumbnails.vtt", "240p/iframes.m3u8"] {
+    let plain = ["240p.mp4", "source.mp4", "poster.jpg", "thumbnails.vtt", "240p/iframes.m3u8"];
+    for file in plain {
         house.api.get(&format!("/hls/{}/{file}?token={}", stream.id, right.token)).error(404);
     }
     let ended = house.api.stream(&stream.id).playback;
@@ -148,6 +157,8 @@ fn who_has_a_token_plays_an_encrypted_stream_and_nobody_else() {
     assert_eq!(clip.error(409).code, "encrypted");
     let all = tool("ffprobe", &["-v", "error", "-count_packets", "-show_entries", "stream=nb_read_packets", &vod]);
     assert!(all.contains("nb_read_packets=576"), "24 s of 24 frames: {all}");
+    let recorded = format!("with the token ffprobe reads 576 frames; none of {} plain files is there", plain.len());
+    outputs::tell(&[("aes-128", LIVE, opened), ("aes-128", RECORDED, recorded)]);
     let browser = Browser::start(house.scratch());
     let page = format!("http://{}/?stream={}", house.http, stream.id);
     browser.open(&page);
@@ -176,6 +187,33 @@ fn stored(media: &Path, served: &[u8]) -> Vec<u8> {
     files.find(|bytes| head(bytes).as_ref() == Some(&wanted)).expect("the segment is stored")
 }
 
+/// What is said of a player that was tried and shows not even half of a stream.
+const UNPLAYED: &str = "does not play";
+
+/// What GStreamer and VLC make of an encrypted recording. It is not promised that they play it.
+struct Others {
+    gstreamer: Program,
+    /// Not of `aes-128`, which VLC 3.0 plays at one time and not at the next.
+    vlc: Option<player::Vlc>,
+}
+
+impl Others {
+    fn start(house: &House, encryption: &str, url: &str) -> Self {
+        let vlc = (encryption == "cbcs").then(|| player::Vlc::start(house, url));
+        Self { gstreamer: player::gstreamer(house, "gstreamer", url), vlc }
+    }
+
+    #[track_caller]
+    fn end(self) -> Vec<(&'static str, String)> {
+        let how = |plays: bool| if plays { PLAYED } else { UNPLAYED }.to_owned();
+        let (complains, frames) = player::gstreamer_complains(self.gstreamer);
+        let shown = self.vlc.map(|vlc| vlc.frames());
+        println!("GStreamer showed {frames} frames, VLC {shown:?}");
+        let vlc = shown.map(|shown| ("VLC", how(shown >= 23 * 24)));
+        vlc.into_iter().chain([("GStreamer", how(!complains && frames >= 23 * 24))]).collect()
+    }
+}
+
 /// What players in the browser and ffmpeg make of a live stream, and then of its recording, both encrypted so.
 #[track_caller]
 fn assert_players_play(encryption: &str, wanted: fn(&Token) -> Vec<Wanted>) -> (House, Stream, in_page::Players) {
@@ -187,20 +225,38 @@ fn assert_players_play(encryption: &str, wanted: fn(&Token) -> Vec<Wanted>) -> (
     let (mut page, ffmpeg) = (in_page::start(&house, &wanted(&live)), player::ffmpeg(&house, &live.hls, 48));
     assert!(publisher.wait(s(60)).success(), "{}", publisher.log());
     // Who comes in late misses what was before.
-    let told = |what: &str, seen: Vec<in_page::Seen>, least: u64| {
+    let told = |of: &str, seen: Vec<in_page::Seen>, least: u64, more: &[(&str, String)]| {
         for one in &seen {
-            println!("| {encryption} | {what} | {}, to {:.1} s | {} frames |", one.name, one.at_s, one.frames);
+            println!("| {encryption} | {of} | {}, to {:.1} s | {} frames |", one.name, one.at_s, one.frames);
             assert!(one.frames >= least, "{one:?}");
         }
+        for (format, more) in [("HLS", more), ("DASH", &[])] {
+            let seen = seen.iter().filter(|one| one.name.ends_with(format));
+            let played = seen.map(|one| (one.player(), PLAYED.to_owned())).chain(more.iter().cloned());
+            let played: Vec<_> = played.collect();
+            if !played.is_empty() {
+                outputs::tell_played(&format!("{encryption} by {format}"), of, &played);
+            }
+        }
     };
-    told("live", page.end(), 12 * 24);
+    let live = page.end();
     assert!(player::ffmpeg_end(ffmpeg) >= 12 * 24);
+    told(LIVE, live, 12 * 24, &[("ffmpeg", PLAYED.into())]);
     house.api.until(&stream, StreamState::Ended, s(60));
     let recorded = token(&house, &stream, 600);
     page.play(&wanted(&recorded));
     let vod = recorded.vod.expect("there is a recording");
-    told("recorded", page.end(), 23 * 24);
+    let others = Others::start(&house, encryption, &vod);
     assert_eq!(player::ffmpeg_end(player::ffmpeg(&house, &vod, 48)), 24 * 24);
+    let seen = page.end();
+    let mut more = vec![("ffmpeg", PLAYED.into())];
+    more.extend(others.end());
+    if encryption == "cbcs" {
+        page.play(&[("hls.js", "HLS", &vod)]);
+        println!("hls.js: {}", page.complaint());
+        more.push(("hls.js", UNPLAYED.into()));
+    }
+    told(RECORDED, seen, 23 * 24, &more);
     (house, stream, page)
 }
 
@@ -217,12 +273,7 @@ fn cbcs_plays_to_the_end_in_shaka_player_dash_js_and_ffmpeg_and_is_what_was_ther
     let (house, stream, mut page) = assert_players_play("cbcs", |token| {
         let hls = token.vod.as_ref().unwrap_or(&token.hls).as_str();
         let dash = token.dash.as_deref().expect("DASH has cbcs");
-        let mut wanted = vec![("Shaka Player", "HLS", hls), ("dash.js", "DASH", dash)];
-        // Live it stood still in mid-stream in two of our runs, and why is not known: docs/apps.md says so.
-        if token.vod.is_some() {
-            wanted.push(("Shaka Player", "DASH", dash));
-        }
-        wanted
+        vec![("Shaka Player", "HLS", hls), ("dash.js", "DASH", dash), ("Shaka Player", "DASH", dash)]
     });
     let right = token(&house, &stream, 600);
     let ask = |method, url: &str| house.api.send(method, url, &[("origin", "https://player.example")], None).unwrap();
@@ -251,6 +302,7 @@ fn cbcs_plays_to_the_end_in_shaka_player_dash_js_and_ffmpeg_and_is_what_was_ther
         let args = [&["-v", "error"], key, &["-i", text(&file), "-f", "framemd5", "-"]].concat();
         tool("ffmpeg", &args)
     };
+    let mut count = 0;
     for url in Master::fetch(&house.api, &right.vod.expect("there is a recording")).expect("it is there").all() {
         let list = Media::fetch(&house.api, url).expect("the playlist is there");
         let init = list.segments[0].init_url.as_deref().expect("there is a header");
@@ -265,6 +317,7 @@ fn cbcs_plays_to_the_end_in_shaka_player_dash_js_and_ffmpeg_and_is_what_was_ther
             assert!(open.lines().count() > 20 && served != plain, "{open}");
             assert_eq!(open, digests(&[], &plain_header, &plain), "{one:?}");
             segments.push(plain);
+            count += 1;
         }
         // Parts and conditions are those of what is served.
         let (segment, whole) = (&list.segments[3].url, house.api.get(&list.segments[3].url));
@@ -278,6 +331,9 @@ fn cbcs_plays_to_the_end_in_shaka_player_dash_js_and_ffmpeg_and_is_what_was_ther
         let by_hash = init.replace(init.rsplit_once("init-").unwrap().1, &format!("{hash}.mp4"));
         house.api.get(&by_hash).error(404);
     }
+    let found =
+        format!("ffmpeg makes of each of {count} segments what is stored, to the frame; parts are parts of that");
+    outputs::tell(&[("cbcs", RECORDED, found)]);
     let refused = json!({"encryption": "cbcs", "ladder": [
         {"name": "av1", "short_side_px": 240, "codec": "av1", "bitrate_bps_max": 400_000}]});
     let ask = json!({"name": "a test", "source": "live", "profile": refused});

@@ -37,6 +37,13 @@ pub(crate) struct Seen {
     pub(crate) frames: u64,
 }
 
+impl Seen {
+    /// Which player it is.
+    pub(crate) fn player(&self) -> &str {
+        self.name.split(',').next().unwrap_or_default()
+    }
+}
+
 /// Players on a page, playing.
 #[derive(Debug)]
 pub(crate) struct Players {

@@ -42,6 +42,7 @@ mod network;
 mod origin;
 mod players;
 mod restart;
+mod retention;
 mod rtmps;
 mod sandbox;
 mod srt;

@@ -12,6 +12,7 @@ use crate::{
     live::{small_ladder, until_playable},
     playlist::{Master, Media, resolve},
     push::push,
+    table::outputs::{LIVE as OF_LIVE, OUTPUTS, RECORDED, SERVED},
     wait::{s, until},
 };
 
@@ -58,6 +59,31 @@ fn assert_served(api: &Api, url: &str, kind: &str, cache: &str, way: Way) {
     if matches!(way, Way::Text | Way::Bytes) {
         assert_conditions(api, url, way);
     }
+}
+
+/// What the answers for one address say of all that [`assert_served`] looks at, as a row.
+fn row(api: &Api, what: &str, of: &str, url: &str) -> Vec<String> {
+    // A live playlist may change between two questions; then both are asked again.
+    let (plain, same) = loop {
+        let plain = ask(api, "GET", url, NOTHING);
+        let same = ask(api, "GET", url, ("if-none-match", plain.header("etag")));
+        if same.header("etag") == plain.header("etag") {
+            break (plain, same.status);
+        }
+    };
+    let yes = |holds: bool| if holds { "yes" } else { "no" }.to_owned();
+    let weak = plain.header("etag").starts_with("W/");
+    vec![
+        what.to_owned(),
+        of.to_owned(),
+        plain.header("content-type").to_owned(),
+        plain.header("cache-control").to_owned(),
+        yes(ask(api, "GET", url, ("accept-encoding", "gzip")).header("content-encoding") == "gzip"),
+        yes(ask(api, "GET", url, ("range", "bytes=0-9")).status == 206),
+        format!("{}, then {same}", if weak { "weak" } else { "strong" }),
+        ask(api, "HEAD", url, NOTHING).status.to_string(),
+        format!("`{}`", plain.header("access-control-allow-origin")),
+    ]
 }
 
 /// HEAD tells the same without the bytes, and of players' files knows no ranges.
@@ -212,6 +238,19 @@ fn everything_is_served_as_players_and_caches_want_it() {
     assert_served(api, &piece.url, "video/mp4", FOREVER, Way::Bytes);
     assert_served(api, sound.segments[0].init_url.as_deref().unwrap(), "audio/mp4", FOREVER, Way::Bytes);
     assert_served(api, &sound.segments[0].url, "audio/mp4", FOREVER, Way::Bytes);
+    let header = |list: &Media| list.segments[0].init_url.clone().unwrap();
+    let mut rows = vec![
+        row(api, "header", OF_LIVE, &header(&list)),
+        row(api, "segment", OF_LIVE, &piece.url),
+        row(api, "header of sound", OF_LIVE, &header(&sound)),
+        row(api, "segment of sound", OF_LIVE, &sound.segments[0].url),
+    ];
+    let mut playlists = |of, multivariant: &str, media: &str| {
+        rows.push(row(api, "multivariant playlist", of, multivariant));
+        rows.push(row(api, "media playlist", of, media));
+        rows.push(row(api, "DASH manifest", of, &manifest));
+    };
+    playlists(OF_LIVE, &hls, rung);
     assert_served(api, "/dash/now", "text/plain", "no-store", Way::Fresh);
     assert_served(api, "/v1/playback", "application/json", "no-store", Way::Own);
     assert_served(api, "/", "text/html", "no-cache", Way::Own);
@@ -241,6 +280,8 @@ fn everything_is_served_as_players_and_caches_want_it() {
     for manifest in [&manifest, &format!("/dash/{id}/vod.mpd")] {
         assert_served(api, manifest, DASH, ENDED, Way::Text);
     }
+    playlists(RECORDED, &vod, &master.rungs[0].url);
+    OUTPUTS.tell_rows(&SERVED, &rows);
     let lengths_s: BTreeMap<_, _> =
         master.all().map(|url| (url.to_owned(), Media::fetch(api, url).unwrap().length_s())).collect();
     // FACTS: EXTINF sums are within a frame of the timeline.

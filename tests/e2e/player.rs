@@ -1,14 +1,51 @@
-//! Players other than the browser, on real streams: ffmpeg, ffplay and GStreamer.
+//! Players other than the browser, on real streams: ffmpeg, ffplay, GStreamer and VLC.
 
-use std::process::Command;
+use std::{fs, process::Command};
 
 use nix::sys::signal::Signal;
 
 use crate::{
     house::House,
     program::Program,
+    stranger::Stranger,
     wait::{s, until},
 };
+
+/// One of as many pictures as this is written down by VLC.
+const VLC_RATIO: u64 = 24;
+
+/// VLC, which refuses to run as root.
+pub(crate) struct Vlc {
+    program: Program,
+    user: Stranger,
+}
+
+impl Vlc {
+    pub(crate) fn start(house: &House, url: &str) -> Self {
+        let user = Stranger::new();
+        let mut command = user.command("vlc");
+        command.args(["-I", "dummy", "--no-audio", "--play-and-exit", "--no-video-title-show", "--vout", "vdummy"]);
+        command.args(["--video-filter", "scene", "--scene-format", "jpg", "--scene-prefix", "at", "--scene-ratio"]);
+        command.arg(VLC_RATIO.to_string()).arg("--scene-path").arg(user.dir()).args(["-v", url]);
+        Self { program: Program::start("vlc", &mut command, house.log_path("vlc")), user }
+    }
+
+    /// Waits until it has played to the end; returns the frames that it showed.
+    #[track_caller]
+    pub(crate) fn end(mut self) -> u64 {
+        let status = self.program.wait(s(60));
+        let log = self.program.log();
+        assert!(status.success(), "VLC came to {status}:\n{log}");
+        self.frames()
+    }
+
+    /// How many frames it has shown, to the nearest second.
+    pub(crate) fn frames(&self) -> u64 {
+        let pictures = fs::read_dir(self.user.dir()).expect("its folder can be read").flatten();
+        let count = pictures.filter(|entry| entry.path().extension().is_some_and(|ending| ending == "jpg")).count();
+        count as u64 * VLC_RATIO
+    }
+}
 
 /// Starts ffplay for `seconds` of the stream, with pictures and sound going nowhere.
 pub(crate) fn ffplay(house: &House, url: &str, seconds: u32) -> Program {
@@ -36,10 +73,15 @@ pub(crate) fn ffplay_end(mut ffplay: Program) -> f64 {
 
 /// Decodes `seconds` of the stream with ffmpeg as fast as it comes, every rung and the audio; returns frames by rung.
 pub(crate) fn ffmpeg(house: &House, url: &str, seconds: u32) -> Program {
+    ffmpeg_as(house, "ffmpeg", url, seconds)
+}
+
+/// The same for one of several beside each other.
+pub(crate) fn ffmpeg_as(house: &House, name: &str, url: &str, seconds: u32) -> Program {
     let mut command = Command::new("ffmpeg");
     command.args(["-hide_banner", "-loglevel", "info", "-nostdin", "-i", url, "-t", &seconds.to_string()]);
     command.args(["-map", "0:v", "-map", "0:a", "-f", "null", "-"]);
-    Program::start("ffmpeg", &mut command, house.log_path("ffmpeg"))
+    Program::start(name, &mut command, house.log_path(name))
 }
 
 /// Waits for ffmpeg's end; returns the frames of its first video track.
@@ -76,6 +118,14 @@ pub(crate) fn gstreamer_end(mut gst: Program) -> u64 {
     let log = gst.log();
     assert!(status.success() && log.contains("Got EOS"), "GStreamer came to {status}:\n{log}");
     rendered(&log).unwrap_or_else(|| panic!("GStreamer showed nothing:\n{log}"))
+}
+
+/// Waits until GStreamer has ended; says whether it complained, and returns the frames that it showed.
+#[track_caller]
+pub(crate) fn gstreamer_complains(mut gst: Program) -> (bool, u64) {
+    let status = gst.wait(s(90));
+    let log = gst.log();
+    (!status.success() || log.contains("ERROR"), rendered(&log).unwrap_or(0))
 }
 
 /// Waits until GStreamer has shown `frames` frames, then stops it.

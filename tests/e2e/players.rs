@@ -1,7 +1,7 @@
 //! Players that nobody here wrote, all of them at once: each plays a live stream, and a recording, to its end. What each
-//! came to is printed as a table.
+//! came to is told in docs/outputs.md.
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use crate::{
     player,
     program::Program,
     push::push,
-    stranger::Stranger,
+    table::outputs::{self, LIVE, RECORDED},
     wait::s,
 };
 
@@ -24,49 +24,26 @@ const RATE: u64 = 24;
 /// A live player starts three segments before the newest, and some time after the stream.
 const LIVE_S_MIN: u32 = 12;
 
-/// What a player came to: how many frames it showed, or decoded.
+/// What a player came to: how many frames it showed, or decoded, and of how many it had to.
 #[derive(Debug)]
 struct Row {
     player: String,
+    format: &'static str,
     frames: u64,
+    least: u64,
 }
 
 /// All players, playing.
 struct All {
     in_page: in_page::Players,
     ffmpeg: Program,
+    /// Not of a live stream, whose end FFmpeg's demuxer does not see: `dash.rs` decodes a part of one.
+    ffmpeg_dash: Option<Program>,
     ffplay: Program,
     gstreamer_hls: Program,
     gstreamer_dash: Option<Program>,
-    vlc: Vlc,
-}
-
-/// VLC refuses to run as root.
-struct Vlc {
-    program: Program,
-    user: Stranger,
-}
-
-impl Vlc {
-    fn start(house: &House, url: &str) -> Self {
-        let user = Stranger::new();
-        let mut command = user.command("vlc");
-        command.args(["-I", "dummy", "--no-audio", "--play-and-exit", "--no-video-title-show", "--vout", "vdummy"]);
-        // One of as many frames as there are in a second is written down.
-        command.args(["--video-filter", "scene", "--scene-format", "jpg", "--scene-prefix", "at", "--scene-ratio"]);
-        command.arg(RATE.to_string()).arg("--scene-path").arg(user.dir()).args(["-v", url]);
-        Self { program: Program::start("vlc", &mut command, house.log_path("vlc")), user }
-    }
-
-    #[track_caller]
-    fn end(mut self, limit: Duration) -> Row {
-        let status = self.program.wait(limit);
-        let log = self.program.log();
-        assert!(status.success(), "VLC came to {status}:\n{log}");
-        let pictures = fs::read_dir(self.user.dir()).expect("its folder can be read").flatten();
-        let count = pictures.filter(|entry| entry.path().extension().is_some_and(|ending| ending == "jpg")).count();
-        Row { player: "VLC, HLS".into(), frames: count as u64 * RATE }
-    }
+    vlc: player::Vlc,
+    live: bool,
 }
 
 impl All {
@@ -77,43 +54,61 @@ impl All {
             ("Shaka Player", "HLS", hls),
             ("Shaka Player", "DASH", dash),
         ];
+        let live = !dash.ends_with("vod.mpd");
         Self {
             in_page: in_page::start(house, &wanted),
             ffmpeg: player::ffmpeg(house, hls, LENGTH_S * 2),
+            ffmpeg_dash: (!live).then(|| player::ffmpeg_as(house, "ffmpeg-dash", dash, LENGTH_S * 2)),
             ffplay: player::ffplay(house, hls, LENGTH_S * 2),
             gstreamer_hls: player::gstreamer(house, "gstreamer-hls", hls),
             // Live, GStreamer 1.22 does not come to the end by DASH: its newer demuxer waits for a reading of the manifest
             // that is not due any more when it has become static, and its older one finds some manifests invalid.
-            gstreamer_dash: dash.ends_with("vod.mpd").then(|| player::gstreamer(house, "gstreamer-dash", dash)),
-            vlc: Vlc::start(house, hls),
+            gstreamer_dash: (!live).then(|| player::gstreamer(house, "gstreamer-dash", dash)),
+            vlc: player::Vlc::start(house, hls),
+            live,
         }
     }
 
     /// Waits until each has come to its end by itself.
     #[track_caller]
     fn end(self) -> Vec<Row> {
-        let seen = self.in_page.end().into_iter();
-        let mut rows: Vec<_> =
-            seen.map(|one| Row { player: format!("{}, to {:.1} s", one.name, one.at_s), frames: one.frames }).collect();
-        rows.push(Row { player: "ffmpeg, HLS".into(), frames: player::ffmpeg_end(self.ffmpeg) });
-        let played_s = player::ffplay_end(self.ffplay);
-        rows.push(Row { player: "ffplay, HLS".into(), frames: (played_s * RATE as f64).round() as u64 });
-        rows.push(Row { player: "GStreamer, HLS".into(), frames: player::gstreamer_end(self.gstreamer_hls) });
-        if let Some(gstreamer) = self.gstreamer_dash {
-            rows.push(Row { player: "GStreamer, DASH".into(), frames: player::gstreamer_end(gstreamer) });
+        // A second of leave for those who drop frames where two cores play to ten players.
+        let least = u64::from(if self.live { LIVE_S_MIN } else { LENGTH_S - 1 }) * RATE;
+        let row = |player: &str, format, frames| Row { player: player.to_owned(), format, frames, least };
+        let mut rows = Vec::new();
+        for one in self.in_page.end() {
+            println!("{} came to {:.1} s", one.name, one.at_s);
+            let format = if one.name.ends_with("DASH") { "DASH" } else { "HLS" };
+            rows.push(row(one.player(), format, one.frames));
         }
-        rows.push(self.vlc.end(s(60)));
+        rows.push(row("ffmpeg", "HLS", player::ffmpeg_end(self.ffmpeg)));
+        if let Some(ffmpeg) = self.ffmpeg_dash {
+            rows.push(row("ffmpeg", "DASH", player::ffmpeg_end(ffmpeg)));
+        }
+        let played_s = player::ffplay_end(self.ffplay);
+        rows.push(row("ffplay", "HLS", (played_s * RATE as f64).round() as u64));
+        rows.push(row("GStreamer", "HLS", player::gstreamer_end(self.gstreamer_hls)));
+        if let Some(gstreamer) = self.gstreamer_dash {
+            rows.push(row("GStreamer", "DASH", player::gstreamer_end(gstreamer)));
+        }
+        rows.push(row("VLC", "HLS", self.vlc.end()));
         rows
     }
 }
 
+/// Each has shown enough; tells in which players a stream plays.
 #[track_caller]
-fn assert_whole(what: &str, rows: &[Row], least: u64) {
+fn assert_whole(of: &str, rows: &[Row]) {
     for row in rows {
-        println!("| {what} | {} | {} frames |", row.player, row.frames);
+        println!("| {of} | {} | {} | {} frames |", row.player, row.format, row.frames);
     }
-    let short: Vec<_> = rows.iter().filter(|row| row.frames < least).collect();
-    assert!(short.is_empty(), "{what}, fewer than {least} frames: {short:?}");
+    let short: Vec<_> = rows.iter().filter(|row| row.frames < row.least).collect();
+    assert!(short.is_empty(), "{of}, too few frames: {short:?}");
+    for format in ["HLS", "DASH"] {
+        let played = rows.iter().filter(|row| row.format == format);
+        let played = played.map(|row| (row.player.as_str(), outputs::PLAYED.to_owned()));
+        outputs::tell_played(format, of, &played.collect::<Vec<_>>());
+    }
 }
 
 fn ladder() -> Value {
@@ -130,7 +125,7 @@ fn each_player_plays_a_live_stream_to_its_end() {
     let all = All::start(&house, &stream.playback.hls, dash);
     let status = publisher.wait(s(60));
     assert!(status.success(), "ffmpeg was turned away: {}", publisher.log());
-    assert_whole("live", &all.end(), u64::from(LIVE_S_MIN) * RATE);
+    assert_whole(LIVE, &all.end());
 }
 
 #[test]
@@ -142,6 +137,5 @@ fn each_player_plays_a_recording_to_its_end() {
     let playback = house.api.stream(&stream.id).playback;
     let (hls, dash) = (playback.vod.expect("a recording is told"), playback.dash.expect("its manifest is told"));
     let all = All::start(&house, &hls, &dash);
-    // A second of leave for those who drop frames where two cores play to ten players.
-    assert_whole("recorded", &all.end(), u64::from(LENGTH_S - 1) * RATE);
+    assert_whole(RECORDED, &all.end());
 }

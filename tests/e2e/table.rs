@@ -1,9 +1,10 @@
 //! Pages of docs/ that tests write: each section is what one test saw. `MILLRACE_BLESS=1` writes it anew; without, a
 //! section that says something else than the test saw fails it. Called by the tests that have something to tell.
 
+pub(crate) mod outputs;
+
 use std::{
     env,
-    fmt::Write,
     fs::{self, File},
     path::{Path, PathBuf},
 };
@@ -11,6 +12,7 @@ use std::{
 use millrace_proto::api::{Stream, StreamState};
 
 use crate::{house::House, wait::s};
+use outputs::{OUTPUTS, SHARED, Shared};
 
 /// A page: what stands at its head, and the names of its sections in their order.
 #[derive(Debug)]
@@ -33,7 +35,7 @@ pub(crate) const MATRIX: Page = Page {
 };
 
 /// All pages.
-const PAGES: &[Page] = &[MATRIX, REFUSALS];
+const PAGES: &[Page] = &[MATRIX, REFUSALS, OUTPUTS];
 
 /// What is refused, and how.
 pub(crate) const REFUSALS: Page = Page {
@@ -63,22 +65,45 @@ impl Page {
     #[track_caller]
     pub(crate) fn tell(&self, name: &str, columns: &[&str], rows: &[Vec<String>]) {
         assert!(self.sections.contains(&name), "{} has no section {name:?}", self.path);
-        let mut table = format!("| {} |\n|{}\n", columns.join(" | "), "---|".repeat(columns.len()));
-        for row in rows {
-            writeln!(table, "| {} |", row.join(" | ")).expect("it is text");
-        }
+        let table = table(columns, rows.iter().map(|row| line(row)));
         println!("{table}");
         if env::var_os("MILLRACE_BLESS").is_some() {
-            self.write(name, &table);
+            self.write(name, |_| table.clone());
         }
-        let told = self.read().into_iter().find(|(known, _)| known == name).map(|(_, rows)| rows);
-        let told = told.unwrap_or_default();
+        let told = self.section(name);
         assert_eq!(
             told.trim_end(),
             table.trim_end(),
             "{} does not say what came out: run with MILLRACE_BLESS=1, and read what changed",
             self.path
         );
+    }
+
+    /// Compares `rows`, some of a section that several tests tell, with what was seen, or writes them.
+    #[track_caller]
+    pub(crate) fn tell_rows(&self, section: &Shared, rows: &[Vec<String>]) {
+        let lines: Vec<_> = rows.iter().map(|row| line(row)).collect();
+        println!("{}", lines.concat());
+        for (row, line) in rows.iter().zip(&lines) {
+            let known = section.keys.iter().any(|key| line.starts_with(&start(key)));
+            assert!(known && row.len() == section.columns.len(), "{} has no row {row:?}", self.path);
+        }
+        if env::var_os("MILLRACE_BLESS").is_some() {
+            self.write(section.name, |before| {
+                // This test's rows before those that others told.
+                let all: Vec<_> = lines.iter().map(String::as_str).chain(before.split_inclusive('\n')).collect();
+                let of = |key: &[&str; 2]| all.iter().find(|line| line.starts_with(&start(key))).copied();
+                table(section.columns, section.keys.iter().filter_map(of))
+            });
+        }
+        let told = self.section(section.name) + "\n";
+        for line in lines {
+            assert!(
+                told.contains(&line),
+                "{} does not say what came out: run with MILLRACE_BLESS=1, and read what changed; it came to\n{line}",
+                self.path
+            );
+        }
     }
 
     /// Waits until each of `streams` has failed with a reason that says what it must, and tells the reasons.
@@ -93,19 +118,42 @@ impl Page {
         self.tell(name, &["what comes", "reason of the failed stream"], &rows);
     }
 
-    fn write(&self, name: &str, table: &str) {
+    /// The table of the section `name` as it stands.
+    fn section(&self, name: &str) -> String {
+        self.read().into_iter().find(|(known, _)| known == name).map(|(_, table)| table).unwrap_or_default()
+    }
+
+    /// Writes what `change` makes of the section `name`.
+    fn write(&self, name: &str, change: impl FnOnce(&str) -> String) {
         // Other tests may write their sections just now. The lock goes with the file.
         let lock = Path::new(env!("CARGO_TARGET_TMPDIR")).join("table.lock");
         let lock = File::create(lock).expect("the lock can be made");
         lock.lock().expect("the lock can be had");
+        let table = change(&self.section(name));
         let mut known = self.read();
         known.retain(|(other, _)| other != name && self.sections.contains(&other.as_str()));
-        known.push((name.to_owned(), table.to_owned()));
+        known.push((name.to_owned(), table));
         known.sort_by_key(|(name, _)| self.sections.iter().position(|section| section == name));
         let sections = known.iter().map(|(name, rows)| format!("\n## {name}\n\n{}\n", rows.trim_end()));
         let page = format!("{}{}", self.head, sections.collect::<String>());
         fs::write(self.file(), page).expect("the page can be written");
     }
+}
+
+/// A row as text.
+fn line(row: &[String]) -> String {
+    format!("| {} |\n", row.join(" | "))
+}
+
+/// How the row with this key starts.
+fn start(key: &[&str; 2]) -> String {
+    format!("| {} | {} |", key[0], key[1])
+}
+
+fn table<T: AsRef<str>>(columns: &[&str], lines: impl Iterator<Item = T>) -> String {
+    let mut table = format!("| {} |\n|{}\n", columns.join(" | "), "---|".repeat(columns.len()));
+    lines.for_each(|line| table += line.as_ref());
+    table
 }
 
 #[test]
@@ -119,5 +167,13 @@ fn pages_hold_what_the_tests_write_and_nothing_else() {
         );
         let names: Vec<_> = page.read().into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, page.sections, "sections of {}", page.path);
+    }
+    for section in SHARED {
+        let text = OUTPUTS.section(section.name);
+        let lines: Vec<_> = text.lines().skip(2).collect();
+        assert_eq!(lines.len(), section.keys.len(), "rows of {}", section.name);
+        for (line, key) in lines.iter().zip(section.keys) {
+            assert!(line.starts_with(&start(key)), "{line:?} stands where {key:?} is told");
+        }
     }
 }
