@@ -190,6 +190,8 @@ pub struct Api {
     pub proxies_trusted: Vec<IpNet>,
     /// Connections.
     pub connections: http::server::Config,
+    /// What is kept in memory for players.
+    pub kept: http::kept::Config,
 }
 
 impl Default for Config {
@@ -257,6 +259,7 @@ impl Default for Api {
                 IpNet::new_assert(Ipv6Addr::LOCALHOST.into(), 128),
             ],
             connections: http::server::Config::default(),
+            kept: http::kept::Config::default(),
         }
     }
 }
@@ -323,6 +326,7 @@ impl Config {
         self.rtmps.address()?;
         self.rtmp_server.check().map_err(|why| Error::Value(format!("rtmp_server.{why}")))?;
         self.api.connections.check().map_err(|why| Error::Value(format!("api.connections.{why}")))?;
+        self.api.kept.check().map_err(|why| Error::Value(format!("api.kept.{why}")))?;
         self.srt.address()?;
         self.srt_server.check().map_err(|why| Error::Value(format!("srt_server.{why}")))?;
         self.ingest.fetch.check().map_err(|why| Error::Value(format!("ingest.fetch.{why}")))?;

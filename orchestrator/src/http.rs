@@ -10,6 +10,7 @@ mod error;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod hls;
+pub mod kept;
 mod movie;
 mod page;
 mod playlist;
@@ -28,6 +29,7 @@ use axum::{
     Extension, Router,
     extract::{DefaultBodyLimit, Request, State},
     http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header},
+    middleware,
     routing::{get, post, put},
 };
 use tower_http::{
@@ -97,6 +99,7 @@ pub fn router(house: Arc<House>) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(CompressionLayer::new().compress_when(is_playlist))
         .layer(cors);
+    let kept = kept::Kept::new(&house.config.api.kept, house.store.clone());
     let mut router = Router::new()
         .merge(api)
         .merge(playback)
@@ -125,6 +128,7 @@ pub fn router(house: Arc<House>) -> Router {
         // What nobody gave a lifetime is for who asked, at that moment: it may hold secrets, or its own address.
         .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
         .layer(TraceLayer::new_for_http().make_span_with(span))
+        .layer(middleware::from_fn_with_state(kept, kept::serve))
         .with_state(house)
 }
 

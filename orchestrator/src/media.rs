@@ -5,13 +5,14 @@
 
 mod lease;
 
-use std::{path::Path, sync::Arc};
+use std::{os::unix::fs::FileExt, path::Path, sync::Arc};
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream::BoxStream};
 use millrace_proto::{LeaseId, Sha256, StreamId, task::Blob};
 use object_store::{
-    GetOptions, GetResult, ObjectStore, ObjectStoreExt, WriteMultipart, local::LocalFileSystem, path::Path as Key,
+    GetOptions, GetResult, GetResultPayload, ObjectStore, ObjectStoreExt, WriteMultipart, local::LocalFileSystem,
+    path::Path as Key,
 };
 use sha2::Digest;
 use tokio::io::AsyncWriteExt;
@@ -83,6 +84,31 @@ fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
 
 /// Parts in which uploads are written: S3 takes none smaller than 5 MiB.
 const PART_BYTES: usize = 5 << 20;
+
+/// Bytes read from a file at once: each piece goes by way of another thread, so that small ones cost more than reading.
+const READ_BYTES: u64 = 256 << 10;
+
+/// What was found, piece by piece. `object_store`'s own stream of a file has pieces of 8 KiB.
+pub fn pieces(found: GetResult) -> BoxStream<'static, object_store::Result<Bytes>> {
+    let (file, range) = match (found.payload, found.range) {
+        (GetResultPayload::File(file, _), range) => (Arc::new(file), range),
+        (GetResultPayload::Stream(stream), _) => return stream,
+    };
+    let failed =
+        |source: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic { store: "file", source };
+    futures_util::stream::try_unfold((file, range), move |(file, left)| async move {
+        if left.is_empty() {
+            return Ok(None);
+        }
+        let end = left.end.min(left.start + READ_BYTES);
+        let (from, mut piece) = (file.clone(), vec![0; (end - left.start) as usize]);
+        let read =
+            tokio::task::spawn_blocking(move || from.read_exact_at(&mut piece, left.start).map(|()| piece)).await;
+        let piece = read.map_err(|error| failed(error.into()))?.map_err(|error| failed(error.into()))?;
+        Ok(Some((Bytes::from(piece), (file, end..left.end))))
+    })
+    .boxed()
+}
 
 /// Where bytes lie.
 #[derive(Debug, Clone, Copy)]
@@ -308,7 +334,7 @@ impl MediaStore {
     }
 
     async fn write_out(bytes: GetResult, file: &Path) -> Result<()> {
-        let mut bytes = bytes.into_stream();
+        let mut bytes = pieces(bytes);
         let mut file = tokio::fs::File::create(file).await?;
         while let Some(chunk) = bytes.try_next().await? {
             file.write_all(&chunk).await?;

@@ -174,6 +174,13 @@ pub trait Store: clips::Clips + std::fmt::Debug + Send + Sync + 'static {
     /// All workers, lately heard first, at most `limit`.
     async fn workers(&self, limit: u32) -> Result<Vec<Worker>>;
 
+    /// Grows with each change of a stream's record, of its segments and of its renditions, before the change is
+    /// acknowledged: what was read after a revision was taken still stands if it is the same. `None` if that is not
+    /// known; then nothing that was read may be kept.
+    fn revision(&self, _stream: &StreamId) -> Option<u64> {
+        None
+    }
+
     /// Whether a write would succeed now.
     async fn ready(&self) -> Result<()>;
 }

@@ -168,7 +168,7 @@ impl File {
                 let bytes = GetRange::Bounded(part.bytes.start + from..part.bytes.start + to);
                 let options = GetOptions { range: Some(bytes), ..GetOptions::default() };
                 let found = media.get(&file.stream, part.segment, options).await?;
-                Ok::<_, media::Error>(found.into_stream().map_err(media::Error::from))
+                Ok::<_, media::Error>(media::pieces(found).map_err(media::Error::from))
             }
         });
         stream::iter((!head.is_empty()).then_some(Ok(head))).chain(parts.try_flatten())

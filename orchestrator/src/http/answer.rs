@@ -127,7 +127,7 @@ pub(super) async fn bytes(
     // A part of what is encrypted needs all before it.
     let range = part.clone().filter(|_| matches!(way, Way::Plain)).map(GetRange::Bounded);
     let options = GetOptions { range, ..GetOptions::default() };
-    let plain = house.media.get(&stream.id, hash, options).await?.into_stream();
+    let plain = media::pieces(house.media.get(&stream.id, hash, options).await?);
     let through = part.clone().unwrap_or(0..size);
     let body = match way {
         Way::Plain => Body::from_stream(plain),

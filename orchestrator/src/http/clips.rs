@@ -27,6 +27,7 @@ use crate::{
     assets::clips,
     clock::now_ms,
     house::House,
+    media,
     store::{
         clips::Created,
         record::{Clip, Stream},
@@ -186,7 +187,7 @@ pub(super) async fn file(house: &House, stream: &Stream, id: &str, request: &Par
     let part = answer::wanted(request, &whole.etag, whole.size)?;
     let options = GetOptions { range: part.clone().map(GetRange::Bounded), ..GetOptions::default() };
     let found = house.media.get_asset(&stream.id, &clips::file_name(&clip), options).await?;
-    let mut response = whole.answer(part, Body::from_stream(found.into_stream()));
+    let mut response = whole.answer(part, Body::from_stream(media::pieces(found)));
     let name = format!("{}-{id}.mp4", stream.name);
     answer::set(&mut response, header::CONTENT_DISPOSITION, movie::disposition(&name));
     Ok(response)

@@ -17,6 +17,7 @@ use super::{
     answer::{changing, text_answer},
     error::Error,
     hls::not_yet,
+    kept::Seen,
     streams, tokens,
     told::Told,
 };
@@ -61,6 +62,7 @@ pub(super) async fn manifest(
     Path((id, name)): Path<(String, String)>,
     request: Parts,
 ) -> Result<Response, Error> {
+    let seen = Seen::begin(&house, &id);
     let stream = streams::kept(&house, &id).await?;
     if stream.profile.encryption == Some(Encryption::Aes128) {
         let message = "the stream is encrypted in a way that DASH players can't read";
@@ -104,7 +106,9 @@ pub(super) async fn manifest(
     };
     let text = dash::manifest(&stream, &periods, span, phase, key.as_ref()).ok_or_else(not_yet)?;
     let answer = text_answer(&stream, MANIFEST_TYPE, text, &request);
-    Ok(if phase == Phase::Closed { answer } else { changing(answer) })
+    // How long it closes is a matter of time, and the licence's address one of who asks.
+    let seen = seen.filter(|_| phase != Phase::Closing && key.is_none());
+    Ok(Seen::keep(seen, if phase == Phase::Closed { answer } else { changing(answer) }))
 }
 
 /// The periods of the listed segments from number `from` on, read page by page.

@@ -14,6 +14,7 @@ use super::{
     answer::{Piece, bytes, text_answer},
     clips,
     error::Error,
+    kept::Seen,
     movie::{self, Movies},
     playlist, stills, streams, tokens,
 };
@@ -34,6 +35,7 @@ pub(super) async fn multivariant(
     Path((id, playlist)): Path<(String, String)>,
     request: Parts,
 ) -> Result<Response, Error> {
+    let seen = Seen::begin(&house, &id);
     let stream = streams::find(&house, &id).await?;
     let (film, still) = (playlist.strip_suffix(".mp4"), stills::is_one(&playlist));
     if stream.profile.encryption.is_some() && (film.is_some() || still) {
@@ -55,7 +57,7 @@ pub(super) async fn multivariant(
     let span = span(&stream, &playlist)?;
     let named = format!("{playlist}{}", tokens::carried(&house, &stream, &request)?);
     let text = hls::multivariant(&stream, &named, span).ok_or_else(not_yet)?;
-    Ok(text_answer(&stream, PLAYLIST_TYPE, text, &request))
+    Ok(Seen::keep(seen, text_answer(&stream, PLAYLIST_TYPE, text, &request)))
 }
 
 pub(super) fn not_yet() -> Error {
@@ -78,33 +80,40 @@ pub(super) async fn file(
     Path((id, rendition, file)): Path<(String, String, String)>,
     request: Parts,
 ) -> Result<Response, Error> {
-    let stream = streams::kept(&house, &id).await?;
+    let seen = Seen::begin(&house, &id);
+    let answer = media(&house, &id, (&rendition, &file), &request).await?;
+    Ok(Seen::keep(seen, answer))
+}
+
+/// A file of a rendition: its playlists, its segments and their headers.
+async fn media(house: &House, id: &str, (rendition, file): (&str, &str), request: &Parts) -> Result<Response, Error> {
+    let stream = streams::kept(house, id).await?;
     let known = rendition == AUDIO || stream.variants.iter().any(|variant| variant.name == rendition);
     if !known {
         return Err(Error::not_found("rendition", "the stream has no such rendition", "look it up in index.m3u8"));
     }
     if let Some(number) = file.strip_suffix(".m4s").and_then(|text| text.parse().ok()) {
-        return segment(&house, &stream, &rendition, number, &request).await;
+        return segment(house, &stream, rendition, number, request).await;
     }
     if let Some(hash) =
         file.strip_prefix("init-").and_then(|rest| rest.strip_suffix(".mp4")).and_then(|text| text.parse().ok())
     {
-        return bytes(&house, &stream, &rendition, Piece::Header(hash), &request).await;
+        return bytes(house, &stream, rendition, Piece::Header(hash), request).await;
     }
     // Parts of an encrypted segment are of no use by themselves.
     if file == iframes::PLAYLIST && stream.profile.encryption.is_none() {
         span(&stream, "vod.m3u8")?;
-        if !iframes::has(&stream, &rendition) {
+        if !iframes::has(&stream, rendition) {
             return Err(not_yet());
         }
-        let lines = IframeLines::new(stream.clone(), &rendition);
-        return playlist::answer(&house.store, &stream, Span::Vod, lines, &request).await;
+        let lines = IframeLines::new(stream.clone(), rendition);
+        return playlist::answer(&house.store, &stream, Span::Vod, lines, request).await;
     }
-    let span = span(&stream, &file)?;
-    let query = tokens::carried(&house, &stream, &request)?;
+    let span = span(&stream, file)?;
+    let query = tokens::carried(house, &stream, request)?;
     let key = stream.profile.encryption.map(|how| hls::Key { how, query, iv: house.playback.scheme(&stream.id).iv });
-    let lines = MediaLines::new(stream.clone(), &rendition, span, key);
-    playlist::answer(&house.store, &stream, span, lines, &request).await
+    let lines = MediaLines::new(stream.clone(), rendition, span, key);
+    playlist::answer(&house.store, &stream, span, lines, request).await
 }
 
 async fn segment(

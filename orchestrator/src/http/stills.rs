@@ -79,6 +79,6 @@ fn answer(found: GetResult, name: &str, live: bool, request: &Parts) -> Response
     if matches(request, &whole.etag) {
         whole.same()
     } else {
-        whole.answer(None, Body::from_stream(found.into_stream()))
+        whole.answer(None, Body::from_stream(media::pieces(found)))
     }
 }

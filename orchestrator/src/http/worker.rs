@@ -25,6 +25,7 @@ use crate::{
     clock::now_ms,
     farm::Ticket,
     house::House,
+    media,
     task::source::{Decodable, source},
 };
 
@@ -155,7 +156,7 @@ pub(super) async fn input(
         .ok_or_else(|| Error::not_found("input", "the task has no such input", "use the lease's own URLs"))?;
     let found = house.media.get(&task.stream, blob.sha256, GetOptions::default()).await?;
     let headers = [(header::CONTENT_TYPE, "video/mp4".to_owned()), (header::CONTENT_LENGTH, blob.bytes.to_string())];
-    Ok((headers, Body::from_stream(found.into_stream())).into_response())
+    Ok((headers, Body::from_stream(media::pieces(found))).into_response())
 }
 
 pub(super) async fn output(

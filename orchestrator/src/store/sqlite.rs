@@ -9,6 +9,7 @@ mod segments;
 mod streams;
 mod tasks;
 mod workers;
+mod writer;
 
 use std::{path::Path, str::FromStr, time::Duration};
 
@@ -16,7 +17,7 @@ use async_trait::async_trait;
 use millrace_proto::{Address, StreamId, TaskId, api::StreamState, offer::Offer, profile::Rung};
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{
-    Connection, Sqlite, SqlitePool, Transaction,
+    Connection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -25,6 +26,7 @@ use super::{
     record::{Fetched, Pushed, Segment, Stream, Tail, Worker},
 };
 use crate::task::Task;
+use writer::{Write, Writer};
 
 /// Bumped with every change of the schema; a file of another version is refused rather than misread.
 const SCHEMA_VERSION: i64 = SCHEMAS.len() as i64;
@@ -44,7 +46,7 @@ const READERS: u32 = 4;
 /// The embedded store.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
-    writer: SqlitePool,
+    writer: Writer,
     reader: SqlitePool,
 }
 
@@ -64,8 +66,10 @@ impl SqliteStore {
             .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
             .connect_with(options.clone())
             .await?;
-        let store =
-            Self { reader: SqlitePoolOptions::new().max_connections(READERS).connect_with(options).await?, writer };
+        let store = Self {
+            reader: SqlitePoolOptions::new().max_connections(READERS).connect_with(options).await?,
+            writer: Writer::new(writer),
+        };
         store.prepare().await?;
         Ok(store)
     }
@@ -79,13 +83,13 @@ impl SqliteStore {
             .max_lifetime(None)
             .connect_with(options)
             .await?;
-        let store = Self { writer: pool.clone(), reader: pool };
+        let store = Self { writer: Writer::new(pool.clone()), reader: pool };
         store.prepare().await?;
         Ok(store)
     }
 
     async fn prepare(&self) -> Result<()> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write(None).await?;
         let (version,): (i64,) = sqlx::query_as("PRAGMA user_version").fetch_one(&mut *tx).await?;
         let Some(missing) = usize::try_from(version).ok().and_then(|version| SCHEMAS.get(version..)) else {
             let text = format!("its schema has version {version}, this program knows {SCHEMA_VERSION}");
@@ -98,8 +102,9 @@ impl SqliteStore {
         Ok(())
     }
 
-    async fn write(&self) -> Result<Transaction<'static, Sqlite>> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    /// Begins a change of a stream's records or of its segments', or of others.
+    async fn write(&self, stream: Option<&StreamId>) -> Result<Write> {
+        self.writer.begin(stream).await
     }
 }
 
@@ -238,9 +243,12 @@ impl Store for SqliteStore {
     async fn workers(&self, limit: u32) -> Result<Vec<Worker>> {
         workers::all(self, limit).await
     }
+    fn revision(&self, stream: &StreamId) -> Option<u64> {
+        Some(self.writer.revision(stream))
+    }
     async fn ready(&self) -> Result<()> {
         // A write that changes nothing still takes the lock and touches the log.
-        let mut tx = self.write().await?;
+        let mut tx = self.write(None).await?;
         sqlx::query("UPDATE health SET checks = checks + 1").execute(&mut *tx).await?;
         Ok(tx.commit().await?)
     }

@@ -165,7 +165,7 @@ async fn read(
         Piece::Text(text) => futures_util::stream::once(async { Ok(Bytes::from(text)) }).boxed(),
         Piece::Blob(hash) => {
             let found = store.get(id, hash, GetOptions::default()).await?;
-            found.into_stream().map_err(media::Error::from).boxed()
+            media::pieces(found).map_err(media::Error::from).boxed()
         }
         Piece::File(path) => ReaderStream::new(tokio::fs::File::open(path).await?).map_err(media::Error::from).boxed(),
     })

@@ -14,7 +14,7 @@ use crate::store::{
 #[async_trait]
 impl Clips for SqliteStore {
     async fn create_clip(&self, clip: &Clip, clips_max: u64) -> Result<Created> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write(None).await?;
         let stream = clip.stream.as_str();
         let row: Option<(i64, i64)> = sqlx::query_as(
             "SELECT first_seq, (SELECT count(*) FROM clips WHERE stream = streams.id) FROM streams WHERE id = ?",
@@ -22,11 +22,15 @@ impl Clips for SqliteStore {
         .bind(stream)
         .fetch_optional(&mut *tx)
         .await?;
-        match row {
-            None => return Ok(Created::Gone),
-            Some((first, _)) if clip.from_seq < uint(first) => return Ok(Created::Expired),
-            Some((_, count)) if uint(count) >= clips_max => return Ok(Created::Full),
-            Some(_) => {}
+        let refused = match row {
+            None => Some(Created::Gone),
+            Some((first, _)) if clip.from_seq < uint(first) => Some(Created::Expired),
+            Some((_, count)) if uint(count) >= clips_max => Some(Created::Full),
+            Some(_) => None,
+        };
+        if let Some(refused) = refused {
+            tx.leave().await?;
+            return Ok(refused);
         }
         sqlx::query(
             "INSERT INTO clips (stream, id, rendition, start_ns, end_ns, from_seq, to_seq, created_ms, state, reason,
@@ -76,7 +80,7 @@ impl Clips for SqliteStore {
     }
 
     async fn settle_clip(&self, clip: &Clip) -> Result<bool> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write(None).await?;
         let done = sqlx::query(
             "UPDATE clips SET state = ?, reason = ?, bytes = ?, start_ns = ?, end_ns = ?
              WHERE stream = ? AND id = ? AND state = 'pending'",
@@ -95,7 +99,7 @@ impl Clips for SqliteStore {
     }
 
     async fn delete_clip(&self, stream: &StreamId, id: &ClipId) -> Result<bool> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write(None).await?;
         let done = sqlx::query("DELETE FROM clips WHERE stream = ? AND id = ?")
             .bind(stream.as_str())
             .bind(id.as_str())

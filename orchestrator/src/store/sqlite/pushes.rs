@@ -1,7 +1,7 @@
 //! Pushed segments in SQLite.
 
 use millrace_proto::StreamId;
-use sqlx::{Row, Sqlite, Transaction, sqlite::SqliteRow};
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{SqliteStore, from_json, int, parsed, to_json, uint};
 use crate::store::{
@@ -10,33 +10,13 @@ use crate::store::{
 };
 
 pub(super) async fn note(store: &SqliteStore, push: &Pushed, open_max: u64) -> Result<Noted> {
-    let mut tx = store.write().await?;
-    let stream = push.stream.as_str();
-    let known: Option<(i64,)> =
-        sqlx::query_as("SELECT 1 FROM streams WHERE id = ?").bind(stream).fetch_optional(&mut *tx).await?;
-    if known.is_none() {
-        return Ok(Noted::Gone);
-    }
-    let same = sqlx::query("SELECT * FROM pushes WHERE stream = ? AND number = ?")
-        .bind(stream)
-        .bind(int(push.number))
-        .fetch_optional(&mut *tx)
-        .await?;
-    if let Some(row) = same {
-        return Ok(Noted::Known(read(&row)?));
-    }
-    if push.number < next_in(&mut tx, &push.stream).await? {
-        return Ok(Noted::Passed);
-    }
-    let (open,): (i64,) = sqlx::query_as("SELECT count(*) FROM pushes WHERE stream = ? AND end_seq IS NULL")
-        .bind(stream)
-        .fetch_one(&mut *tx)
-        .await?;
-    if uint(open) >= open_max {
-        return Ok(Noted::Full);
+    let mut tx = store.write(None).await?;
+    if let Some(refused) = refused(&mut tx, push, open_max).await? {
+        tx.leave().await?;
+        return Ok(refused);
     }
     sqlx::query("INSERT INTO pushes (stream, number, sha256, bytes, received_ms) VALUES (?,?,?,?,?)")
-        .bind(stream)
+        .bind(push.stream.as_str())
         .bind(int(push.number))
         .bind(push.sha256.to_string())
         .bind(int(push.bytes))
@@ -45,6 +25,32 @@ pub(super) async fn note(store: &SqliteStore, push: &Pushed, open_max: u64) -> R
         .await?;
     tx.commit().await?;
     Ok(Noted::Done)
+}
+
+/// Why a pushed segment is not noted, if it is not.
+async fn refused(tx: &mut SqliteConnection, push: &Pushed, open_max: u64) -> Result<Option<Noted>> {
+    let stream = push.stream.as_str();
+    let known: Option<(i64,)> =
+        sqlx::query_as("SELECT 1 FROM streams WHERE id = ?").bind(stream).fetch_optional(&mut *tx).await?;
+    if known.is_none() {
+        return Ok(Some(Noted::Gone));
+    }
+    let same = sqlx::query("SELECT * FROM pushes WHERE stream = ? AND number = ?")
+        .bind(stream)
+        .bind(int(push.number))
+        .fetch_optional(&mut *tx)
+        .await?;
+    if let Some(row) = same {
+        return Ok(Some(Noted::Known(read(&row)?)));
+    }
+    if push.number < next_in(tx, &push.stream).await? {
+        return Ok(Some(Noted::Passed));
+    }
+    let (open,): (i64,) = sqlx::query_as("SELECT count(*) FROM pushes WHERE stream = ? AND end_seq IS NULL")
+        .bind(stream)
+        .fetch_one(&mut *tx)
+        .await?;
+    Ok((uint(open) >= open_max).then_some(Noted::Full))
 }
 
 pub(super) async fn one(store: &SqliteStore, stream: &StreamId, number: u64) -> Result<Option<Pushed>> {
@@ -57,13 +63,15 @@ pub(super) async fn one(store: &SqliteStore, stream: &StreamId, number: u64) -> 
 }
 
 pub(super) async fn open(store: &SqliteStore, stream: &StreamId) -> Result<(u64, Vec<Pushed>)> {
-    let mut tx = store.write().await?;
+    let mut tx = store.write(None).await?;
     let rows = sqlx::query("SELECT * FROM pushes WHERE stream = ? AND end_seq IS NULL ORDER BY number")
         .bind(stream.as_str())
         .fetch_all(&mut *tx)
         .await?;
     let pushes = rows.iter().map(read).collect::<Result<_>>()?;
-    Ok((next_in(&mut tx, stream).await?, pushes))
+    let next = next_in(&mut tx, stream).await?;
+    tx.leave().await?;
+    Ok((next, pushes))
 }
 
 pub(super) async fn streams(store: &SqliteStore) -> Result<Vec<StreamId>> {
@@ -79,7 +87,7 @@ pub(super) async fn begin(
     first_seq: u64,
     tail: Option<Tail>,
 ) -> Result<bool> {
-    let mut tx = store.write().await?;
+    let mut tx = store.write(None).await?;
     let done = sqlx::query(
         "UPDATE pushes SET first_seq = ?3, tail = ?4 WHERE stream = ?1 AND number = ?2 AND first_seq IS NULL
              AND NOT EXISTS (SELECT 1 FROM pushes WHERE stream = ?1 AND number < ?2 AND end_seq IS NULL)",
@@ -95,7 +103,7 @@ pub(super) async fn begin(
 }
 
 pub(super) async fn settle(store: &SqliteStore, settled: &Pushed) -> Result<()> {
-    let mut tx = store.write().await?;
+    let mut tx = store.write(None).await?;
     sqlx::query(
         "UPDATE pushes SET end_seq = ?, reason = ?, starts = ?
          WHERE stream = ? AND number = ? AND first_seq IS NOT NULL AND end_seq IS NULL",
@@ -111,11 +119,11 @@ pub(super) async fn settle(store: &SqliteStore, settled: &Pushed) -> Result<()> 
 }
 
 /// One above the highest number that cutting has begun with.
-async fn next_in(tx: &mut Transaction<'static, Sqlite>, stream: &StreamId) -> Result<u64> {
+async fn next_in(tx: &mut SqliteConnection, stream: &StreamId) -> Result<u64> {
     let (next,): (i64,) =
         sqlx::query_as("SELECT coalesce(max(number) + 1, 0) FROM pushes WHERE stream = ? AND first_seq IS NOT NULL")
             .bind(stream.as_str())
-            .fetch_one(&mut **tx)
+            .fetch_one(&mut *tx)
             .await?;
     Ok(uint(next))
 }

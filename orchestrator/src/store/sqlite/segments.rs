@@ -13,15 +13,15 @@ use crate::{
 };
 
 pub(super) async fn commit(store: &SqliteStore, segment: &Segment, open: &[Task]) -> Result<Commit> {
-    let mut tx = store.write().await?;
+    let mut tx = store.write(Some(&segment.stream)).await?;
     let next: Option<(i64,)> = sqlx::query_as("SELECT next_seq FROM streams WHERE id = ?")
         .bind(segment.stream.as_str())
         .fetch_optional(&mut *tx)
         .await?;
-    match next {
-        Some((next,)) if uint(next) == segment.seq => {}
-        Some((next,)) if uint(next) > segment.seq => return Ok(Commit::Repeated),
-        _ => return Ok(Commit::Stale),
+    let next = next.map(|(next,)| uint(next));
+    if next != Some(segment.seq) {
+        tx.leave().await?;
+        return Ok(if next > Some(segment.seq) { Commit::Repeated } else { Commit::Stale });
     }
     sqlx::query(
         "INSERT INTO segments (stream, seq, discontinuity, start_ns, duration_ns, wall_ms, arrived_ms, video, audio,
@@ -76,7 +76,7 @@ pub(super) async fn list(
     to: u64,
     listing: &Listing,
 ) -> Result<bool> {
-    let mut tx = store.write().await?;
+    let mut tx = store.write(Some(stream)).await?;
     let done = sqlx::query(
         "UPDATE streams SET listed_seq = ?, target_duration_s = ?, variants = ?, failed_segments = failed_segments + ?
          WHERE id = ? AND listed_seq = ? AND next_seq >= ?",
@@ -95,7 +95,7 @@ pub(super) async fn list(
 }
 
 pub(super) async fn expire(store: &SqliteStore, stream: &StreamId, to: u64) -> Result<u64> {
-    let mut tx = store.write().await?;
+    let mut tx = store.write(Some(stream)).await?;
     let first: Option<(i64,)> = sqlx::query_as(
         "UPDATE streams SET first_seq = max(first_seq, min(?1, listed_seq, coalesce(
              (SELECT min(from_seq) FROM clips WHERE stream = ?2 AND state = 'pending'), ?1)))
@@ -110,7 +110,7 @@ pub(super) async fn expire(store: &SqliteStore, stream: &StreamId, to: u64) -> R
 }
 
 pub(super) async fn forget(store: &SqliteStore, stream: &StreamId, below: u64) -> Result<()> {
-    let mut tx = store.write().await?;
+    let mut tx = store.write(Some(stream)).await?;
     for sql in [
         "DELETE FROM tasks WHERE stream = ?1 AND seq < ?2 AND seq < (SELECT first_seq FROM streams WHERE id = ?1)",
         "DELETE FROM segments WHERE stream = ?1 AND seq < ?2 AND seq < (SELECT first_seq FROM streams WHERE id = ?1)",
@@ -144,7 +144,7 @@ impl SqliteStore {
     /// Makes a stream of so many listed segments out of its first one, for tests of long ones.
     pub(crate) async fn fill(&self, first: &Segment, count: u64) -> Result<()> {
         commit(self, first, &[]).await?;
-        let mut tx = self.write().await?;
+        let mut tx = self.write(Some(&first.stream)).await?;
         let copies = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < ?2)
              INSERT INTO segments SELECT stream, n, discontinuity, start_ns + n * duration_ns, duration_ns,
                  wall_ms + n * duration_ns / 1000000, arrived_ms, video, audio, state, renditions

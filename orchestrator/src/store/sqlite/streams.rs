@@ -10,7 +10,7 @@ use crate::store::{
 };
 
 pub(super) async fn create(store: &SqliteStore, stream: &Stream) -> Result<bool> {
-    let mut tx = store.write().await?;
+    let mut tx = store.write(Some(&stream.id)).await?;
     let done = sqlx::query(
         "INSERT INTO streams (id, name, source, profile, listed, created_ms, key_sha256, state, state_since_ms, reason,
              grace_ends_ms, next_seq, listed_seq, failed_segments, tail, rungs, target_duration_s, variants,
@@ -76,7 +76,7 @@ pub(super) async fn in_states(store: &SqliteStore, states: &[StreamState]) -> Re
 
 pub(super) async fn step(store: &SqliteStore, id: &StreamId, step: &Move<'_>) -> Result<bool> {
     let from: Vec<String> = step.from.iter().map(word).collect();
-    let mut tx = store.write().await?;
+    let mut tx = store.write(Some(id)).await?;
     let done = sqlx::query(
         "UPDATE streams SET state = ?, state_since_ms = ?, reason = ?, grace_ends_ms = ?
          WHERE id = ? AND state IN (SELECT value FROM json_each(?))",
@@ -94,7 +94,7 @@ pub(super) async fn step(store: &SqliteStore, id: &StreamId, step: &Move<'_>) ->
 }
 
 pub(super) async fn note_upload(store: &SqliteStore, id: &StreamId, bytes: u64, total: Option<u64>) -> Result<bool> {
-    let mut tx = store.write().await?;
+    let mut tx = store.write(Some(id)).await?;
     let done = sqlx::query(
         "UPDATE streams SET source_bytes = ?, source_bytes_total = ?
          WHERE id = ? AND state = 'waiting' AND (source = 'file' OR fetched ->> '$.kind' = 'file')",
@@ -109,7 +109,7 @@ pub(super) async fn note_upload(store: &SqliteStore, id: &StreamId, bytes: u64, 
 }
 
 pub(super) async fn note_fetched(store: &SqliteStore, id: &StreamId, fetched: &Fetched) -> Result<bool> {
-    let mut tx = store.write().await?;
+    let mut tx = store.write(Some(id)).await?;
     let done = sqlx::query("UPDATE streams SET fetched = ? WHERE id = ?")
         .bind(to_json(fetched))
         .bind(id.as_str())
@@ -120,7 +120,7 @@ pub(super) async fn note_fetched(store: &SqliteStore, id: &StreamId, fetched: &F
 }
 
 pub(super) async fn fix_rungs(store: &SqliteStore, id: &StreamId, rungs: &[Rung]) -> Result<Vec<Rung>> {
-    let mut tx = store.write().await?;
+    let mut tx = store.write(Some(id)).await?;
     sqlx::query("UPDATE streams SET rungs = ? WHERE id = ? AND rungs = '[]'")
         .bind(to_json(&rungs))
         .bind(id.as_str())
@@ -133,7 +133,7 @@ pub(super) async fn fix_rungs(store: &SqliteStore, id: &StreamId, rungs: &[Rung]
 }
 
 pub(super) async fn delete(store: &SqliteStore, id: &StreamId) -> Result<bool> {
-    let mut tx = store.write().await?;
+    let mut tx = store.write(Some(id)).await?;
     let done = sqlx::query("DELETE FROM streams WHERE id = ?").bind(id.as_str()).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(done.rows_affected() == 1)

@@ -1,7 +1,7 @@
 //! Tasks and their leases in SQLite.
 
 use millrace_proto::{Address, StreamId, TaskId};
-use sqlx::{Sqlite, SqliteConnection, Transaction};
+use sqlx::SqliteConnection;
 
 use super::{SqliteStore, from_json, int, to_json, uint};
 use crate::{
@@ -29,7 +29,7 @@ impl Keys {
     }
 }
 
-pub(super) async fn insert(tx: &mut Transaction<'static, Sqlite>, task: &Task) -> Result<()> {
+pub(super) async fn insert(tx: &mut SqliteConnection, task: &Task) -> Result<()> {
     let keys = Keys::of(task);
     sqlx::query(
         "INSERT INTO tasks (id, stream, version, live, created_ms, seq, ready_ms, due_ms, checking_ms, record)
@@ -45,7 +45,7 @@ pub(super) async fn insert(tx: &mut Transaction<'static, Sqlite>, task: &Task) -
     .bind(keys.due_ms)
     .bind(keys.checking_ms)
     .bind(to_json(task))
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(())
 }
@@ -112,7 +112,7 @@ pub(super) async fn open(store: &SqliteStore, stream: &StreamId) -> Result<u64> 
 
 pub(super) async fn swap(store: &SqliteStore, task: &Task, settlement: &Settlement) -> Result<bool> {
     let keys = Keys::of(task);
-    let mut tx = store.write().await?;
+    let mut tx = store.write(settlement.segment.is_some().then_some(&task.stream)).await?;
     let done = sqlx::query(
         "UPDATE tasks SET version = ?, ready_ms = ?, due_ms = ?, checking_ms = ?, record = ?
          WHERE id = ? AND version = ?",
@@ -127,6 +127,7 @@ pub(super) async fn swap(store: &SqliteStore, task: &Task, settlement: &Settleme
     .execute(&mut *tx)
     .await?;
     if done.rows_affected() != 1 {
+        tx.leave().await?;
         return Ok(false);
     }
     hold(&mut tx, task).await?;

@@ -7,7 +7,7 @@ use super::{SqliteStore, from_json, int, parsed, to_json, uint};
 use crate::store::{Result, record::Worker};
 
 pub(super) async fn greet(store: &SqliteStore, address: Address, offer: &Offer, now_ms: u64) -> Result<()> {
-    let mut tx = store.write().await?;
+    let mut tx = store.write(None).await?;
     sqlx::query(
         "INSERT INTO workers (address, offer, seen_ms) VALUES (?, ?, ?)
          ON CONFLICT (address) DO UPDATE SET offer = excluded.offer, seen_ms = excluded.seen_ms",
@@ -21,7 +21,7 @@ pub(super) async fn greet(store: &SqliteStore, address: Address, offer: &Offer, 
 }
 
 pub(super) async fn hear(store: &SqliteStore, heard: &[(Address, u64)]) -> Result<()> {
-    let mut tx = store.write().await?;
+    let mut tx = store.write(None).await?;
     for (address, seen_ms) in heard {
         sqlx::query("UPDATE workers SET seen_ms = max(seen_ms, ?) WHERE address = ?")
             .bind(int(*seen_ms))
