@@ -16,7 +16,10 @@ use axum::{
 };
 use bytes::Bytes;
 use millrace_proto::StreamId;
-use quick_cache::{OptionsBuilder, Weighter, sync::Cache};
+use quick_cache::{
+    DefaultHashBuilder, OptionsBuilder, Weighter,
+    sync::{Cache, DefaultLifecycle},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{answer, error::Error};
@@ -151,7 +154,7 @@ impl Kept {
             .weight_capacity(config.bytes_max)
             .build()
             .expect("all that has no default is given");
-        let table = || Cache::with_options(options, Weight, Default::default(), Default::default());
+        let table = || Cache::with_options(options, Weight, DefaultHashBuilder::default(), DefaultLifecycle::default());
         Self { store, answers: (config.bytes_max > 0).then(|| Arc::new(table())) }
     }
 }

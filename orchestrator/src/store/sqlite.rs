@@ -98,8 +98,7 @@ impl SqliteStore {
         for schema in missing {
             sqlx::raw_sql(*schema).execute(&mut *tx).await?;
         }
-        tx.commit().await?;
-        Ok(())
+        tx.commit().await
     }
 
     /// Begins a change of a stream's records or of its segments', or of others.
@@ -250,7 +249,7 @@ impl Store for SqliteStore {
         // A write that changes nothing still takes the lock and touches the log.
         let mut tx = self.write(None).await?;
         sqlx::query("UPDATE health SET checks = checks + 1").execute(&mut *tx).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await
     }
 }
 

@@ -115,7 +115,7 @@ pub(super) async fn settle(store: &SqliteStore, settled: &Pushed) -> Result<()> 
     .bind(int(settled.number))
     .execute(&mut *tx)
     .await?;
-    Ok(tx.commit().await?)
+    tx.commit().await
 }
 
 /// One above the highest number that cutting has begun with.

@@ -117,7 +117,7 @@ pub(super) async fn forget(store: &SqliteStore, stream: &StreamId, below: u64) -
     ] {
         sqlx::query(sql).bind(stream.as_str()).bind(int(below)).execute(&mut *tx).await?;
     }
-    Ok(tx.commit().await?)
+    tx.commit().await
 }
 
 fn read(row: &SqliteRow) -> Result<Segment> {
@@ -153,6 +153,6 @@ impl SqliteStore {
         for sql in [copies, listed] {
             sqlx::query(sql).bind(first.stream.as_str()).bind(int(count)).execute(&mut *tx).await?;
         }
-        Ok(tx.commit().await?)
+        tx.commit().await
     }
 }

@@ -17,7 +17,7 @@ pub(super) async fn greet(store: &SqliteStore, address: Address, offer: &Offer, 
     .bind(int(now_ms))
     .execute(&mut *tx)
     .await?;
-    Ok(tx.commit().await?)
+    tx.commit().await
 }
 
 pub(super) async fn hear(store: &SqliteStore, heard: &[(Address, u64)]) -> Result<()> {
@@ -29,7 +29,7 @@ pub(super) async fn hear(store: &SqliteStore, heard: &[(Address, u64)]) -> Resul
             .execute(&mut *tx)
             .await?;
     }
-    Ok(tx.commit().await?)
+    tx.commit().await
 }
 
 pub(super) async fn all(store: &SqliteStore, limit: u32) -> Result<Vec<Worker>> {
