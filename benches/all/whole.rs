@@ -21,7 +21,7 @@ use millrace_media::{
 };
 use millrace_orchestrator::task::plan;
 use millrace_proto::{api::StreamState, profile::Choice, task::Target};
-use millrace_worker::{cli, share};
+use millrace_worker::cli;
 use serde_json::json;
 
 use crate::{
@@ -91,7 +91,7 @@ fn looped(kit: &Kit, length_s: u32) -> Result<PathBuf> {
 /// A worker's own, with all slots taken.
 fn slots_and_threads(kit: &Kit) -> (u32, u32) {
     let (slots, threads_max) = cli::slots_and_threads(None, None, kit.cores as u32);
-    (slots, share::threads(slots as usize, threads_max, kit.cores as u32))
+    (slots, (kit.cores as u32 / slots).clamp(1, threads_max))
 }
 
 fn through(kit: &Kit, file: &Path) -> Result<Took> {

@@ -236,11 +236,15 @@ impl Farm {
             return Ok(None);
         }
         let work_ms_max = leased.leases().first().map_or(0, |held| held.work_ends_ms - now_ms);
+        // Players run on, a segment at a time: it is wanted when the next one has come in.
+        let due_ms = leased.live.then(|| (segment.arrived_ms + leased.duration_ms).saturating_sub(now_ms));
         Ok(Some(Lease {
             token,
             task: leased.id,
             lease_ms: self.policy.lease_ms,
             work_ms_max,
+            media_ms: leased.duration_ms,
+            due_ms,
             work: leased.work,
             inputs: inputs(&id, &source),
             output_url: format!("/v1/worker/leases/{id}/output/{{output}}"),

@@ -20,6 +20,13 @@ pub struct Lease {
     pub lease_ms: u64,
     /// Renewals end this long after the lease was given: nothing is computed for longer.
     pub work_ms_max: u64,
+    /// Playing time of the segment.
+    #[serde(default)]
+    pub media_ms: u64,
+    /// Viewers want it published this long after it was given, 0 if that time has passed; absent where nobody waits.
+    /// Nothing ends then: workers share their cores by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_ms: Option<u64>,
     /// What to compute.
     pub work: Work,
     /// What to fetch first, in order.

@@ -91,6 +91,8 @@ fn lease() -> Lease {
         task: "k3f9-17-transcode".parse().unwrap(),
         lease_ms: 5_000,
         work_ms_max: 60_000,
+        media_ms: 2_000,
+        due_ms: Some(1_700),
         work: Work::Transcode(Transcode { renditions: vec![target, av1] }),
         inputs: vec![Input {
             name: "init".into(),

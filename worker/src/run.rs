@@ -25,7 +25,8 @@ use crate::{
     agent::{Agent, Call, Exit, Fault, Input, Job, Output},
     client::Client,
     scratch::Scratch,
-    share, sign,
+    share::Shares,
+    sign,
 };
 use step::Bench;
 
@@ -58,6 +59,7 @@ pub async fn run(agent: Agent, worker: Worker, mut drains: mpsc::Receiver<()>) -
         calls: HashMap::new(),
         tasks: JoinSet::new(),
         jobs: HashMap::new(),
+        shares: Shares::default(),
         inputs,
     };
     let mut input = Input::Wake;
@@ -83,6 +85,7 @@ struct Driver {
     calls: HashMap<Call, AbortHandle>,
     tasks: JoinSet<()>,
     jobs: HashMap<Job, Arc<Bench>>,
+    shares: Shares,
     inputs: mpsc::UnboundedSender<Input>,
 }
 
@@ -91,7 +94,7 @@ impl Driver {
         while self.tasks.try_join_next().is_some() {}
         self.calls.retain(|_, task| !task.is_finished());
         log_fault(&input);
-        let now_ms = self.begun.elapsed().as_millis() as u64;
+        let now_ms = self.now_ms();
         self.agent.handle(input, now_ms);
         while let Some(output) = self.agent.poll_output() {
             if let Output::Exit(exit) = output {
@@ -100,6 +103,10 @@ impl Driver {
             self.perform(output);
         }
         None
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.begun.elapsed().as_millis() as u64
     }
 
     fn sleep_until(&self, wake_ms: Option<u64>) -> impl Future<Output = ()> + use<> {
@@ -131,6 +138,9 @@ impl Driver {
             }
             Output::Finish { call, session, lease, result } => {
                 log_result(&lease, &result);
+                if let outcome::Result::Done(done) = &result {
+                    self.shares.worked(&lease.id, done.work_ms);
+                }
                 let outcome = sign::outcome(&worker.secret, &lease.id, result);
                 self.spawn(
                     call,
@@ -141,6 +151,7 @@ impl Driver {
             Output::Begin { job, lease } => {
                 info!(lease = %lease.id, task = %lease.task, "lease taken");
                 self.jobs.insert(job, Arc::default());
+                self.shares.begin(&lease, self.now_ms());
             }
             Output::Fetch { call, job, session, lease } => {
                 let Some(bench) = self.jobs.get(&job).cloned() else { return };
@@ -152,7 +163,7 @@ impl Driver {
             }
             Output::Work { call, job, lease, time_ms_max } => {
                 let Some(bench) = self.jobs.get(&job).cloned() else { return };
-                let threads = share::threads(self.jobs.len(), worker.threads_max, worker.cores);
+                let threads = self.shares.threads(&lease.id, worker.threads_max, worker.cores, self.now_ms());
                 self.spawn(call, Input::Worked, async move {
                     step::work(&worker, &bench, &lease, threads, time_ms_max).await
                 });
@@ -171,6 +182,7 @@ impl Driver {
             Output::End { job, lease, ending } => {
                 info!(%lease, ?ending, "lease over");
                 self.jobs.remove(&job);
+                self.shares.end(&lease);
             }
             Output::Ignored { lease } => warn!(%lease, "the orchestrator sent a lease that was not asked for"),
             Output::Exit(_) => unreachable!("handled by the caller"),

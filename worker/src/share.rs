@@ -1,34 +1,151 @@
-//! How leases share the machine's cores. Pure; the driver asks when a lease's work begins.
+//! How leases share the machine's cores. Pure; the driver tells what begins and ends, and asks when work begins.
 //!
 //! Segments on one thread each, as many at once as there are cores, are done soonest as a whole; one segment on all
-//! threads is done soonest by itself. Which of both is wanted shows in how many leases are in hand: a backlog fills
-//! every slot, and a live stream, whose segments come one at a time, leaves a lease alone with its deadline.
+//! threads is done soonest by itself. So every lease has its share of the cores, unless it is due before it could be
+//! done with that share: then those that are due share the cores as if the others were not there.
 
-/// Threads for one more lease when so many are in hand, itself among them.
-pub fn threads(leases: usize, threads_max: u32, cores: u32) -> u32 {
-    let share = cores as usize / leases.max(1);
-    u32::try_from(share).unwrap_or(u32::MAX).clamp(1, threads_max.max(1))
+use std::collections::BTreeMap;
+
+use millrace_proto::{
+    LeaseId,
+    task::{Lease, Work},
+};
+
+/// The leases in hand, and how fast this machine is.
+#[derive(Debug, Default)]
+pub struct Shares {
+    stakes: BTreeMap<LeaseId, Stake>,
+    /// Milliseconds of one core for a pixel that is encoded for a second; none before the first lease is done.
+    pace: Option<f64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Stake {
+    due_ms: Option<u64>,
+    /// Pixels of all renditions, times the seconds they are shown.
+    size: f64,
+    threads: u32,
+}
+
+impl Shares {
+    /// A lease was taken.
+    pub fn begin(&mut self, lease: &Lease, now_ms: u64) {
+        let Work::Transcode(transcode) = &lease.work;
+        let pixels: f64 = transcode.renditions.iter().map(|to| f64::from(to.width) * f64::from(to.height)).sum();
+        let due_ms = lease.due_ms.map(|due_ms| now_ms.saturating_add(due_ms));
+        let stake = Stake { due_ms, size: pixels * lease.media_ms as f64 / 1e3, threads: 1 };
+        self.stakes.insert(lease.id.clone(), stake);
+    }
+
+    /// A lease is out of this worker's hands.
+    pub fn end(&mut self, lease: &LeaseId) {
+        self.stakes.remove(lease);
+    }
+
+    /// A lease's work took so long.
+    pub fn worked(&mut self, lease: &LeaseId, work_ms: u64) {
+        let Some(stake) = self.stakes.get(lease).filter(|stake| stake.size > 0.0) else { return };
+        let pace = work_ms as f64 * f64::from(stake.threads) / stake.size;
+        // The last few count most: a machine's neighbours come and go.
+        self.pace = Some(self.pace.map_or(pace, |before| 0.7 * before + 0.3 * pace));
+    }
+
+    /// Threads for a lease whose work begins now.
+    pub fn threads(&mut self, lease: &LeaseId, threads_max: u32, cores: u32, now_ms: u64) -> u32 {
+        let among = |leases: usize| cores / u32::try_from(leases.max(1)).unwrap_or(u32::MAX);
+        let mut share = among(self.stakes.len());
+        let is_late = |stake: &Stake| {
+            let due_ms = stake.due_ms?;
+            let needed_ms = stake.size * self.pace? / f64::from(share.max(1));
+            Some(needed_ms > due_ms.saturating_sub(now_ms) as f64)
+        };
+        if self.stakes.get(lease).and_then(is_late) == Some(true) {
+            share = among(self.stakes.values().filter(|stake| stake.due_ms.is_some()).count());
+        }
+        let threads = share.clamp(1, threads_max.max(1));
+        if let Some(stake) = self.stakes.get_mut(lease) {
+            stake.threads = threads;
+        }
+        threads
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::testing;
+
+    const CORES: u32 = 8;
+
+    fn with(leases: &[(&str, Option<u64>)]) -> Shares {
+        let mut shares = Shares::default();
+        for (id, due_ms) in leases {
+            shares.begin(&Lease { due_ms: *due_ms, media_ms: 2_000, ..testing::lease(id) }, 1_000);
+        }
+        shares
+    }
+
+    fn threads(shares: &mut Shares, id: &str) -> u32 {
+        shares.threads(&id.parse().unwrap(), CORES, CORES, 1_000)
+    }
 
     #[test]
     fn one_lease_has_all_cores_and_full_slots_one_each() {
-        for cores in 1..=64 {
-            assert_eq!(threads(1, cores, cores), cores);
-            assert_eq!(threads(cores as usize, cores, cores), 1);
+        assert_eq!(threads(&mut with(&[("a", None)]), "a"), CORES);
+        let names: Vec<String> = (0..20).map(|at| format!("l-{at}")).collect();
+        let all: Vec<_> = names.iter().map(|name| (name.as_str(), Some(0))).collect();
+        for (count, expected) in [(3, 2), (8, 1), (20, 1)] {
+            let mut shares = with(&all[..count]);
+            assert_eq!(threads(&mut shares, "l-0"), expected, "{count} leases");
         }
     }
 
     #[test]
-    fn no_more_is_taken_than_there_is_and_never_nothing() {
-        for (cores, leases) in (1..=16_u32).flat_map(|cores| (0..=20).map(move |leases| (cores, leases))) {
-            let each = threads(leases, cores, cores);
-            assert!(each >= 1 && (each == 1 || each as usize * leases.max(1) <= cores as usize), "{cores} {leases}");
+    fn the_operators_limit_holds() {
+        let mut shares = with(&[("a", None)]);
+        assert_eq!(shares.threads(&"a".parse().unwrap(), 2, CORES, 1_000), 2);
+        assert_eq!(shares.threads(&"a".parse().unwrap(), 0, 0, 1_000), 1);
+    }
+
+    #[test]
+    fn who_would_be_late_has_the_share_of_those_that_nobody_waits_for() {
+        let recordings = [("a", None), ("b", None), ("c", None), ("live", Some(1_500))];
+        let mut shares = with(&recordings);
+        assert_eq!(threads(&mut shares, "live"), 2, "nothing is known of the pace");
+        // On its two threads it took a second: there is time.
+        shares.worked(&"live".parse().unwrap(), 1_000);
+        assert_eq!(threads(&mut shares, "live"), 2);
+        assert_eq!(shares.threads(&"live".parse().unwrap(), CORES, CORES, 2_400), CORES, "half of its time has gone");
+        assert_eq!(threads(&mut shares, "a"), 2);
+
+        shares.begin(&Lease { due_ms: Some(10), media_ms: 2_000, ..testing::lease("second") }, 1_000);
+        assert_eq!(threads(&mut shares, "second"), 4, "two are due");
+        shares.end(&"live".parse().unwrap());
+        assert_eq!(threads(&mut shares, "second"), CORES);
+        assert_eq!(threads(&mut shares, "unknown"), 2);
+    }
+
+    #[test]
+    fn the_pace_follows_the_machine() {
+        let mut shares = with(&[("a", None), ("live", Some(1_500))]);
+        assert_eq!(threads(&mut shares, "live"), 4);
+        for _ in 0..20 {
+            shares.worked(&"live".parse().unwrap(), 4_000);
         }
-        assert_eq!(threads(1, 2, 8), 2, "the operator's limit holds");
-        assert_eq!(threads(3, 8, 8), 2);
+        assert_eq!(threads(&mut shares, "live"), CORES, "it has become slow");
+        for _ in 0..20 {
+            shares.worked(&"live".parse().unwrap(), 100);
+        }
+        assert_eq!(threads(&mut shares, "live"), 4);
+    }
+
+    #[test]
+    fn absurd_leases_do_no_harm() {
+        let mut shares = Shares::default();
+        for (id, due_ms, media_ms) in [("a", u64::MAX, u64::MAX), ("b", 0, 0)] {
+            shares.begin(&Lease { due_ms: Some(due_ms), media_ms, ..testing::lease(id) }, u64::MAX);
+            shares.worked(&id.parse().unwrap(), u64::MAX);
+            assert!((1..=CORES).contains(&threads(&mut shares, id)));
+        }
     }
 }

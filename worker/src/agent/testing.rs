@@ -16,6 +16,8 @@ pub(crate) fn lease(id: &str) -> Lease {
         task: "t-1".parse().unwrap(),
         lease_ms: 15_000,
         work_ms_max: 60_000,
+        media_ms: 2_000,
+        due_ms: None,
         work: Work::Transcode(Transcode {
             renditions: vec![Target {
                 name: "720p".into(),

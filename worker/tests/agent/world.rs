@@ -37,6 +37,8 @@ pub(crate) fn lease(id: u32) -> Lease {
         task: format!("t-{id}").parse().unwrap(),
         lease_ms: LEASE_MS,
         work_ms_max: 120_000,
+        media_ms: 2_000,
+        due_ms: None,
         work: Work::Transcode(Transcode { renditions: vec![target] }),
         inputs: vec![input("init"), input("segment")],
         output_url: "/out/{output}".into(),

@@ -165,6 +165,8 @@ impl House {
                 task: format!("t-{}", mind.leases).parse().unwrap(),
                 lease_ms: LEASE_MS,
                 work_ms_max: 60_000,
+                media_ms: 2_000,
+                due_ms: None,
                 work: Work::Transcode(Transcode { renditions: vec![target(180), target(90)] }),
                 inputs: names.into_iter().zip(blobs).map(input).collect(),
                 output_url: format!("/out/{id}/{{output}}"),
