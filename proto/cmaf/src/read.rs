@@ -1,8 +1,10 @@
 //! Reads back what this crate writes, and nothing wider: one track, one fragment. What a stranger delivered
 //! is checked with it before a decoder sees it.
 
+mod known;
+
 use bytes::Buf;
-use mp4_atom::{Any, DecodeMaybe, FourCC, Moof, Moov};
+use mp4_atom::{Atom, DecodeMaybe, FourCC, Ftyp, Moof, Moov, Styp};
 
 use crate::{
     Error,
@@ -79,10 +81,13 @@ impl Fragment {
 /// list and without samples of its own.
 pub fn header(bytes: &[u8]) -> Result<Header, Error> {
     let broken = |message: &str| Error::config("header", message);
-    let moov: Moov = match &boxes("header", bytes)?[..] {
-        [Any::Ftyp(_), Any::Moov(moov)] => moov.clone(),
-        _ => return Err(broken("it is not ftyp and moov")),
+    let mut rest = bytes;
+    let (Some(_), Some(moov)) = (next::<Ftyp>("header", &mut rest)?, next::<Moov>("header", &mut rest)?) else {
+        return Err(broken("it ends early"));
     };
+    if !rest.is_empty() {
+        return Err(broken("it is more than ftyp and moov"));
+    }
     let ([trak], Some(mvex)) = (&moov.trak[..], &moov.mvex) else {
         return Err(broken("it has not one track for fragments"));
     };
@@ -136,17 +141,11 @@ pub fn fragment(bytes: &[u8]) -> Result<Fragment, Error> {
 pub fn head(bytes: &[u8]) -> Result<Option<Head>, Error> {
     let broken = |message: &str| Error::config("segment", message);
     let mut rest = bytes;
-    match any("segment", &mut rest)? {
-        None => return Ok(None),
-        Some(Any::Styp(_)) => {}
-        Some(_) => return Err(broken("it does not start with styp")),
+    if next::<Styp>("segment", &mut rest)?.is_none() {
+        return Ok(None);
     }
     let before = rest.len();
-    let moof: Moof = match any("segment", &mut rest)? {
-        None => return Ok(None),
-        Some(Any::Moof(moof)) => moof,
-        Some(_) => return Err(broken("after styp comes no moof")),
-    };
+    let Some(moof) = next::<Moof>("segment", &mut rest)? else { return Ok(None) };
     let moof_bytes = before - rest.len();
     if rest.len() < MDAT_HEADER_BYTES {
         return Ok(None);
@@ -186,21 +185,8 @@ pub fn head(bytes: &[u8]) -> Result<Option<Head>, Error> {
     }))
 }
 
-fn any(what: &'static str, rest: &mut &[u8]) -> Result<Option<Any>, Error> {
-    Any::decode_maybe(rest).map_err(|error| Error::config(what, error))
-}
-
-/// All boxes of the top level; at most a few are right, so more than a few are refused early.
-fn boxes(what: &'static str, bytes: &[u8]) -> Result<Vec<Any>, Error> {
-    let mut rest = bytes;
-    let mut boxes = Vec::new();
-    while !rest.is_empty() {
-        match Any::decode_maybe(&mut rest) {
-            Ok(Some(found)) if boxes.len() < 4 => boxes.push(found),
-            Ok(Some(_)) => return Err(Error::config(what, "it has too many boxes")),
-            Ok(None) => return Err(Error::config(what, "it ends early")),
-            Err(error) => return Err(Error::config(what, error)),
-        }
-    }
-    Ok(boxes)
+/// The next box, if it is there whole.
+fn next<T: Atom>(what: &'static str, rest: &mut &[u8]) -> Result<Option<T>, Error> {
+    known::only(what, rest)?;
+    T::decode_maybe(rest).map_err(|error| Error::config(what, error))
 }

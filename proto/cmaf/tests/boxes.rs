@@ -208,3 +208,27 @@ fn tracks_that_mp4_has_no_field_for_are_refused() {
     }
     assert!(matches!(init(&Track { timescale: 0, ..video_track() }), Err(Error::Format(_))));
 }
+
+/// `sgpd` of which each entry takes no bytes, where it stands in the wild and alone: a parser that believes the count
+/// fills the memory with forty bytes.
+#[test]
+fn counts_without_bytes_are_refused_before_they_are_believed() {
+    let boxed = |kind: &[u8; 4], body: &[u8]| [&(8 + body.len() as u32).to_be_bytes()[..], kind, body].concat();
+    // Version 0, an unknown grouping, as many entries as a count can say.
+    let bomb = boxed(b"sgpd", &[&[0, 0, 0, 0][..], b"none", &[0xff; 4]].concat());
+    let sound = init(&video_track()).unwrap();
+    let ftyp = &sound[..sound.windows(4).position(|kind| kind == b"moov").unwrap() - 4];
+    let nest = |kinds: &[&[u8; 4]]| kinds.iter().rev().fold(bomb.clone(), |body, kind| boxed(kind, &body));
+    let deep = nest(&[b"moov", b"trak", b"mdia", b"minf", b"stbl"]);
+    for header in [bomb.clone(), deep.clone(), [ftyp, &deep].concat(), [ftyp, &bomb].concat()] {
+        assert!(matches!(reader::header(&header), Err(Error::Config { .. })));
+    }
+    let styp = boxed(b"styp", b"msdh\0\0\0\0msdh");
+    for segment in [bomb.clone(), nest(&[b"moof", b"traf"]), [styp, nest(&[b"moof", b"traf"])].concat()] {
+        assert!(matches!(reader::head(&segment), Err(Error::Config { .. })));
+    }
+    // Containers in containers without an end.
+    let tower: Vec<u8> =
+        (1..100_000_u32).rev().flat_map(|left| [(8 * left).to_be_bytes(), *b"moov"].concat()).collect();
+    assert!(reader::header(&tower).is_err());
+}
