@@ -146,6 +146,7 @@ impl House {
         command.args(["join", &format!("http://{}", self.http)]).args(arguments);
         command.arg("--key-file").arg(self.folder.join(format!("{name}.key")));
         command.arg("--scratch").arg(&self.folder);
+        command.arg("--models").arg(self.folder.join("no-models"));
         let mut worker = Program::start(name, &mut command, self.folder.join(format!("{name}.log")))?;
         let before = self.online()?;
         worker.until("it is online", 60, || Ok((self.online()? > before).then_some(())))?;

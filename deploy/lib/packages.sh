@@ -3,7 +3,7 @@
 
 # FFmpeg's libraries are installed from the system and linked by the media child alone.
 readonly packages_build=(
-  build-essential ca-certificates clang libclang-dev pkg-config
+  build-essential ca-certificates clang cmake libclang-dev pkg-config
   libavcodec-dev libavdevice-dev libavfilter-dev libavformat-dev libavutil-dev libswresample-dev libswscale-dev
 )
 readonly packages_run=(curl ffmpeg jq util-linux)

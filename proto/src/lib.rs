@@ -4,6 +4,7 @@
 //! Every message has a golden file in `proto/golden`, so that a change of the wire is seen in review.
 
 pub mod api;
+pub mod captions;
 pub mod id;
 pub mod identity;
 pub mod offer;

@@ -20,6 +20,48 @@ pub struct Offer {
     /// What holds of its sandbox, by its own word. Workers that know of none say nothing.
     #[serde(default)]
     pub sandbox: Sandbox,
+    /// Models that it proved by running them, best first in each task. Workers that know of none say nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<Model>,
+}
+
+/// A model that ran here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Model {
+    /// Its name in the catalogue.
+    pub id: String,
+    /// Of its weights.
+    pub version: String,
+    /// What it is for.
+    pub capability: Capability,
+    /// Two-letter codes of the languages that it understands, or `any`.
+    #[serde(default)]
+    pub languages: Vec<String>,
+    /// Measured at start: seconds of sound that it hears in a second, on all cores.
+    pub audio_s_per_s: f64,
+    /// The most memory that it took, in bytes of address space.
+    pub memory_bytes: u64,
+    /// What loading it took.
+    pub load_ms: u64,
+    /// It is loaded just now: a task for it begins at once.
+    pub warm: bool,
+}
+
+/// What a model is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Capability {
+    /// Words of speech, with times.
+    Captions,
+}
+
+impl Capability {
+    /// The name, as messages have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Captions => "captions",
+        }
+    }
 }
 
 impl Offer {

@@ -7,14 +7,29 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 use millrace_proto::{
     Address, LeaseId, PROTOCOL_VERSION, Sha256, StreamId,
     api::{self, ClipState, CreateClip, CreateStream, Ingest, Page, Place, Playback, Progress, Source, StreamState},
+    captions::{Heard, Span, Word},
     identity::Secret,
-    offer::{Absent, Encoder, Lack, Offer, Part, Sandbox},
+    offer::{Absent, Capability, Encoder, Lack, Model, Offer, Part, Sandbox},
     outcome::{Done, Failure, FailureKind, Outcome, Rendition, Result as Handed},
     profile::{Choice, H264Profile, Preset, Rate, VideoCodec},
     task::{Blob, Input, Lease, Target, Transcode, Work, output_name},
     worker::{Challenge, ChallengeRequest, Finished, Poll, Polled, Renewed, Session, SessionRequest},
 };
 use serde::{Serialize, de::DeserializeOwned};
+
+fn heard() -> Heard {
+    Heard {
+        language: Some("en".into()),
+        words: vec![
+            Word { text: "Well,".into(), joined: false, start_ms: 4_210, end_ms: 4_480, confidence: 0.5 },
+            Word { text: "then.".into(), joined: true, start_ms: 4_480, end_ms: 4_900, confidence: 0.75 },
+        ],
+        speech: vec![Span { start_ms: 4_100, end_ms: 5_040 }],
+        start_ms: 4_000,
+        settled_ms: 7_550,
+        end_ms: 8_000,
+    }
+}
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden")
@@ -60,6 +75,16 @@ fn offer() -> Offer {
         cores: 4,
         encoders: vec![Encoder { codec: VideoCodec::H264, name: "libx264".into(), pixels_per_s: 1.5e8 }],
         absent: vec![Absent { name: "h264_nvenc".into(), reason: "no such device".into() }],
+        models: vec![Model {
+            id: "whisper-base".into(),
+            version: "1".into(),
+            capability: Capability::Captions,
+            languages: vec!["any".into()],
+            audio_s_per_s: 12.5,
+            memory_bytes: 800_000_000,
+            load_ms: 250,
+            warm: true,
+        }],
         sandbox: Sandbox {
             holds: vec![Part::Network, Part::Processes, Part::Calls, Part::Limits],
             absent: vec![Lack { part: Part::Files, reason: "the kernel has no Landlock".into() }],
@@ -174,6 +199,7 @@ fn every_message_is_as_its_file_says() {
     ]}"#;
     let custom: Choice = serde_json::from_str(custom).unwrap();
     check(&mut seen, "challenge_request", &ChallengeRequest { address: address(), protocol: PROTOCOL_VERSION });
+    check(&mut seen, "heard", &heard());
     check(&mut seen, "challenge", &Challenge { text: "Millrace worker ... nonce 00".into() });
     let signature = secret().sign("Millrace worker ... nonce 00");
     let request = SessionRequest {

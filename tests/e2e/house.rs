@@ -226,6 +226,8 @@ impl House {
         command.args(["join", url, "--key-file"]).arg(self.dir.path().join(format!("{name}.key")));
         // Two cores and more than one worker: each does one thing at a time.
         command.args(["--slots", "1", "--threads", "1", "--media"]).arg(media);
+        // Models take seconds to be tried at each start, and no stream asks for them.
+        command.arg("--models").arg(self.dir.path().join("no-models"));
         Program::start(&name, &mut command, self.log_path(&name))
     }
 

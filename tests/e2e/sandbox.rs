@@ -76,7 +76,13 @@ fn who_requires_a_sandbox_does_nothing_without_a_whole_one() {
     let dir = tempfile::tempdir().unwrap();
     let media = without_landlock(dir.path());
     let run = |program: &str, arguments: &[&str]| {
-        let output = Command::new(built(program)).args(arguments).arg("--media").arg(&media).output().unwrap();
+        let output = Command::new(built(program))
+            .args(arguments)
+            .arg("--media")
+            .arg(&media)
+            .env("MILLRACE_MODELS", dir.path())
+            .output()
+            .unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (output.status.code(), text(&output.stdout), text(&output.stderr))
     };

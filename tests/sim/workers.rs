@@ -89,7 +89,15 @@ impl Worker {
         if self.plan.sandboxed {
             sandbox.holds = Part::ALL.into();
         }
-        Offer { version, slots: self.plan.slots, cores: 4, encoders: vec![encoder], absent, sandbox }
+        Offer {
+            version,
+            slots: self.plan.slots,
+            cores: 4,
+            encoders: vec![encoder],
+            absent,
+            sandbox,
+            models: Vec::new(),
+        }
     }
 
     fn secret(&self) -> &'static Secret {

@@ -45,8 +45,52 @@ pub enum Command {
     /// The worker only dials out: it needs no open port. A first SIGTERM lets running leases finish within
     /// the grace time, a second one hands them back at once.
     Join(Join),
-    /// Run every encoder once and print what this machine can do.
+    /// Run every encoder and model once and print what this machine can do.
     Probe(Probe),
+    /// Fetch, list and check the models that captions and the like are made with.
+    Models(Models),
+}
+
+/// Models: what to do with them.
+#[derive(Debug, Args)]
+pub struct Models {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: ModelsCommand,
+    /// Where they are.
+    #[command(flatten)]
+    pub place: Place,
+    /// Print one JSON object a line.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What to do with models.
+#[derive(Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// Fetch models, unless they are there; what broke off goes on.
+    Fetch {
+        /// Their names. [default: those that the catalogue calls default]
+        ids: Vec<String>,
+    },
+    /// List what the catalogue knows, and what of it is there.
+    List,
+    /// Read models that are there as a whole and compare them with the catalogue.
+    Verify {
+        /// Their names. [default: all that are there]
+        ids: Vec<String>,
+    },
+}
+
+/// Where models lie, and what is known of them.
+#[derive(Debug, Clone, Args)]
+pub struct Place {
+    /// Folder of models. [default: ~/.cache/millrace/models]
+    #[arg(long = "models", env = "MILLRACE_MODELS", value_name = "DIR", global = true)]
+    pub folder: Option<PathBuf>,
+    /// Entries beside the built-in ones: a file, or a folder of them. models/catalog.toml says what is in one.
+    #[arg(long, env = "MILLRACE_CATALOG", value_name = "PATH", global = true)]
+    pub catalog: Option<PathBuf>,
 }
 
 /// How to join.
@@ -70,6 +114,9 @@ pub struct Join {
     /// How long running leases may go on after SIGTERM, in seconds.
     #[arg(long, env = "MILLRACE_GRACE_S", value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(..=86_400))]
     pub grace_s: u64,
+    /// Models.
+    #[command(flatten)]
+    pub place: Place,
     /// Largest input taken, in MiB.
     #[arg(long, env = "MILLRACE_INPUT_MIB_MAX", value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..=65_536))]
     pub input_mib_max: u64,
@@ -84,6 +131,9 @@ pub struct Probe {
     /// Print the offer as JSON, as an orchestrator gets it.
     #[arg(long)]
     pub json: bool,
+    /// Models.
+    #[command(flatten)]
+    pub place: Place,
     /// The media child.
     #[command(flatten)]
     pub media: Media,

@@ -7,6 +7,8 @@ pub mod agent;
 pub mod cli;
 pub mod client;
 pub mod key;
+pub mod listen;
+pub mod models;
 pub mod probe;
 pub mod run;
 pub mod scratch;

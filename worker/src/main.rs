@@ -12,9 +12,10 @@ use clap::Parser;
 use millrace_proto::offer::{Lack, Offer};
 use millrace_worker::{
     agent::{Agent, Config, Exit, Fault, Limits, Timing},
-    cli::{self, Cli, Command, LogFormat},
+    cli::{self, Cli, Command, LogFormat, ModelsCommand},
     client::{self, Client},
     key::{self, Key},
+    models::Shelf,
     probe,
     run::{self, Worker},
     scratch::{self, Scratch},
@@ -55,6 +56,7 @@ async fn main() -> ExitCode {
         Ok(()) => match cli.command {
             Command::Join(join) => self::join(join).await,
             Command::Probe(probe) => self::probe(probe).await,
+            Command::Models(models) => self::models(models).await,
         },
         Err(error) => Err(Stop { code: EXIT_SETUP, error }),
     };
@@ -83,9 +85,23 @@ fn cores() -> u32 {
     thread::available_parallelism().map_or(1, |cores| cores.get() as u32)
 }
 
+async fn models(models: cli::Models) -> Result<(), Stop> {
+    // Two providers may be linked; without this the first handshake panics.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let shelf = Shelf::open(&models.place).map_err(|error| Stop { code: EXIT_SETUP, error: error.into() })?;
+    let (mut stdout, json) = (std::io::stdout(), models.json);
+    match models.command {
+        ModelsCommand::Fetch { ids } => shelf.fetch(&ids, json, &mut stdout).await?,
+        ModelsCommand::List => shelf.list(json, &mut stdout)?,
+        ModelsCommand::Verify { ids } => shelf.verify(&ids, json, &mut stdout)?,
+    }
+    Ok(())
+}
+
 async fn probe(probe: cli::Probe) -> Result<(), Stop> {
     let (slots, _) = cli::slots_and_threads(None, None, cores());
-    let offer = probe::offer(&probe.media.launcher(), slots, cores()).await;
+    let shelf = Shelf::open(&probe.place).map_err(|error| Stop { code: EXIT_SETUP, error: error.into() })?;
+    let offer = probe::offer(&probe.media.launcher(), &shelf, slots, cores()).await;
     let text = if probe.json { format!("{}\n", serde_json::to_string_pretty(&offer)?) } else { probe::table(&offer) };
     std::io::stdout().write_all(text.as_bytes())?;
     check(&offer, &probe.media)
@@ -118,7 +134,8 @@ async fn join(join: cli::Join) -> Result<(), Stop> {
 
     let (slots, threads) = cli::slots_and_threads(join.slots, join.threads, cores());
     let launcher = join.media.launcher();
-    let offer = probe::offer(&launcher, slots, cores()).await;
+    let shelf = Shelf::open(&join.place).map_err(|error| Stop { code: EXIT_SETUP, error: error.into() })?;
+    let offer = probe::offer(&launcher, &shelf, slots, cores()).await;
     let mut stdout = std::io::stdout();
     let made = if key.made { " (a new key)" } else { "" };
     write!(stdout, "worker {}{made}\n{}", key.secret.address(), probe::table(&offer))?;

@@ -8,9 +8,11 @@ use millrace_media::{
     job::{Probe, Probed},
 };
 use millrace_proto::{
-    offer::{Absent, Encoder, Lack, Offer, Part, Sandbox},
+    offer::{Absent, Encoder, Lack, Model, Offer, Part, Sandbox},
     profile::VideoCodec,
 };
+
+use crate::{listen, models::Shelf};
 
 /// Every encoder that a task may ask for: what it makes, and FFmpeg's name of it.
 const ENCODERS: [(VideoCodec, &str); 3] =
@@ -20,7 +22,7 @@ const ENCODERS: [(VideoCodec, &str); 3] =
 const WALL_MS_MAX: u64 = 60_000;
 
 /// Runs every encoder once, on all `cores`.
-pub async fn offer(launcher: &Launcher, slots: u32, cores: u32) -> Offer {
+pub async fn offer(launcher: &Launcher, shelf: &Shelf, slots: u32, cores: u32) -> Offer {
     let limits = Limits { wall_ms_max: WALL_MS_MAX, ..Limits::default() };
     let (mut encoders, mut absent) = (Vec::new(), Vec::new());
     for (codec, name) in ENCODERS {
@@ -37,7 +39,8 @@ pub async fn offer(launcher: &Launcher, slots: u32, cores: u32) -> Offer {
     }
     encoders.sort_by(|a, b| b.pixels_per_s.total_cmp(&a.pixels_per_s));
     let sandbox = sandbox(launcher, &limits).await;
-    Offer { version: env!("CARGO_PKG_VERSION").into(), slots, cores, encoders, absent, sandbox }
+    let models = listen::probe(launcher, shelf, cores, &mut absent).await;
+    Offer { version: env!("CARGO_PKG_VERSION").into(), slots, cores, encoders, absent, sandbox, models }
 }
 
 /// What holds of the sandbox; nothing of it where the child can't even say.
@@ -70,6 +73,13 @@ pub fn table(offer: &Offer) -> String {
         let times = pixels_per_s / FULL_HD_30;
         let _ = writeln!(text, "{name:<12} {codec:<6} {pixels_per_s:>14.0} {times:>9.2}x");
     }
+    for Model { id, capability, audio_s_per_s, memory_bytes, load_ms, .. } in &offer.models {
+        let (capability, memory_mib) = (capability.as_str(), memory_bytes >> 20);
+        let _ = writeln!(
+            text,
+            "{id:<15} {capability}: {audio_s_per_s:.1} s of sound a second, {memory_mib} MiB, loaded in {load_ms} ms"
+        );
+    }
     for Absent { name, reason } in &offer.absent {
         let _ = writeln!(text, "{name:<12} absent: {reason}");
     }
@@ -93,9 +103,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_can_not_run_is_absent_with_its_reason() {
-        let offer = offer(&Launcher::new("/nowhere/millrace-media"), 1, 2).await;
+        let shelf = Shelf::empty("/nowhere/models".into());
+        let offer = offer(&Launcher::new("/nowhere/millrace-media"), &shelf, 1, 2).await;
         assert_eq!(offer.encoders, []);
-        assert_eq!(offer.absent.len(), ENCODERS.len());
+        assert_eq!(offer.absent.len(), ENCODERS.len() + 1);
         let table = table(&offer);
         assert!(table.contains("libx264") && table.contains("/nowhere/millrace-media"), "{table}");
         assert!(!offer.sandbox.is_whole() && offer.sandbox.absent.len() == Part::ALL.len());

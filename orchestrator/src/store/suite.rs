@@ -97,7 +97,15 @@ fn worker() -> millrace_proto::Address {
 }
 
 fn offer(slots: u32) -> Offer {
-    Offer { version: "1".into(), slots, cores: 2, encoders: vec![], absent: vec![], sandbox: Sandbox::default() }
+    Offer {
+        version: "1".into(),
+        slots,
+        cores: 2,
+        encoders: vec![],
+        absent: vec![],
+        sandbox: Sandbox::default(),
+        models: vec![],
+    }
 }
 
 async fn streams_are_kept_and_paged(store: impl Store) {

@@ -8,6 +8,8 @@ use millrace_cmaf::{Sample, Track};
 use millrace_proto::{profile::VideoCodec, task::Target};
 use serde::{Deserialize, Serialize};
 
+pub use crate::listen::Listen;
+
 /// What the child is asked to do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "job", rename_all = "snake_case")]
@@ -28,6 +30,8 @@ pub enum Job {
     Stills(Stills),
     /// See [`Mux`].
     Mux(Mux),
+    /// See [`Listen`].
+    Listen(Listen),
     /// Tells what holds of the sandbox that every job runs in, having tried it.
     Sandbox,
 }

@@ -3,12 +3,12 @@
 use std::{path::PathBuf, time::Duration};
 
 use millrace_proto::offer::Sandbox;
-use tokio::time::timeout;
+use tokio::{process::ChildStdin, time::timeout};
 
 use crate::{
-    Failure, Feed, Following, Limits,
+    Failure, Feed, Following, Limits, Listener,
     job::{
-        Demux, Demuxed, Follow, Gauge, Gauged, Inspect, Inspection, Job, Mux, Probe, Probed, Stilled, Stills,
+        Demux, Demuxed, Follow, Gauge, Gauged, Inspect, Inspection, Job, Listen, Mux, Probe, Probed, Stilled, Stills,
         Transcode, Transcoded,
     },
     process::Process,
@@ -112,6 +112,18 @@ impl Launcher {
     pub async fn follow(&self, job: &Follow, limits: &Limits) -> Result<(Feed, Following), Failure> {
         let process = Process::start(&self.binary, Job::Follow(job.clone()), self.sandbox, limits).await?;
         Ok(Following::new(process, limits))
+    }
+
+    /// A child that listens, with these models. It is started when it is first needed; `limits` are for the child as a
+    /// whole, and its wall time for each window.
+    pub fn listen(&self, job: Listen, limits: &Limits) -> Listener {
+        Listener::new(self.clone(), job, *limits)
+    }
+
+    pub(crate) async fn start(&self, job: Job, limits: &Limits) -> Result<(Process, ChildStdin), Failure> {
+        let mut process = Process::start(&self.binary, job, self.sandbox, limits).await?;
+        let stdin = process.take_stdin().expect("a process that just started has its input");
+        Ok((process, stdin))
     }
 
     async fn ask<T>(&self, job: Job, limits: &Limits, expected: impl Fn(Message) -> Option<T>) -> Result<T, Failure> {

@@ -91,11 +91,18 @@ impl Process {
 
     /// The next frame. A child that ends, fails or talks nonsense is a failure.
     pub(crate) async fn receive(&mut self) -> Result<Frame, Failure> {
-        match read_frame(&mut self.stdout).await {
-            Ok(Some(Frame::Message(Message::Failed(failure)))) => {
+        match self.receive_any().await? {
+            Frame::Message(Message::Failed(failure)) => {
                 self.finish_log().await;
                 Err(Failure::new(failure.kind, failure.message).with_log(&text(&self.log)))
             }
+            frame => Ok(frame),
+        }
+    }
+
+    /// The same of a child that lives on when a request fails: that is an answer.
+    pub(crate) async fn receive_any(&mut self) -> Result<Frame, Failure> {
+        match read_frame(&mut self.stdout).await {
             Ok(Some(frame)) => Ok(frame),
             Ok(None) => Err(self.end().await),
             Err(error) => {
@@ -145,6 +152,11 @@ impl Process {
     /// The child's process id, until it has ended.
     pub(crate) fn id(&self) -> Option<u32> {
         self.child.id()
+    }
+
+    /// It has not ended, as far as the kernel knows.
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
     }
 
     async fn kill(&mut self) {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::job::{Demux, Gauge, Inspect, Job, Mux, Pair, Stills, Transcode};
+use crate::job::{Demux, Gauge, Inspect, Job, Listen, Mux, Pair, Stills, Transcode};
 
 /// What to do where the kernel lacks a part of the sandbox.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +48,9 @@ impl Job {
             Self::Inspect(Inspect { segments, decode_all: _ }) => View { read: files(segments), write: None },
             Self::Gauge(Gauge { source, display: _, threads: _ }) => View { read: files([source]), write: None },
             Self::Probe(_) | Self::Follow(_) | Self::Sandbox => View::default(),
+            Self::Listen(Listen { runtime, voice, whisper, .. }) => {
+                View { read: vec![runtime, voice, whisper], write: None }
+            }
             Self::Mux(Mux { videos, audio, out, video_start: _, audio_start: _ }) => {
                 View { read: files(videos.iter().flatten().chain(audio)), write: Some(out) }
             }

@@ -46,6 +46,9 @@ pub(crate) async fn spawn(binary: &Path) -> io::Result<Child> {
         .env("MALLOC_ARENA_MAX", "2")
         // SVT-AV1 tells its settings at every start otherwise; 1 is for errors alone.
         .env("SVT_LOG", "1")
+        // ONNX Runtime's own builds send their maker what they are used for, unless told so before they are loaded. They
+        // would not get far: a socket ends the child.
+        .env("ORT_DISABLE_TELEMETRY", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

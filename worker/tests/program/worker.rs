@@ -41,6 +41,8 @@ impl Worker {
         let log = File::options().create(true).append(true).open(folder.path().join("log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_millrace-worker"));
         command.args(["join", url, "--slots", "1", "--scratch"]).arg(folder.path().join("scratch"));
+        // Models take seconds to be tried at each start, and no lease here asks for them.
+        command.arg("--models").arg(folder.path().join("no-models"));
         let given = |name: &str| arguments.contains(&name);
         if !given("--key-file") {
             command.arg("--key-file").arg(folder.path().join("key"));

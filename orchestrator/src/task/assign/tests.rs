@@ -24,6 +24,7 @@ fn seat(by: u8, slots_free: u32, held: u32) -> Seat {
         encoders: vec![encoder],
         absent: vec![],
         sandbox: Sandbox::default(),
+        models: vec![],
     };
     Seat { worker: worker(by), slots_free, held, offer }
 }

@@ -53,7 +53,7 @@ pub(crate) fn confine(request: &Request) -> Result<Sandbox, Failure> {
         return Err(Failure::new(FailureKind::NotStarted, message));
     }
     // The stream comes in there, and its end is the job's; a parent that dies is told by the signal alone.
-    if matches!(request.job, Job::Follow(_)) {
+    if matches!(request.job, Job::Follow(_) | Job::Listen(_)) {
         return Ok(sandbox);
     }
     // The first thread beside this one; it is confined as this one is.

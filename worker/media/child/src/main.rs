@@ -1,4 +1,4 @@
-//! `millrace-media`: does one media job and ends. The only program that links FFmpeg.
+//! `millrace-media`: does one media job, or one after the other, and ends. The only program that links FFmpeg, whisper.cpp and ONNX Runtime.
 //!
 //! Started by `millrace_media::Launcher`; talks over standard input and output as `millrace_media::wire` says.
 
@@ -10,6 +10,7 @@ mod demux;
 mod follow;
 mod gauge;
 mod inspect;
+mod listen;
 mod mux;
 mod probe;
 mod stills;
@@ -58,6 +59,7 @@ fn run(job: Job, sandbox: Sandbox, answers: &mut Answers) -> Result<Message, Fai
         Job::Mux(job) => mux::run(&job).map(|()| Message::Muxed),
         Job::Sandbox => Ok(Message::Confined(confine::prove(sandbox))),
         Job::Demux(job) => demux::run(&job, answers).map(|()| Message::End),
+        Job::Listen(job) => listen::run(&job, answers).map(|()| Message::End),
         Job::Follow(job) => follow::run(&job, answers).map(|()| Message::End),
     }
 }

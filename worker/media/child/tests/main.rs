@@ -7,6 +7,7 @@ mod demux;
 mod follow;
 mod inspect;
 mod limits;
+mod listen;
 mod mutants;
 mod mux;
 mod refusals;

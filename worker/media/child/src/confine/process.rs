@@ -97,8 +97,8 @@ pub(super) fn drop_privileges() -> Result<(), Errno> {
 pub(super) fn limits(request: &Request) -> [(Resource, u64, u64); 5] {
     let Limits { memory_bytes_max, cpu_s_max, file_bytes_max, files_max, cpu_window_s: _, wall_ms_max: _ } =
         request.limits;
-    // A stream has no length; its parent counts the time in windows.
-    let cpu_s_max = if matches!(request.job, Job::Follow(_)) { RLIM_INFINITY } else { cpu_s_max };
+    // What has no length has its time counted by its parent, in windows.
+    let cpu_s_max = if matches!(request.job, Job::Follow(_) | Job::Listen(_)) { RLIM_INFINITY } else { cpu_s_max };
     [
         (Resource::RLIMIT_CORE, 0, 0),
         (Resource::RLIMIT_AS, memory_bytes_max, memory_bytes_max),

@@ -1,0 +1,170 @@
+//! Puts it together: a window of sound in, words with times and spans of speech out.
+
+use std::path::Path;
+
+use crate::{
+    Error, RATE, Span, Word,
+    pieces::plan,
+    speech,
+    voice::Voice,
+    whisper::{Task, Whisper},
+    words,
+};
+
+/// A window that ends in the middle of speech: words of its last second may be cut, and are left to the next one.
+const TAKEN_BACK: usize = RATE;
+
+/// What a word takes at most that is said slowly, in hundredths of a second: so much, and so much for each letter.
+const SLOW_WORD: i64 = 50;
+const SLOW_LETTER: i64 = 12;
+
+/// Where the models lie, and what the detector of voice counts as speech.
+#[derive(Debug, Clone, Copy)]
+pub struct Models<'a> {
+    /// ONNX Runtime's library.
+    pub runtime: &'a Path,
+    /// Silero's detector of voice.
+    pub voice: &'a Path,
+    /// Whisper, a ggml file.
+    pub whisper: &'a Path,
+    /// whisper.cpp's preset of the heads that tell words' times.
+    pub dtw: Option<&'a str>,
+    /// Probability from which speech begins.
+    pub speech: f32,
+    /// Probability below which it ends.
+    pub pause: f32,
+}
+
+/// What to hear.
+#[derive(Debug, Clone, Copy)]
+pub struct Window<'a> {
+    /// One channel, [`RATE`] a second.
+    pub samples: &'a [f32],
+    /// `None`: find out.
+    pub language: Option<&'a str>,
+    /// To English.
+    pub translate: bool,
+    /// The text before.
+    pub context: &'a str,
+    /// Nothing comes after it.
+    pub last: bool,
+    /// Samples without a pause after which it is settled all the same.
+    pub patience: usize,
+    /// Threads at most.
+    pub threads: u32,
+}
+
+/// What was heard. Times count from the window's first sample.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Heard {
+    /// What was spoken, if anything was.
+    pub language: Option<&'static str>,
+    /// In order; times in hundredths of a second.
+    pub words: Vec<Word>,
+    /// When someone speaks, in samples.
+    pub speech: Vec<Span>,
+    /// Up to here all is said; the next window begins here.
+    pub settled: usize,
+}
+
+/// Models that are loaded.
+pub struct Listener {
+    voice: Voice,
+    whisper: Whisper,
+    speech: f32,
+    pause: f32,
+}
+
+impl Listener {
+    /// Loads the models.
+    pub fn open(models: &Models<'_>) -> Result<Self, Error> {
+        let voice = Voice::open(models.runtime, models.voice)?;
+        let whisper = Whisper::open(models.whisper, models.dtw)?;
+        Ok(Self { voice, whisper, speech: models.speech, pause: models.pause })
+    }
+
+    /// Hears a window. Where nobody speaks Whisper is not asked, so that it invents nothing.
+    pub fn hear(&mut self, window: &Window<'_>) -> Result<Heard, Error> {
+        let length = window.samples.len();
+        let probabilities = self.voice.probabilities(window.samples)?;
+        let spans = speech::spans(&probabilities, self.speech, self.pause, length);
+        let plan = plan(&spans, length, window.last, window.patience);
+        let mut heard = Heard { language: None, words: Vec::new(), speech: spans, settled: plan.settled };
+        let mut context = window.context.to_owned();
+        for piece in &plan.pieces {
+            let task = Task {
+                language: window.language.or(heard.language),
+                translate: window.translate,
+                context: &context,
+                threads: window.threads,
+            };
+            let said = self.whisper.hear(&window.samples[piece.start..piece.end], &task)?;
+            heard.language.get_or_insert(said.language);
+            let written = if window.translate { "en" } else { said.language };
+            let start = (piece.start * 100 / RATE) as i64;
+            let of_piece = words::words(&said.tokens, words::is_spaced(written));
+            for mut word in of_piece {
+                (word.start, word.end) = (word.start + start, word.end + start);
+                word.start = begins(&word, &heard.speech);
+                if !word.joined {
+                    context.push(' ');
+                }
+                context.push_str(&word.text);
+                heard.words.push(word);
+            }
+        }
+        if plan.is_cut {
+            take_back(&mut heard, length);
+        }
+        Ok(heard)
+    }
+}
+
+/// When a word begins that is known to begin after the one before it, and when it ends: not in a pause, and not longer ago
+/// than it takes to say it slowly.
+fn begins(word: &Word, speech: &[Span]) -> i64 {
+    let hundredths = |samples: usize| (samples * 100 / RATE) as i64;
+    let spoken = speech.iter().map(|span| hundredths(span.start)).take_while(|start| *start < word.end).last();
+    let slowly = SLOW_WORD + word.text.chars().count() as i64 * SLOW_LETTER;
+    word.start.max(spoken.unwrap_or(0)).max(word.end - slowly).min(word.end)
+}
+
+/// Leaves the last second's words to the next window; before them it is settled.
+fn take_back(heard: &mut Heard, length: usize) {
+    let from = (length.saturating_sub(TAKEN_BACK) * 100 / RATE) as i64;
+    let kept = heard.words.iter().take_while(|word| word.end <= from).count();
+    // A single word that is as long as the window is no reason to wait for ever.
+    if let Some(first) = heard.words.get(kept).filter(|_| kept > 0) {
+        let before = heard.words[kept - 1].end;
+        heard.settled = (i64::midpoint(before, first.start.max(before)) as usize) * RATE / 100;
+        heard.words.truncate(kept);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word(text: &str, start: i64, end: i64) -> Word {
+        Word { text: text.into(), joined: false, start, end, confidence: 1.0 }
+    }
+
+    #[test]
+    fn a_word_begins_where_someone_speaks() {
+        let speech = [Span { start: 0, end: 2 * RATE }, Span { start: 5 * RATE, end: 9 * RATE }];
+        assert_eq!(begins(&word("soon", 100, 150), &speech), 100);
+        assert_eq!(begins(&word("after", 200, 540), &speech), 500);
+        assert_eq!(begins(&word("so", 500, 800), &speech), 800 - SLOW_WORD - 2 * SLOW_LETTER);
+    }
+
+    #[test]
+    fn words_that_may_be_cut_are_taken_back() {
+        let words = vec![word("one", 0, 50), word("two", 300, 380), word("thr", 390, 480)];
+        let mut heard = Heard { language: None, words, speech: Vec::new(), settled: 5 * RATE };
+        take_back(&mut heard, 5 * RATE);
+        assert_eq!((heard.words.len(), heard.settled), (2, 385 * RATE / 100));
+        heard.words.truncate(0);
+        take_back(&mut heard, 5 * RATE);
+        assert_eq!(heard.settled, 385 * RATE / 100);
+    }
+}

@@ -1,0 +1,99 @@
+//! What is given to Whisper at once, and up to where a window is settled. Pure.
+//!
+//! Whisper hears half a minute at a time. Spans of speech are put together up to that, cut in pauses; and what may go on
+//! behind the window's end is left to the next window, which begins where this one is settled.
+
+use crate::{RATE, speech::Span};
+
+/// Of a piece, in samples: a little less than Whisper's half minute.
+pub(crate) const PIECE_MAX: usize = 28 * RATE;
+/// Spans closer than this are one piece: sentences help each other.
+const APART: usize = 2 * RATE;
+/// A span that ends so close before the window's end may go on behind it.
+const OPEN: usize = RATE * 45 / 100;
+
+/// How a window is heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// What to give to Whisper, in order.
+    pub(crate) pieces: Vec<Span>,
+    /// Up to where all is said with that, in samples.
+    pub(crate) settled: usize,
+    /// The last piece ends in the middle of speech: its last words are to be taken back, and it is settled before them.
+    pub(crate) is_cut: bool,
+}
+
+/// Plans a window of `length` samples. Nothing comes after the `last` one; one longer than `patience` is settled even
+/// where nobody pauses.
+pub(crate) fn plan(spans: &[Span], length: usize, last: bool, patience: usize) -> Plan {
+    let goes_on = spans.last().is_some_and(|span| span.end + OPEN > length);
+    if last || !goes_on {
+        // A word that begins now shows only later: its beginning is kept for the next window.
+        let spoken = spans.last().map_or(0, |span| span.end);
+        let settled = if last { length } else { spoken.max(length.saturating_sub(OPEN)) };
+        return Plan { pieces: pieces(spans), settled, is_cut: false };
+    }
+    let (open, before) = spans.split_last().expect("one goes on");
+    if length - open.start < patience.max(RATE) {
+        return Plan { pieces: pieces(before), settled: open.start, is_cut: false };
+    }
+    Plan { pieces: pieces(spans), settled: length, is_cut: true }
+}
+
+fn pieces(spans: &[Span]) -> Vec<Span> {
+    let mut pieces: Vec<Span> = Vec::new();
+    for span in spans {
+        match pieces.last_mut() {
+            Some(piece) if span.start - piece.end <= APART && span.end - piece.start <= PIECE_MAX => {
+                piece.end = span.end;
+            }
+            _ => pieces.push(*span),
+        }
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spans(seconds: &[(f64, f64)]) -> Vec<Span> {
+        let samples = |s: f64| (s * RATE as f64) as usize;
+        seconds.iter().map(|(start, end)| Span { start: samples(*start), end: samples(*end) }).collect()
+    }
+
+    fn planned(seconds: &[(f64, f64)], length_s: usize, last: bool) -> (Vec<(f64, f64)>, f64, bool) {
+        let plan = plan(&spans(seconds), length_s * RATE, last, 12 * RATE);
+        let s = |samples: usize| samples as f64 / RATE as f64;
+        (plan.pieces.iter().map(|piece| (s(piece.start), s(piece.end))).collect(), s(plan.settled), plan.is_cut)
+    }
+
+    #[test]
+    fn sentences_stand_together_and_pauses_part_them() {
+        let (pieces, settled, is_cut) = planned(&[(1.0, 5.0), (6.0, 9.0), (13.0, 15.0)], 20, true);
+        assert_eq!((pieces, settled, is_cut), (vec![(1.0, 9.0), (13.0, 15.0)], 20.0, false));
+        let (pieces, ..) = planned(&[(0.0, 15.0), (15.5, 27.0), (28.0, 40.0)], 60, true);
+        assert_eq!(pieces, [(0.0, 27.0), (28.0, 40.0)]);
+    }
+
+    #[test]
+    fn what_may_go_on_is_left_to_the_next_window() {
+        let (pieces, settled, _) = planned(&[(1.0, 4.0), (6.0, 10.0)], 10, false);
+        assert_eq!((pieces, settled), (vec![(1.0, 4.0)], 6.0));
+        // The same at the end of the stream is heard.
+        assert_eq!(planned(&[(1.0, 4.0), (6.0, 10.0)], 10, true), (vec![(1.0, 10.0)], 10.0, false));
+    }
+
+    #[test]
+    fn patience_has_an_end() {
+        assert_eq!(planned(&[(0.0, 10.0)], 10, false), (vec![], 0.0, false));
+        assert_eq!(planned(&[(0.0, 14.0)], 14, false), (vec![(0.0, 14.0)], 14.0, true));
+    }
+
+    #[test]
+    fn silence_is_settled_but_for_its_end() {
+        assert_eq!(planned(&[], 10, false), (vec![], 9.55, false));
+        assert_eq!(planned(&[], 10, true), (vec![], 10.0, false));
+        assert_eq!(planned(&[(1.0, 9.5)], 10, false), (vec![(1.0, 9.5)], 9.55, false));
+    }
+}

@@ -1,0 +1,143 @@
+//! Whisper, through whisper.cpp: a piece of sound in, tokens with times out.
+
+use std::path::Path;
+
+use whisper_rs::{
+    DtwMode, DtwModelPreset as Preset, DtwParameters, FullParams, SamplingStrategy, WhisperContext,
+    WhisperContextParameters, WhisperState, WhisperTokenId, get_lang_id, get_lang_str, install_logging_hooks,
+};
+
+use crate::{Error, ErrorKind, RATE, words::Token};
+
+/// Tokens of the text before that are told: half of what Whisper's decoder has room for.
+const CONTEXT_TOKENS_MAX: usize = 200;
+/// Bytes of it that are looked at.
+const CONTEXT_BYTES_MAX: usize = 2_000;
+/// Whisper hears nothing in less than a second: silence is added.
+const SAMPLES_MIN: usize = RATE * 11 / 10;
+
+/// whisper.cpp's presets of the heads whose attention tells when a token is spoken.
+const PRESETS: [(&str, Preset); 12] = [
+    ("tiny.en", Preset::TinyEn),
+    ("tiny", Preset::Tiny),
+    ("base.en", Preset::BaseEn),
+    ("base", Preset::Base),
+    ("small.en", Preset::SmallEn),
+    ("small", Preset::Small),
+    ("medium.en", Preset::MediumEn),
+    ("medium", Preset::Medium),
+    ("large.v1", Preset::LargeV1),
+    ("large.v2", Preset::LargeV2),
+    ("large.v3", Preset::LargeV3),
+    ("large.v3.turbo", Preset::LargeV3Turbo),
+];
+
+/// The model, loaded.
+pub(crate) struct Whisper {
+    context: WhisperContext,
+    state: WhisperState,
+}
+
+/// What to do with a piece.
+pub(crate) struct Task<'a> {
+    /// `None`: find out.
+    pub(crate) language: Option<&'a str>,
+    pub(crate) translate: bool,
+    /// The text before.
+    pub(crate) context: &'a str,
+    pub(crate) threads: u32,
+}
+
+/// What was said in a piece.
+pub(crate) struct Said {
+    pub(crate) language: &'static str,
+    pub(crate) tokens: Vec<Token>,
+}
+
+impl Whisper {
+    pub(crate) fn open(model: &Path, dtw: Option<&str>) -> Result<Self, Error> {
+        let wrong = |why: String| Error::new(ErrorKind::Model, format!("{} can't be loaded: {why}", model.display()));
+        // It tells a lot, in some builds each word that it hears, which is nothing for a log.
+        install_logging_hooks();
+        let mut parameters = WhisperContextParameters::default();
+        if let Some(name) = dtw {
+            let (_, preset) = PRESETS
+                .into_iter()
+                .find(|(known, _)| *known == name)
+                .ok_or_else(|| wrong(format!("whisper.cpp has no heads named {name:?}; see its README, --dtw")))?;
+            let mode = DtwMode::ModelPreset { model_preset: preset };
+            parameters.dtw_parameters(DtwParameters { mode, ..DtwParameters::default() });
+        }
+        let context = WhisperContext::new_with_params(model, parameters).map_err(|error| wrong(error.to_string()))?;
+        let state = context.create_state().map_err(|error| wrong(error.to_string()))?;
+        Ok(Self { context, state })
+    }
+
+    /// Hears one piece, half a minute at most.
+    pub(crate) fn hear(&mut self, samples: &[f32], task: &Task<'_>) -> Result<Said, Error> {
+        let unsupported = |why: String| Error::new(ErrorKind::Unsupported, why);
+        if let Some(language) = task.language
+            && get_lang_id(language).is_none()
+        {
+            return Err(unsupported(format!("Whisper knows no language {language:?}")));
+        }
+        let multilingual = self.context.is_multilingual();
+        if !multilingual && (task.translate || task.language.is_some_and(|language| language != "en")) {
+            return Err(unsupported("this model understands English alone".into()));
+        }
+        let context = self.context_tokens(task.context);
+        let mut parameters = FullParams::new(SamplingStrategy::Greedy { best_of: 2 });
+        parameters.set_n_threads(task.threads.max(1) as i32);
+        parameters.set_language(Some(if multilingual { task.language.unwrap_or("auto") } else { "en" }));
+        parameters.set_translate(task.translate);
+        parameters.set_no_context(true);
+        parameters.set_tokens(&context);
+        parameters.set_token_timestamps(true);
+        parameters.set_suppress_blank(true);
+        parameters.set_suppress_nst(true);
+        parameters.set_print_special(false);
+        parameters.set_print_progress(false);
+        parameters.set_print_realtime(false);
+        parameters.set_print_timestamps(false);
+        let mut padded = samples.to_vec();
+        padded.resize(samples.len().max(SAMPLES_MIN), 0.0);
+        let broken = |error| Error::new(ErrorKind::Broken, format!("Whisper fails: {error}"));
+        self.state.full(parameters, &padded).map_err(broken)?;
+        let language = get_lang_str(self.state.full_lang_id_from_state()).unwrap_or("en");
+        Ok(Said { language, tokens: self.tokens(samples.len())? })
+    }
+
+    /// The end of the text before, as tokens.
+    fn context_tokens(&self, text: &str) -> Vec<WhisperTokenId> {
+        let text = text.trim();
+        let text = &text[text.ceil_char_boundary(text.len().saturating_sub(CONTEXT_BYTES_MAX))..];
+        // Text that can't be written in tokens is none that helps.
+        let tokens = self.context.tokenize(&format!(" {text}"), CONTEXT_BYTES_MAX + 1).unwrap_or_default();
+        if text.is_empty() { Vec::new() } else { tokens[tokens.len().saturating_sub(CONTEXT_TOKENS_MAX)..].to_vec() }
+    }
+
+    /// Tokens of text, in order; none begins before the one before it ends.
+    fn tokens(&self, samples: usize) -> Result<Vec<Token>, Error> {
+        let end = (samples * 100 / RATE) as i64;
+        let text_ends = self.context.token_eot();
+        let mut tokens: Vec<Token> = Vec::new();
+        for segment in self.state.as_iter() {
+            for token in (0..segment.n_tokens()).filter_map(|at| segment.get_token(at)) {
+                if token.token_id() >= text_ends {
+                    continue;
+                }
+                let bytes =
+                    token.to_bytes().map_err(|error| Error::new(ErrorKind::Broken, error.to_string()))?.to_vec();
+                let data = token.token_data();
+                let before = tokens.last().map_or(0, |last| last.end);
+                // Where the model has heads for it, the alignment tells when a token is over; Whisper's own guess
+                // otherwise.
+                let times = if data.t_dtw >= 0 { (before, data.t_dtw) } else { (data.t0, data.t1) };
+                let start = times.0.clamp(before, end.max(before));
+                let end = times.1.clamp(start, end.max(start));
+                tokens.push(Token { bytes, start, end, probability: token.token_probability() });
+            }
+        }
+        Ok(tokens)
+    }
+}

@@ -1,0 +1,66 @@
+//! The built-in catalogue, entries of a user's own, and entries that can't be.
+
+use super::*;
+
+const OWN: &str = r#"
+[[model]]
+id = "whisper-large"
+task = "captions"
+version = "3"
+licence = "MIT"
+about = "of my own"
+layout = "whisper-ggml"
+file = "ggml-large-v3-turbo.bin"
+bytes = 1624555275
+sha256 = "1fc70f774d38eb169993ac391eea357ef47c88757ef72ee5943879b7e8e2bc69"
+memory_bytes = 4_000_000_000
+languages = ["any"]
+[[model.source]]
+url = "https://models.example/ggml-large-v3-turbo.bin"
+"#;
+
+#[test]
+fn the_built_in_catalogue_is_sound() {
+    let catalog = Catalog::built_in();
+    for layout in [Layout::WhisperGgml, Layout::Silero16k, Layout::OpenNsfw, Layout::Onnxruntime] {
+        assert!(catalog.first(layout).is_some(), "{layout:?}");
+    }
+    assert!(catalog.get("whisper-base").unwrap().understands(None));
+    let english = catalog.get("whisper-tiny.en").unwrap();
+    assert!(english.understands(Some("en")) && !english.understands(Some("de")) && !english.understands(None));
+    assert_eq!(catalog.get("no").unwrap_err().kind, ErrorKind::Unknown);
+}
+
+#[test]
+fn a_user_adds_and_replaces_without_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let count = Catalog::built_in().models().len();
+    fs::write(dir.path().join("a.toml"), OWN).unwrap();
+    fs::write(dir.path().join("b.toml"), OWN.replace("\"whisper-large\"", "\"whisper-base\"")).unwrap();
+    fs::write(dir.path().join("notes.txt"), "not read").unwrap();
+    let catalog = Catalog::built_in().with(dir.path()).unwrap();
+    assert_eq!(catalog.models().len(), count + 1);
+    assert_eq!(catalog.get("whisper-base").unwrap().about, "of my own");
+    assert!(Catalog::built_in().with(&dir.path().join("none.toml")).is_err());
+}
+
+#[test]
+fn what_can_not_be_is_told() {
+    let wrong = [
+        ("1fc70f", "1FC70F", "sha256"),
+        ("https://models", "http://models", "only https"),
+        ("file = \"ggml", "file = \"../ggml", "file's name"),
+        ("url = ", "pip = ", "NAME==VERSION"),
+        ("url = \"https://models.example/ggml-large-v3-turbo.bin\"", "pip = \"a==1\"", "sha256"),
+        ("url = \"https://models.example/ggml-large-v3-turbo.bin\"", "npm = \"--registry@1\"", "NAME@VERSION"),
+        ("licence", "license", "license"),
+        ("bytes = 1624555275", "bytes = 0", "bytes"),
+    ];
+    for (from, to, told) in wrong {
+        let text = OWN.replacen(from, to, 1);
+        assert_ne!(text, OWN);
+        let error = Catalog::built_in().add(&text, "own.toml").unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Catalog);
+        assert!(error.message.contains("own.toml") && error.message.contains(told), "{to}: {error}");
+    }
+}
