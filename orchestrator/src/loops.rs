@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::StreamExt;
 use millrace_proto::{StreamId, api::StreamState};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -20,6 +21,9 @@ use crate::{
     task::State,
     uploads,
 };
+
+/// Streams whose segments are listed at once: what they write shares a sync of the disk.
+const LISTED_AT_ONCE: usize = 16;
 
 /// Waits for a nudge, but not for long.
 async fn nudge(nudged: &tokio::sync::Notify, at_most: Duration) {
@@ -143,10 +147,11 @@ fn time(house: &House, task: &crate::task::Task, now_ms: u64) {
 /// What is settled is listed.
 pub async fn publish(house: Arc<House>, mut nudges: mpsc::UnboundedReceiver<StreamId>) {
     let open = [StreamState::Live, StreamState::Interrupted, StreamState::Finishing];
+    let mut nudged = Vec::new();
     loop {
-        let streams = match tokio::time::timeout(Duration::from_secs(2), nudges.recv()).await {
-            Ok(Some(stream)) => vec![stream],
-            Ok(None) => return,
+        let streams = match tokio::time::timeout(Duration::from_secs(2), nudges.recv_many(&mut nudged, 256)).await {
+            Ok(1..) => nudged.drain(..).collect::<BTreeSet<_>>(),
+            Ok(0) => return,
             Err(_) => match house.store.streams_in(&open).await {
                 Ok(streams) => streams.into_iter().map(|stream| stream.id).collect(),
                 Err(error) => {
@@ -155,17 +160,20 @@ pub async fn publish(house: Arc<House>, mut nudges: mpsc::UnboundedReceiver<Stre
                 }
             },
         };
-        for stream in streams {
-            match publish::advance(&house.store, &stream, now_ms()).await {
-                Ok(advanced) => {
-                    told(&house, &stream, &advanced);
-                    if advanced.ended {
-                        picture(&house, &stream).await;
-                    }
-                }
-                Err(error) => tell("publishing", Err(error)),
+        let house = &house;
+        futures_util::stream::iter(streams).for_each_concurrent(LISTED_AT_ONCE, |stream| list(house, stream)).await;
+    }
+}
+
+async fn list(house: &Arc<House>, stream: StreamId) {
+    match publish::advance(&house.store, &stream, now_ms()).await {
+        Ok(advanced) => {
+            told(house, &stream, &advanced);
+            if advanced.ended {
+                picture(house, &stream).await;
             }
         }
+        Err(error) => tell("publishing", Err(error)),
     }
 }
 

@@ -157,12 +157,10 @@ impl MediaStore {
         }
     }
 
-    /// Stores `bytes`; durable when this returns.
+    /// Stores `bytes`; durable when this returns. What is there already is written over with the same.
     pub async fn put(&self, stream: &StreamId, bytes: Bytes) -> Result<Blob> {
         let blob = Blob::of(&bytes);
-        if !self.has(stream, blob).await? {
-            self.0.put(&Self::key(stream, blob.sha256), bytes.into()).await?;
-        }
+        self.0.put(&Self::key(stream, blob.sha256), bytes.into()).await?;
         Ok(blob)
     }
 

@@ -37,6 +37,7 @@ pub async fn advance(store: &Arc<dyn Store>, id: &StreamId, now_ms: u64) -> stor
     loop {
         let Some(stream) = store.stream(id).await? else { return Ok(advanced) };
         let mut segments = store.segments(id, stream.listed_seq, STEP_SEGMENTS).await?;
+        let all = segments.len() < STEP_SEGMENTS as usize;
         let settled = segments.iter().take_while(|segment| segment.state != SegmentState::Pending).count();
         segments.truncate(settled);
         if segments.is_empty() {
@@ -55,6 +56,10 @@ pub async fn advance(store: &Arc<dyn Store>, id: &StreamId, now_ms: u64) -> stor
         let to = stream.listed_seq + segments.len() as u64;
         if store.list_segments(id, stream.listed_seq, to, &list(&stream, &segments)).await? {
             advanced.listed.extend(segments);
+            // What is settled from now on, and the stream's end, come with a nudge of their own.
+            if all && stream.state != StreamState::Finishing {
+                return Ok(advanced);
+            }
         }
     }
 }

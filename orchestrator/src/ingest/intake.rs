@@ -4,9 +4,10 @@
 //! it takes the next event: that is the back-pressure on whoever sends. Called by `live.rs` and `file.rs`. The
 //! waits between tries are in [`Intake::take`] and [`Intake::finish`] alone; the rest is handed the time.
 
+mod shelf;
+
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use millrace_cmaf::Track;
 use millrace_proto::{StreamId, profile::Rung};
 
 use super::event::Event;
@@ -14,7 +15,7 @@ use crate::{
     clock::now_ms,
     media::{self, MediaStore},
     publish::hls::AUDIO,
-    segment::{self, Cut, Part, Segmenter},
+    segment::{self, Cut, Segmenter},
     store::{
         self, Commit, Store,
         record::{Media, Pushed, Segment, SegmentState, Starts, Stream, Tail},
@@ -26,6 +27,7 @@ use crate::{
     },
     verify::Look,
 };
+use shelf::Shelf;
 
 /// Name of the source's own video as a rendition.
 pub const SOURCE: &str = "source";
@@ -75,7 +77,7 @@ struct Waiting {
 #[derive(Debug)]
 pub struct Intake {
     store: Arc<dyn Store>,
-    media: MediaStore,
+    shelf: Shelf,
     stream: Stream,
     segmenter: Segmenter,
     /// Cut and not yet durable, oldest first.
@@ -146,7 +148,7 @@ impl Intake {
         let wall_end_ms = stream.tail.map_or(0, |tail| tail.wall_end_ms);
         Self {
             store,
-            media,
+            shelf: Shelf::new(media),
             stream,
             segmenter,
             waiting,
@@ -285,7 +287,7 @@ impl Intake {
         let mut tracks = [None, None];
         for ((name, part), track) in [(SOURCE, &cut.video), (AUDIO, &cut.audio)].into_iter().zip(&mut tracks) {
             if let Some(part) = part {
-                *track = Some(self.put(name, part, seq).await?);
+                *track = Some(self.shelf.put(&self.stream.id, name, part, seq).await?);
             }
         }
         let [video, audio] = tracks;
@@ -356,27 +358,6 @@ impl Intake {
             Err(why) => tracing::warn!(%stream, why, "the pictures can't be gauged: the ladder is what is usual"),
         }
         auto::ladder(&source, gauged.as_ref().ok())
-    }
-
-    async fn put(&self, name: &str, part: &Part, seq: u64) -> Result<Media, Failed> {
-        let track: &Track = &part.track;
-        let sequence = u32::try_from(seq % u64::from(u32::MAX)).unwrap_or(0) + 1;
-        let segment = millrace_cmaf::segment(track, sequence, &part.samples, part.end)?;
-        let key_bytes = if part.preroll == 0 { millrace_cmaf::read::fragment(&segment)?.key_bytes } else { 0 };
-        let (width, height) = track.video().map_or((0, 0), |video| video.display_size());
-        Ok(Media {
-            name: name.to_owned(),
-            init: self.media.put(&self.stream.id, millrace_cmaf::init(track)?).await?,
-            segment: self.media.put(&self.stream.id, segment).await?,
-            codec: track.codec_string()?,
-            frames: u32::try_from(part.samples.len()).unwrap_or(u32::MAX),
-            width,
-            height,
-            channels: track.audio().map_or(0, |audio| audio.channels),
-            duration_ns: part.duration_ns(),
-            preroll: part.preroll,
-            key_bytes,
-        })
     }
 }
 

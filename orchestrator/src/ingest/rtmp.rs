@@ -9,7 +9,8 @@
 //! |---|---|
 //! | `server.rs` | accepting, the limit on connections, shutting down |
 //! | `tls.rs` | the certificate of RTMPS, which is the same within TLS |
-//! | `conn.rs` | one connection: its socket, its time limits, the event channel |
+//! | `conn.rs` | one connection: its time limits, the event channel |
+//! | `socket.rs` | its socket, which rests while messages gather |
 //! | `ack.rs` | which bytes may be acknowledged |
 //! | `session.rs` | the protocol after the handshake, without I/O: commands in, answers and steps out |
 //! | `chunk.rs`, `amf.rs` | bounded readers of chunks and of AMF0 values |
@@ -42,6 +43,7 @@ mod flv;
 pub(crate) mod fuzz;
 mod server;
 mod session;
+mod socket;
 mod tls;
 
 pub(super) use assemble::FORWARD_MS_MAX;

@@ -11,7 +11,7 @@ use rtmp_rs::protocol::{Handshake, HandshakeRole, constants::RTMP_VERSION};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::{mpsc, oneshot},
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep_until, timeout, timeout_at},
 };
 use tracing::{info, warn};
 
@@ -25,6 +25,7 @@ use super::{
     error::Error,
     server::Shared,
     session::{Session, Step},
+    socket::Rest,
 };
 
 /// Limit of a message before its sender may publish; `connect` takes some hundred bytes.
@@ -32,8 +33,8 @@ const STRANGER_BYTES_MAX: usize = 16 << 10;
 /// Read at once, before and after.
 const STRANGER_READ_BYTES: usize = 4 << 10;
 const READ_BYTES: usize = 64 << 10;
-/// How long a publisher's messages gather before they are read: each read wakes several tasks, whatever it brings, and
-/// a publisher sends one for each frame and each packet of sound.
+/// How long messages gather before they are read: each read wakes several tasks, whatever it brings, and a publisher
+/// sends one for each frame and each packet of sound. All publishers' are read at once.
 const GATHER_MS: u64 = 40;
 /// A read that brings so much is followed by the next one at once: the publisher sends faster than it plays, or much.
 const GATHER_BYTES_MIN: usize = 16 << 10;
@@ -41,7 +42,7 @@ const GATHER_BYTES_MIN: usize = 16 << 10;
 const LINGER_MS: u64 = 2_000;
 
 /// Serves one connection to its end.
-pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, peer: SocketAddr, shared: Arc<Shared>) {
+pub(super) async fn serve<S: AsyncRead + AsyncWrite + Rest + Unpin>(stream: S, peer: SocketAddr, shared: Arc<Shared>) {
     let mut conn = Conn::new(stream, peer, &shared);
     let ended = conn.run().await;
     conn.close(ended).await;
@@ -60,7 +61,7 @@ struct Conn<'a, S> {
     account: Account,
 }
 
-impl<'a, S: AsyncRead + AsyncWrite + Unpin> Conn<'a, S> {
+impl<'a, S: AsyncRead + AsyncWrite + Rest + Unpin> Conn<'a, S> {
     fn new(stream: S, peer: SocketAddr, shared: &'a Shared) -> Self {
         Self {
             shared,
@@ -187,11 +188,19 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Conn<'a, S> {
             }
             self.flush().await?;
             if gathers {
-                sleep(Duration::from_millis(GATHER_MS)).await;
+                self.stream.rest();
+                sleep_until(self.gathered()).await;
             }
             let more = timeout_at(deadline, self.read()).await.map_err(|_| Error::Timeout("media"))??;
             gathers = !more;
         }
+    }
+
+    /// When what gathers from now on is read.
+    fn gathered(&self) -> Instant {
+        let begun = self.shared.begun;
+        let times = begun.elapsed().as_millis() as u64 / GATHER_MS + 1;
+        begun + Duration::from_millis(times * GATHER_MS)
     }
 
     async fn pass_on(&mut self, assembler: &mut Assembler, events: &mpsc::Sender<Event>) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, mpsc},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
@@ -16,6 +16,7 @@ use crate::ingest::event::Publish;
 use super::{
     Config, Counters, Tls, conn,
     counters::{Open, add},
+    socket::Socket,
 };
 
 /// Pause after a failed accept, which is a lack of file descriptors: trying at once would only burn CPU.
@@ -28,6 +29,8 @@ pub(super) struct Shared {
     pub(super) publishers: mpsc::Sender<Publish>,
     /// One permit for each refused publisher that waits.
     pub(super) refusals: Semaphore,
+    /// All publishers' messages are read at multiples of a time from here: then one waking serves them all.
+    pub(super) begun: Instant,
 }
 
 /// Serves RTMP on `listener` until `shutdown`, then closes all connections (their events stop without an `End`:
@@ -67,7 +70,7 @@ async fn accept(
 ) {
     let connections = Arc::new(Semaphore::new(config.connections_max as usize));
     let refusals = Semaphore::new(config.refusals_waiting_max as usize);
-    let shared = Arc::new(Shared { config, counters, publishers, refusals });
+    let shared = Arc::new(Shared { config, counters, publishers, refusals, begun: Instant::now() });
     let tasks = TaskTracker::new();
     let serve = async {
         loop {
@@ -112,6 +115,7 @@ async fn one(stream: TcpStream, peer: SocketAddr, tls: Option<Arc<Tls>>, shared:
     if let Err(error) = socket.set_tcp_keepalive(&keepalive).and_then(|()| stream.set_nodelay(true)) {
         warn!(%peer, "rtmp socket options: {error}");
     }
+    let stream = Socket::Watched(stream);
     let Some(tls) = tls else { return Box::pin(conn::serve(stream, peer, shared.clone())).await };
     let limit = Duration::from_millis(shared.config.handshake_ms_max.into());
     match timeout(limit, tls.acceptor().accept(stream)).await {

@@ -14,14 +14,26 @@ use crate::{
 
 pub(super) async fn commit(store: &SqliteStore, segment: &Segment, open: &[Task]) -> Result<Commit> {
     let mut tx = store.write(Some(&segment.stream)).await?;
-    let next: Option<(i64,)> = sqlx::query_as("SELECT next_seq FROM streams WHERE id = ?")
+    let tail = Tail {
+        discontinuity: segment.discontinuity,
+        end_ns: segment.start_ns + segment.duration_ns,
+        wall_end_ms: segment.wall_ms.map_or(0, |start_ms| start_ms + segment.duration_ns.div_ceil(1_000_000)),
+    };
+    let done = sqlx::query("UPDATE streams SET next_seq = ?, tail = ? WHERE id = ? AND next_seq = ?")
+        .bind(int(segment.seq + 1))
+        .bind(to_json(&tail))
         .bind(segment.stream.as_str())
-        .fetch_optional(&mut *tx)
+        .bind(int(segment.seq))
+        .execute(&mut *tx)
         .await?;
-    let next = next.map(|(next,)| uint(next));
-    if next != Some(segment.seq) {
+    if done.rows_affected() != 1 {
+        let next: Option<(i64,)> = sqlx::query_as("SELECT next_seq FROM streams WHERE id = ?")
+            .bind(segment.stream.as_str())
+            .fetch_optional(&mut *tx)
+            .await?;
         tx.leave().await?;
-        return Ok(if next > Some(segment.seq) { Commit::Repeated } else { Commit::Stale });
+        let repeated = next.is_some_and(|(next,)| uint(next) > segment.seq);
+        return Ok(if repeated { Commit::Repeated } else { Commit::Stale });
     }
     sqlx::query(
         "INSERT INTO segments (stream, seq, discontinuity, start_ns, duration_ns, wall_ms, arrived_ms, video, audio,
@@ -44,17 +56,6 @@ pub(super) async fn commit(store: &SqliteStore, segment: &Segment, open: &[Task]
     for task in open {
         tasks::insert(&mut tx, task).await?;
     }
-    let tail = Tail {
-        discontinuity: segment.discontinuity,
-        end_ns: segment.start_ns + segment.duration_ns,
-        wall_end_ms: segment.wall_ms.map_or(0, |start_ms| start_ms + segment.duration_ns.div_ceil(1_000_000)),
-    };
-    sqlx::query("UPDATE streams SET next_seq = ?, tail = ? WHERE id = ?")
-        .bind(int(segment.seq + 1))
-        .bind(to_json(&tail))
-        .bind(segment.stream.as_str())
-        .execute(&mut *tx)
-        .await?;
     tx.commit().await?;
     Ok(Commit::Done)
 }
