@@ -186,6 +186,10 @@ pub struct Api {
     pub upload_idle_s_max: u64,
     /// Outcomes checked at once; 0: as many as cores.
     pub checks_max: usize,
+    /// Segments of `cbcs` streams that are read into memory at once, to see what of them is to be encrypted.
+    pub seals_max: usize,
+    /// Bytes of them that stay there until players have them; more are read a second time as they go out.
+    pub seal_bytes_max: u64,
     /// Networks of proxies before this server, whose `Forwarded` and `X-Forwarded-*` are believed.
     pub proxies_trusted: Vec<IpNet>,
     /// Connections.
@@ -254,6 +258,8 @@ impl Default for Api {
             poll_ms_max: 30_000,
             upload_idle_s_max: 60,
             checks_max: 0,
+            seals_max: 16,
+            seal_bytes_max: 64 << 20,
             proxies_trusted: vec![
                 IpNet::new_assert(Ipv4Addr::new(127, 0, 0, 0).into(), 8),
                 IpNet::new_assert(Ipv6Addr::LOCALHOST.into(), 128),
@@ -314,6 +320,7 @@ impl Config {
         let positive = [
             ("tasks.lease_ms", self.tasks.lease_ms),
             ("tasks.work_ms_min", self.tasks.work_ms_min),
+            ("api.seals_max", self.api.seals_max as u64),
             ("assets.jobs_max", self.assets.jobs_max as u64),
             ("ingest.files_max", self.ingest.files_max as u64),
             ("ingest.file_tasks_max", self.ingest.file_tasks_max),

@@ -72,6 +72,10 @@ pub struct House {
     pub asset_places: Semaphore,
     /// Places for the media child to put pushed segments' renditions into transport streams.
     pub mux_places: Semaphore,
+    /// Places to make the maps of segments whose samples are encrypted.
+    pub seal_places: Semaphore,
+    /// Room for such segments on their way out, in units of `http::sealed::PERMIT_BYTES`.
+    pub seal_room: Arc<Semaphore>,
     /// Clips wait to be made.
     pub clips: Notify,
     /// Streams that may have something to list.

@@ -15,6 +15,7 @@ mod movie;
 mod page;
 mod playlist;
 mod push;
+pub(crate) mod sealed;
 pub mod server;
 mod stills;
 mod streams;

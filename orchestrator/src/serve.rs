@@ -97,6 +97,8 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
         picturing: Busy::default(),
         asset_places: Semaphore::new(config.assets.jobs_max),
         mux_places: Semaphore::new(config.ingest.push_mux_max),
+        seal_places: Semaphore::new(config.api.seals_max),
+        seal_room: Arc::new(Semaphore::new((config.api.seal_bytes_max / http::sealed::PERMIT_BYTES) as usize)),
         files: Arc::new(Semaphore::new(config.ingest.files_max)),
         metrics,
         publish,

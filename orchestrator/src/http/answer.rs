@@ -8,15 +8,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use millrace_cmaf::protect::{self, Protected, Scheme};
+use millrace_cmaf::protect;
 use millrace_proto::{Sha256, api::StreamState, profile::Encryption};
 use object_store::{GetOptions, GetRange};
 
-use super::{error::Error, tokens::in_query};
+use super::{error::Error, sealed, tokens::in_query};
 use crate::{
     house::House,
     media,
-    playback::ContentKey,
     publish::{
         hls::AUDIO,
         seal::{self, cbcs},
@@ -75,13 +74,6 @@ pub(super) enum Piece<'a> {
     Segment(u64, &'a Media),
 }
 
-/// How stored bytes go out.
-enum Way {
-    Plain,
-    Padded(ContentKey, u64),
-    Samples(ContentKey, Scheme, Protected),
-}
-
 /// Stored bytes of a rendition, which are encrypted on their way where the stream wants that.
 pub(super) async fn bytes(
     house: &House,
@@ -104,37 +96,34 @@ pub(super) async fn bytes(
     if matches(request, &etag) {
         return Ok(Whole { kind, cache: FOREVER, etag, size: 0 }.same());
     }
-    let way = match (stream.profile.encryption, piece) {
-        (Some(Encryption::Aes128), Piece::Segment(seq, _)) => Way::Padded(key, seq),
-        (Some(Encryption::Cbcs), Piece::Header(_)) => {
-            return protected_header(house, stream, kind, hash, etag, request).await;
-        }
+    match (stream.profile.encryption, piece) {
+        (Some(Encryption::Cbcs), Piece::Header(_)) => protected_header(house, stream, kind, hash, etag, request).await,
         (Some(Encryption::Cbcs), Piece::Segment(_, media)) => {
-            let (header, plain) = (read(house, stream, media.init.sha256).await?, read(house, stream, hash).await?);
-            let protected = protect::segment(&header, &plain).map_err(|error| unprotected(stream, hash, &error))?;
-            Way::Samples(key, house.playback.scheme(&stream.id), protected)
+            let segment = sealed::segment(house, stream, media).await?;
+            let whole = Whole { kind, cache: FOREVER, etag, size: cbcs::sealed_size(&segment.protected, segment.size) };
+            let part = wanted(request, &whole.etag, whole.size)?;
+            let through = part.clone().unwrap_or(0..whole.size);
+            let (plain, protected) = segment.open(house, stream, media).await?;
+            let scheme = house.playback.scheme(&stream.id);
+            Ok(whole.answer(part, Body::from_stream(cbcs::seal(plain, &key, &scheme, protected, through))))
         }
-        _ => Way::Plain,
-    };
-    let stored = house.media.size(&stream.id, hash).await?;
-    let size = match &way {
-        Way::Plain => stored,
-        Way::Padded(..) => seal::sealed_size(stored),
-        Way::Samples(_, _, protected) => cbcs::sealed_size(protected, stored),
-    };
-    let whole = Whole { kind, cache: FOREVER, etag, size };
-    let part = wanted(request, &whole.etag, whole.size)?;
-    // A part of what is encrypted needs all before it.
-    let range = part.clone().filter(|_| matches!(way, Way::Plain)).map(GetRange::Bounded);
-    let options = GetOptions { range, ..GetOptions::default() };
-    let plain = media::pieces(house.media.get(&stream.id, hash, options).await?);
-    let through = part.clone().unwrap_or(0..size);
-    let body = match way {
-        Way::Plain => Body::from_stream(plain),
-        Way::Padded(key, seq) => Body::from_stream(seal::seal(plain, &key, seq, through)),
-        Way::Samples(key, scheme, protected) => Body::from_stream(cbcs::seal(plain, &key, &scheme, protected, through)),
-    };
-    Ok(whole.answer(part, body))
+        (Some(Encryption::Aes128), Piece::Segment(seq, _)) => {
+            let size = seal::sealed_size(house.media.size(&stream.id, hash).await?);
+            let whole = Whole { kind, cache: FOREVER, etag, size };
+            let part = wanted(request, &whole.etag, whole.size)?;
+            let through = part.clone().unwrap_or(0..size);
+            // A part of what is encrypted needs all before it.
+            let plain = media::pieces(house.media.get(&stream.id, hash, GetOptions::default()).await?);
+            Ok(whole.answer(part, Body::from_stream(seal::seal(plain, &key, seq, through))))
+        }
+        _ => {
+            let whole = Whole { kind, cache: FOREVER, etag, size: house.media.size(&stream.id, hash).await? };
+            let part = wanted(request, &whole.etag, whole.size)?;
+            let options = GetOptions { range: part.clone().map(GetRange::Bounded), ..GetOptions::default() };
+            let plain = media::pieces(house.media.get(&stream.id, hash, options).await?);
+            Ok(whole.answer(part, Body::from_stream(plain)))
+        }
+    }
 }
 
 /// A header that says that its samples are encrypted.
@@ -158,14 +147,9 @@ async fn protected_header(
 }
 
 /// All of a stored file. Segments fit in memory: they came through it.
-async fn read(house: &House, stream: &Stream, hash: Sha256) -> Result<Bytes, Error> {
+pub(super) async fn read(house: &House, stream: &Stream, hash: Sha256) -> Result<Bytes, Error> {
     let stored = house.media.get(&stream.id, hash, GetOptions::default()).await?;
     stored.bytes().await.map_err(|error| media::Error::from(error).into())
-}
-
-fn unprotected(stream: &Stream, hash: Sha256, error: &millrace_cmaf::Error) -> Error {
-    tracing::warn!(stream = %stream.id, %hash, %error, "a segment can't be encrypted");
-    Error::Unavailable("the segment can't be encrypted".into())
 }
 
 /// A file that is served whole or in parts.
