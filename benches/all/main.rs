@@ -2,6 +2,7 @@
 //! each. Owns the command line; what is measured is in the files beside it. `benches/run` installs what it needs first.
 
 mod clips;
+mod gpu;
 mod house;
 mod ingest;
 mod kit;
@@ -27,14 +28,18 @@ use report::Table;
 type Bench = fn(&Kit) -> Result<Table>;
 
 /// By the names that the command line takes, in the order in which they run.
-const BENCHES: [(&str, Bench); 6] = [
+const BENCHES: [(&str, Bench); 7] = [
     ("transcode", transcode::run),
     ("whole", whole::run),
     ("live", live::run),
     ("ingest", ingest::run),
     ("origin", origin::run),
     ("store", store::run),
+    (CARD, gpu::run),
 ];
+
+/// Runs where it is named alone: most machines have no card.
+const CARD: &str = "gpu";
 
 /// Measures Millrace beside other programs.
 #[derive(Debug, Parser)]
@@ -74,7 +79,8 @@ fn run(cli: &Cli) -> Result<()> {
     let kit = Kit::new(cli.quick)?;
     eprintln!("{}", kit.machine());
     for (name, bench) in BENCHES {
-        if !cli.names.is_empty() && !cli.names.iter().any(|asked| asked == name) {
+        let is_asked = cli.names.iter().any(|asked| asked == name);
+        if !is_asked && (name == CARD || !cli.names.is_empty()) {
             continue;
         }
         eprintln!("measuring {name} ...");

@@ -164,7 +164,7 @@ async fn ours(launcher: &Launcher, segments: &[Segment], out: &Path, threads: u3
         fs::create_dir_all(&out)?;
         let (source, targets) = (segment.pair.clone(), segment.targets.clone());
         let limits = Limits::transcode(&targets);
-        launcher.transcode(&job::Transcode { source, targets, out, threads }, &limits).await?;
+        launcher.transcode(&job::Transcode { source, targets, out, threads, card: None }, &limits).await?;
         anyhow::Ok(())
     });
     stream::iter(jobs.collect::<Vec<_>>()).buffer_unordered(at_once).try_collect().await

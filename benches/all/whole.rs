@@ -90,7 +90,7 @@ fn looped(kit: &Kit, length_s: u32) -> Result<PathBuf> {
 
 /// A worker's own, with all slots taken.
 fn slots_and_threads(kit: &Kit) -> (u32, u32) {
-    let (slots, threads_max) = cli::slots_and_threads(None, None, kit.cores as u32);
+    let (slots, threads_max) = cli::slots_and_threads(None, None, kit.cores as u32, kit.cores as u32);
     (slots, (kit.cores as u32 / slots).clamp(1, threads_max))
 }
 
@@ -157,7 +157,9 @@ fn by_itself(kit: &Kit, pairs: &[Pair]) -> Result<f64> {
         async move {
             fs::create_dir_all(&out)?;
             let limits = Limits::transcode(&targets);
-            launcher.transcode(&Transcode { source: source.clone(), targets, out, threads }, &limits).await?;
+            launcher
+                .transcode(&Transcode { source: source.clone(), targets, out, threads, card: None }, &limits)
+                .await?;
             anyhow::Ok(())
         }
     });

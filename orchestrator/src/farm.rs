@@ -13,7 +13,7 @@ use std::{
 };
 
 use millrace_proto::{
-    Address, LeaseId, Sha256, TaskId,
+    Address, LeaseId, Sha256, StreamId, TaskId,
     offer::Offer,
     outcome::Outcome,
     task::{Input, Lease},
@@ -39,6 +39,9 @@ const STEP_TASKS: u32 = 256;
 /// A worker that was not heard for so long is not counted on, in milliseconds.
 pub const ONLINE_MS: u64 = 45_000;
 
+/// Streams whose encoders are remembered.
+const HANDS_MAX: usize = 10_000;
+
 /// The farm.
 #[derive(Debug)]
 pub struct Farm {
@@ -46,6 +49,8 @@ pub struct Farm {
     policy: Policy,
     waiting: Mutex<Waiting>,
     online: Mutex<HashMap<Address, (Offer, u64)>>,
+    /// Which encoders the newest task of a stream went to.
+    hands: Mutex<HashMap<StreamId, assign::Hands>>,
     /// When this run first looked for work to give.
     begun_ms: OnceLock<u64>,
     /// Woken when a task may be ready or a worker waits.
@@ -98,6 +103,7 @@ impl Farm {
             policy,
             waiting: Mutex::default(),
             online: Mutex::default(),
+            hands: Mutex::default(),
             begun_ms: OnceLock::new(),
             assign: Notify::new(),
             check: Notify::new(),
@@ -194,11 +200,13 @@ impl Farm {
             }
         }
         let plain: Vec<assign::Seat> = seats.iter().map(|(_, seat)| seat.clone()).collect();
-        let pairs = assign::pairs(&plain, &tasks, |task| online.least_rank(task), now_ms);
+        let pairs =
+            assign::pairs(&plain, &tasks, |task| online.least_rank(task), |stream| self.hands_of(stream), now_ms);
         let mut grants: BTreeMap<u64, Vec<Lease>> = BTreeMap::new();
         for (seat, task) in pairs {
             let number = seats[seat].0;
             if let Some(lease) = self.lease(number, &tasks[task], now_ms).await? {
+                self.went_to(&tasks[task], &plain[seat].offer);
                 grants.entry(number).or_default().push(lease);
             }
         }
@@ -214,6 +222,19 @@ impl Farm {
             }
         }
         Ok(done)
+    }
+
+    fn hands_of(&self, stream: &StreamId) -> Option<assign::Hands> {
+        self.hands.lock().expect("no panic while held").get(stream).cloned()
+    }
+
+    /// Notes which encoders a stream's newest task went to. A hint, so forgetting all of them does little harm.
+    fn went_to(&self, task: &Task, offer: &Offer) {
+        let mut hands = self.hands.lock().expect("no panic while held");
+        if hands.len() >= HANDS_MAX {
+            hands.clear();
+        }
+        hands.insert(task.stream.clone(), assign::Needs::of(task).hands(offer));
     }
 
     async fn lease(&self, number: u64, task: &Task, now_ms: u64) -> store::Result<Option<Lease>> {

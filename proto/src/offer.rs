@@ -23,6 +23,9 @@ pub struct Offer {
     /// Models that it proved by running them, best first in each task. Workers that know of none say nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<Model>,
+    /// Graphics cards that it works with, each as it proved to be; none where all is done in software.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cards: Vec<Card>,
 }
 
 /// A model that ran here.
@@ -64,10 +67,32 @@ impl Capability {
     }
 }
 
+/// A graphics card that ran here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Card {
+    /// The driver's name of the model.
+    pub name: String,
+    /// Its memory.
+    pub memory_bytes: u64,
+    /// Leases at once that it is used for.
+    pub slots: u32,
+    /// Codecs that it decodes.
+    pub decodes: Vec<VideoCodec>,
+    /// Codecs that it encodes to.
+    pub encodes: Vec<VideoCodec>,
+    /// Encoding sessions that were open at once; 48 stands for no bound.
+    pub sessions: u32,
+}
+
 impl Offer {
     /// Whether it can encode to `codec`.
     pub fn encodes(&self, codec: VideoCodec) -> bool {
         self.encoders.iter().any(|encoder| encoder.codec == codec)
+    }
+
+    /// The encoder that it uses for `codec`: the best that it has.
+    pub fn encoder(&self, codec: VideoCodec) -> Option<&str> {
+        self.encoders.iter().find(|encoder| encoder.codec == codec).map(|encoder| encoder.name.as_str())
     }
 }
 
@@ -134,9 +159,9 @@ pub struct Lack {
 pub struct Encoder {
     /// What it makes.
     pub codec: VideoCodec,
-    /// FFmpeg's name of it, e.g. `libx264`.
+    /// FFmpeg's name of it, e.g. `libx264`, or `h264_nvenc` on a card.
     pub name: String,
-    /// Measured at start: encoded luma pixels per second on all cores, preset veryfast.
+    /// Measured at start: encoded luma pixels per second on all cores, preset veryfast; on a card by one encoder.
     pub pixels_per_s: f64,
 }
 

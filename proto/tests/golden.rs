@@ -9,7 +9,7 @@ use millrace_proto::{
     api::{self, ClipState, CreateClip, CreateStream, Ingest, Page, Place, Playback, Progress, Source, StreamState},
     captions::{Heard, Span, Word},
     identity::Secret,
-    offer::{Absent, Capability, Encoder, Lack, Model, Offer, Part, Sandbox},
+    offer::{Absent, Capability, Card, Encoder, Lack, Model, Offer, Part, Sandbox},
     outcome::{Done, Failure, FailureKind, Outcome, Rendition, Result as Handed},
     profile::{Choice, H264Profile, Preset, Rate, VideoCodec},
     task::{Blob, Input, Lease, Target, Transcode, Work, output_name},
@@ -89,6 +89,14 @@ fn offer() -> Offer {
             holds: vec![Part::Network, Part::Processes, Part::Calls, Part::Limits],
             absent: vec![Lack { part: Part::Files, reason: "the kernel has no Landlock".into() }],
         },
+        cards: vec![Card {
+            name: "NVIDIA A100-PCIE-40GB".into(),
+            memory_bytes: 42_404_741_120,
+            slots: 8,
+            decodes: vec![VideoCodec::H264, VideoCodec::Hevc],
+            encodes: vec![],
+            sessions: 0,
+        }],
     }
 }
 

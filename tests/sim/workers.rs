@@ -97,6 +97,7 @@ impl Worker {
             absent,
             sandbox,
             models: Vec::new(),
+            cards: Vec::new(),
         }
     }
 
@@ -133,6 +134,8 @@ impl World {
             seed,
             timing: Timing::default(),
             limits: Limits::default(),
+            cards: Vec::new(),
+            cards: Vec::new(),
         });
         worker.body = Some(Body {
             agent,
@@ -270,7 +273,7 @@ impl World {
                 let inputs = lease.inputs.clone();
                 self.ask(who, call, Ask::Fetch { held: claim(&session, &lease), inputs });
             }
-            Output::Work { call, job, lease, time_ms_max } => self.work(who, call, job, &lease, time_ms_max),
+            Output::Work { call, job, lease, time_ms_max, card: _ } => self.work(who, call, job, &lease, time_ms_max),
             Output::Upload { call, job, session, lease, .. } => {
                 let Some(bench) = self.body(who).and_then(|body| body.jobs.get(&job)) else { return };
                 let files: Vec<_> =

@@ -1,11 +1,12 @@
 //! The agent: everything a worker decides. Pure: no I/O, no clock, no threads, no randomness but its seed.
 //!
-//! Owns the session, the polls, the leases in hand, their renewals, back-off and the drain. `run.rs` drives it
+//! Owns the session, the polls, the leases in hand, their renewals, their cards, back-off and the drain. `run.rs` drives it
 //! in the real program, and the seeded simulation drives it unchanged. The driver's loop:
 //! [`Agent::handle`] an input, perform every [`Agent::poll_output`], sleep until [`Agent::wake_ms`] or the next
 //! input. Every input is safe in every state; time is what the driver says, and never runs back.
 
 mod attempt;
+mod cards;
 mod hold;
 mod limits;
 mod message;
@@ -25,6 +26,7 @@ use millrace_proto::{
     worker::Polled,
 };
 
+pub use cards::Seats;
 pub use limits::Limits;
 pub use message::{Call, Ending, Exit, Fault, Input, Job, Output};
 use outbox::Outbox;
@@ -45,6 +47,8 @@ pub struct Config {
     pub timing: Timing,
     /// What a lease may ask.
     pub limits: Limits,
+    /// Graphics cards that leases may use; without any, all is done in software.
+    pub cards: Vec<Seats>,
 }
 
 /// How long the agent waits for what.
@@ -111,7 +115,7 @@ impl Agent {
             instance: config.instance,
             slots: config.slots.max(1),
             limits: config.limits,
-            out: Outbox::new(config.timing, config.seed),
+            out: Outbox::new(config.timing, config.seed, &config.cards),
             session: Sessions::new(),
             polling: Polling::new(),
             tasks: BTreeMap::new(),
@@ -174,6 +178,7 @@ impl Agent {
             Input::Finished(call, answer) => self.each(|task, out| task.finished(call, answer.clone(), out)),
             Input::Fetched(call, answer) => self.each(|task, out| task.fetched(call, answer.clone(), out)),
             Input::Worked(call, answer) => self.each(|task, out| task.worked(call, answer.clone(), out)),
+            Input::CardRefused(call, refusal) => self.each(|task, out| task.card_refused(call, refusal, out)),
             Input::Uploaded(call, answer) => self.each(|task, out| task.uploaded(call, answer.clone(), out)),
             Input::Drain => self.start_drain(),
         }

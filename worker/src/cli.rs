@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use millrace_media::{Launcher, Mode};
 
+use crate::cards::Wanted;
+
 const AFTER_HELP: &str = "\
 Exit codes:
   0  went away as asked (SIGTERM, SIGINT), with every lease finished or handed back
@@ -102,7 +104,7 @@ pub struct Join {
     /// The worker's key; made if absent. [default: ~/.config/millrace/worker.key]
     #[arg(long, env = "MILLRACE_KEY_FILE", value_name = "FILE")]
     pub key_file: Option<PathBuf>,
-    /// Leases worked on at once. [default: the cores]
+    /// Leases worked on at once. [default: as many as the cards take, or the cores]
     #[arg(long, env = "MILLRACE_SLOTS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub slots: Option<u32>,
     /// Most threads of one lease; it has fewer beside others. [default: the cores]
@@ -148,6 +150,10 @@ pub struct Media {
     /// What to do where the kernel lacks a part of the sandbox that media is decoded in: see 'millrace-worker probe'.
     #[arg(long, env = "MILLRACE_SANDBOX", value_enum, default_value_t = Sandbox::BestEffort, value_name = "MODE")]
     sandbox: Sandbox,
+    /// Graphics cards (NVIDIA's) to decode and encode on: auto, off, or numbers of device files as in 0,1. What they
+    /// can't do is done in software.
+    #[arg(long, env = "MILLRACE_GPU", default_value = "auto", value_name = "CARDS")]
+    pub gpu: Wanted,
 }
 
 /// What to do where the kernel lacks a part of the sandbox.
@@ -180,10 +186,10 @@ impl Media {
     }
 }
 
-/// Slots, and the most threads of one lease, for a machine with `cores`: a backlog is done soonest with one segment a core
-/// (benches/README.md), and `crate::share` gives a lease that is alone all of them.
-pub fn slots_and_threads(slots: Option<u32>, threads: Option<u32>, cores: u32) -> (u32, u32) {
-    (slots.unwrap_or(cores).max(1), threads.unwrap_or(cores).max(1))
+/// Slots, and the most threads of one lease, for a machine with `cores` that does best with so many slots: a backlog is
+/// done soonest with one segment a core (benches/README.md), and `crate::share` gives a lease that is alone all of them.
+pub fn slots_and_threads(slots: Option<u32>, threads: Option<u32>, best: u32, cores: u32) -> (u32, u32) {
+    (slots.unwrap_or(best).max(1), threads.unwrap_or(cores).max(1))
 }
 
 #[cfg(test)]
@@ -199,9 +205,10 @@ mod tests {
 
     #[test]
     fn defaults_use_every_core() {
-        let defaults: Vec<_> = [1, 2, 3, 8].map(|cores| slots_and_threads(None, None, cores)).into();
+        let defaults: Vec<_> = [1, 2, 3, 8].map(|cores| slots_and_threads(None, None, cores, cores)).into();
         assert_eq!(defaults, [(1, 1), (2, 2), (3, 3), (8, 8)]);
-        assert_eq!(slots_and_threads(Some(4), None, 2), (4, 2));
-        assert_eq!(slots_and_threads(Some(2), Some(1), 8), (2, 1));
+        assert_eq!(slots_and_threads(Some(4), None, 2, 2), (4, 2));
+        assert_eq!(slots_and_threads(Some(2), Some(1), 8, 8), (2, 1));
+        assert_eq!(slots_and_threads(None, None, 16, 4), (16, 4), "cards take more than there are cores");
     }
 }

@@ -4,6 +4,7 @@
 //! keeps the files, and the media child (`millrace-media`, behind its launcher) computes. Never links a codec.
 
 pub mod agent;
+pub mod cards;
 pub mod cli;
 pub mod client;
 pub mod key;

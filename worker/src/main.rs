@@ -16,7 +16,7 @@ use millrace_worker::{
     client::{self, Client},
     key::{self, Key},
     models::Shelf,
-    probe,
+    probe::{self, Proven},
     run::{self, Worker},
     scratch::{self, Scratch},
 };
@@ -99,9 +99,8 @@ async fn models(models: cli::Models) -> Result<(), Stop> {
 }
 
 async fn probe(probe: cli::Probe) -> Result<(), Stop> {
-    let (slots, _) = cli::slots_and_threads(None, None, cores());
     let shelf = Shelf::open(&probe.place).map_err(|error| Stop { code: EXIT_SETUP, error: error.into() })?;
-    let offer = probe::offer(&probe.media.launcher(), &shelf, slots, cores()).await;
+    let Proven { offer, .. } = probe::run(&probe.media.launcher(), &shelf, cores(), &probe.media.gpu).await;
     let text = if probe.json { format!("{}\n", serde_json::to_string_pretty(&offer)?) } else { probe::table(&offer) };
     std::io::stdout().write_all(text.as_bytes())?;
     check(&offer, &probe.media)
@@ -132,10 +131,11 @@ async fn join(join: cli::Join) -> Result<(), Stop> {
     // From here on a signal is a drain, not the end.
     let drains = drains()?;
 
-    let (slots, threads) = cli::slots_and_threads(join.slots, join.threads, cores());
     let launcher = join.media.launcher();
     let shelf = Shelf::open(&join.place).map_err(|error| Stop { code: EXIT_SETUP, error: error.into() })?;
-    let offer = probe::offer(&launcher, &shelf, slots, cores()).await;
+    let Proven { mut offer, cards } = probe::run(&launcher, &shelf, cores(), &join.media.gpu).await;
+    let (slots, threads) = cli::slots_and_threads(join.slots, join.threads, offer.slots, cores());
+    offer.slots = slots;
     let mut stdout = std::io::stdout();
     let made = if key.made { " (a new key)" } else { "" };
     write!(stdout, "worker {}{made}\n{}", key.secret.address(), probe::table(&offer))?;
@@ -152,6 +152,7 @@ async fn join(join: cli::Join) -> Result<(), Stop> {
         seed: rand::random(),
         timing: Timing { grace_ms: join.grace_s * 1_000, ..Timing::default() },
         limits: Limits { input_bytes_max: join.input_mib_max << 20, ..Limits::default() },
+        cards: cards.iter().map(|(_, seats)| *seats).collect(),
     };
     let worker = Worker {
         client: Client::new(url)?,
@@ -161,6 +162,7 @@ async fn join(join: cli::Join) -> Result<(), Stop> {
         scratch,
         threads_max: threads,
         cores: cores(),
+        cards: cards.into_iter().map(|(used, _)| used).collect(),
     };
     match run::run(Agent::new(config), worker, drains).await {
         Exit::Drained => Ok(()),

@@ -1,18 +1,24 @@
-//! The probe: what this machine can do, and what of the media child's sandbox holds on it, found out by doing it once.
-//! Makes the offer.
+//! The probe: what this machine and its cards can do, and what of the media child's sandbox holds on it, found out by
+//! doing it once. Makes the offer.
 
 use std::fmt::Write;
 
 use millrace_media::{
     Failure, FailureKind, Launcher, Limits,
+    card::{Card, Tried, TryCard, Use},
     job::{Probe, Probed},
 };
 use millrace_proto::{
-    offer::{Absent, Encoder, Lack, Model, Offer, Part, Sandbox},
+    offer::{self, Absent, Encoder, Lack, Model, Offer, Part, Sandbox},
     profile::VideoCodec,
 };
 
-use crate::{listen, models::Shelf};
+use crate::{
+    agent::Seats,
+    cards::{self, Wanted},
+    listen,
+    models::Shelf,
+};
 
 /// Every encoder that a task may ask for: what it makes, and FFmpeg's name of it.
 const ENCODERS: [(VideoCodec, &str); 3] =
@@ -21,12 +27,21 @@ const ENCODERS: [(VideoCodec, &str); 3] =
 /// One encoder takes a few seconds; the first start may have to read it from a slow disk.
 const WALL_MS_MAX: u64 = 60_000;
 
-/// Runs every encoder once, on all `cores`.
-pub async fn offer(launcher: &Launcher, shelf: &Shelf, slots: u32, cores: u32) -> Offer {
+/// What this machine can do.
+#[derive(Debug)]
+pub struct Proven {
+    /// What is offered; its slots are those that the machine does best with.
+    pub offer: Offer,
+    /// The cards that are used, each with its places.
+    pub cards: Vec<(Use, Seats)>,
+}
+
+/// Runs every encoder once, on all `cores`, and tries the cards that are wanted.
+pub async fn run(launcher: &Launcher, shelf: &Shelf, cores: u32, wanted: &Wanted) -> Proven {
     let limits = Limits { wall_ms_max: WALL_MS_MAX, ..Limits::default() };
     let (mut encoders, mut absent) = (Vec::new(), Vec::new());
     for (codec, name) in ENCODERS {
-        match run(launcher, &Probe { codec, threads: cores }, &limits).await {
+        match encode(launcher, &Probe { codec, threads: cores }, &limits).await {
             Ok(probed) if probed.pixels_per_s.is_finite() && probed.pixels_per_s > 0.0 => {
                 encoders.push(Encoder { codec, name: probed.encoder, pixels_per_s: probed.pixels_per_s });
             }
@@ -38,9 +53,89 @@ pub async fn offer(launcher: &Launcher, shelf: &Shelf, slots: u32, cores: u32) -
         }
     }
     encoders.sort_by(|a, b| b.pixels_per_s.total_cmp(&a.pixels_per_s));
-    let sandbox = sandbox(launcher, &limits).await;
+    let tried = try_cards(launcher, wanted, &mut absent).await;
     let models = listen::probe(launcher, shelf, cores, &mut absent).await;
-    Offer { version: env!("CARGO_PKG_VERSION").into(), slots, cores, encoders, absent, sandbox, models }
+    // What a card encodes is encoded there.
+    encoders.splice(0..0, card_encoders(&tried));
+    let told: Vec<Tried> = tried.iter().map(|(_, tried)| tried.clone()).collect();
+    let offer = Offer {
+        version: env!("CARGO_PKG_VERSION").into(),
+        slots: cards::slots_in_all(&told, cores),
+        cores,
+        encoders,
+        absent,
+        sandbox: sandbox(launcher, &limits).await,
+        models,
+        cards: told.iter().map(offered).collect(),
+    };
+    let place = |(card, tried): (Card, Tried)| {
+        let seats = Seats { slots: cards::slots(&tried), sessions: tried.sessions };
+        (Use { card, able: tried.able }, seats)
+    };
+    Proven { offer, cards: tried.into_iter().map(place).collect() }
+}
+
+/// Tries the cards one after the other; what they lack is added to `absent`.
+async fn try_cards(launcher: &Launcher, wanted: &Wanted, absent: &mut Vec<Absent>) -> Vec<(Card, Tried)> {
+    let cards = cards::find(wanted);
+    if cards.is_empty() && *wanted == Wanted::Auto {
+        let reason = "no device file of an NVIDIA card is here: all is done in software".into();
+        absent.push(Absent { name: "card".into(), reason });
+    }
+    let limits = Limits { wall_ms_max: WALL_MS_MAX, ..Limits::default().with_card() };
+    let mut tried = Vec::new();
+    for card in cards {
+        let name = format!("card {}", card.minor);
+        match launcher.try_card(&TryCard { card: card.clone() }, &limits).await {
+            Ok(mut told) => {
+                let lacks = std::mem::take(&mut told.absent);
+                let lacks = lacks.into_iter().map(|(what, reason)| Absent { name: format!("{name}: {what}"), reason });
+                absent.extend(lacks);
+                if cards::slots(&told) == 0 {
+                    let reason = "it has too little memory or too few sessions for one ladder".into();
+                    absent.push(Absent { name, reason });
+                } else {
+                    tried.push((card, told));
+                }
+            }
+            Err(failure) => absent.push(Absent { name, reason: failure.message }),
+        }
+    }
+    tried
+}
+
+fn offered(tried: &Tried) -> offer::Card {
+    offer::Card {
+        name: tried.name.clone(),
+        memory_bytes: tried.memory_bytes,
+        slots: cards::slots(tried),
+        decodes: tried.able.decodes.clone(),
+        encodes: tried.able.encodes.iter().map(|(codec, _)| *codec).collect(),
+        sessions: tried.sessions,
+    }
+}
+
+/// What cards encode, several together where several do.
+fn card_encoders(tried: &[(Card, Tried)]) -> Vec<Encoder> {
+    let mut encoders: Vec<Encoder> = Vec::new();
+    for (_, tried) in tried {
+        for ((codec, _), &pixels_per_s) in tried.able.encodes.iter().zip(&tried.pixels_per_s) {
+            match encoders.iter_mut().find(|encoder| encoder.codec == *codec) {
+                Some(encoder) => encoder.pixels_per_s += pixels_per_s,
+                None => encoders.push(Encoder { codec: *codec, name: nvenc_name(*codec).into(), pixels_per_s }),
+            }
+        }
+    }
+    encoders
+}
+
+/// FFmpeg's name of a card's encoder.
+fn nvenc_name(codec: VideoCodec) -> &'static str {
+    match codec {
+        VideoCodec::H264 => "h264_nvenc",
+        VideoCodec::Hevc => "hevc_nvenc",
+        VideoCodec::Av1 => "av1_nvenc",
+    }
 }
 
 /// What holds of the sandbox; nothing of it where the child can't even say.
@@ -56,7 +151,7 @@ async fn sandbox(launcher: &Launcher, limits: &Limits) -> Sandbox {
 
 /// Runs one encoder; once more if time ran out, since a machine that starts many things at once may be too busy
 /// for a while.
-async fn run(launcher: &Launcher, job: &Probe, limits: &Limits) -> Result<Probed, Failure> {
+async fn encode(launcher: &Launcher, job: &Probe, limits: &Limits) -> Result<Probed, Failure> {
     match launcher.probe(job, limits).await {
         Err(failure) if failure.kind == FailureKind::TimedOut => launcher.probe(job, limits).await,
         done => done,
@@ -80,6 +175,10 @@ pub fn table(offer: &Offer) -> String {
             "{id:<15} {capability}: {audio_s_per_s:.1} s of sound a second, {memory_mib} MiB, loaded in {load_ms} ms"
         );
     }
+    for offer::Card { name, memory_bytes, slots, sessions, .. } in &offer.cards {
+        let mib = memory_bytes >> 20;
+        let _ = writeln!(text, "{:<12} {name}: {mib} MiB, {sessions} encoding sessions, {slots} slots", "card");
+    }
     for Absent { name, reason } in &offer.absent {
         let _ = writeln!(text, "{name:<12} absent: {reason}");
     }
@@ -99,14 +198,37 @@ pub fn table(offer: &Offer) -> String {
 
 #[cfg(test)]
 mod tests {
+    use millrace_media::card::{Able, Tools};
+
     use super::*;
+
+    #[test]
+    fn cards_of_one_kind_are_one_encoder() {
+        let tried = |pixels_per_s| Tried {
+            name: "a card".into(),
+            memory_bytes: 8 << 30,
+            memory_free_bytes: 7 << 30,
+            able: Able { decodes: vec![VideoCodec::H264], encodes: vec![(VideoCodec::H264, Tools::Full)] },
+            pixels_per_s: vec![pixels_per_s],
+            sessions: 8,
+            session_bytes: 200 << 20,
+            absent: Vec::new(),
+        };
+        let card = |minor| Card { index: minor, minor, uuid: None };
+        let encoders = card_encoders(&[(card(0), tried(1e9)), (card(1), tried(2e9))]);
+        assert_eq!(encoders, [Encoder { codec: VideoCodec::H264, name: "h264_nvenc".into(), pixels_per_s: 3e9 }]);
+    }
 
     #[tokio::test]
     async fn what_can_not_run_is_absent_with_its_reason() {
         let shelf = Shelf::empty("/nowhere/models".into());
-        let offer = offer(&Launcher::new("/nowhere/millrace-media"), &shelf, 1, 2).await;
-        assert_eq!(offer.encoders, []);
-        assert_eq!(offer.absent.len(), ENCODERS.len() + 1);
+        let Proven { offer, cards } =
+            run(&Launcher::new("/nowhere/millrace-media"), &shelf, 2, &Wanted::Only(vec![9])).await;
+        assert_eq!((&offer.encoders[..], &offer.cards[..], offer.slots), (&[][..], &[][..], 2));
+        assert!(cards.is_empty());
+        let names: Vec<_> = offer.absent.iter().map(|absent| absent.name.as_str()).collect();
+        assert_eq!(names[..4], ["libx264", "libx265", "libsvtav1", "card 9"]);
+        assert_eq!(names.len(), 5, "and what hears speech: {names:?}");
         let table = table(&offer);
         assert!(table.contains("libx264") && table.contains("/nowhere/millrace-media"), "{table}");
         assert!(!offer.sandbox.is_whole() && offer.sandbox.absent.len() == Part::ALL.len());

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use millrace_media::Launcher;
+use millrace_media::{Launcher, card::Use};
 use millrace_proto::{identity::Secret, offer::Offer, outcome, task::Lease};
 use tokio::{
     sync::mpsc,
@@ -28,7 +28,7 @@ use crate::{
     share::Shares,
     sign,
 };
-use step::Bench;
+use step::{Bench, Means, Spoilt};
 
 /// What a worker works with.
 #[derive(Debug)]
@@ -47,6 +47,8 @@ pub struct Worker {
     pub threads_max: u32,
     /// Cores of this machine.
     pub cores: u32,
+    /// Cards, in the order of the agent's [`crate::agent::Config::cards`].
+    pub cards: Vec<Use>,
 }
 
 /// Drives the agent to its end. Each message of `drains` is one request to go away.
@@ -161,11 +163,12 @@ impl Driver {
                     async move { step::fetch(&worker, &bench, job, &session, &lease).await },
                 );
             }
-            Output::Work { call, job, lease, time_ms_max } => {
+            Output::Work { call, job, lease, time_ms_max, card } => {
                 let Some(bench) = self.jobs.get(&job).cloned() else { return };
                 let threads = self.shares.threads(&lease.id, worker.threads_max, worker.cores, self.now_ms());
-                self.spawn(call, Input::Worked, async move {
-                    step::work(&worker, &bench, &lease, threads, time_ms_max).await
+                self.spawn(call, worked, async move {
+                    let card = card.and_then(|at| worker.cards.get(at));
+                    step::work(&worker, &bench, &lease, Means { threads, time_ms_max, card }).await
                 });
             }
             Output::Upload { call, job, session, lease, done } => {
@@ -201,6 +204,14 @@ impl Driver {
             let _ = inputs.send(input(call, work.await));
         });
         self.calls.insert(call, task);
+    }
+}
+
+fn worked(call: Call, done: Result<outcome::Done, Spoilt>) -> Input {
+    match done {
+        Ok(done) => Input::Worked(call, Ok(done)),
+        Err(Spoilt::Work(failure)) => Input::Worked(call, Err(failure)),
+        Err(Spoilt::Card(refusal)) => Input::CardRefused(call, refusal),
     }
 }
 

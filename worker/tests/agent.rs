@@ -5,17 +5,20 @@ mod watch;
 #[path = "agent/world.rs"]
 mod world;
 
+use millrace_media::card::Refusal;
 use millrace_proto::{
     api, outcome,
     worker::{Challenge, Finished, Polled, Renewed, Session},
 };
-use millrace_worker::agent::{Agent, Call, Config, Fault, Input, Limits, Timing};
+use millrace_worker::agent::{Agent, Call, Config, Fault, Input, Limits, Seats, Timing};
 use proptest::prelude::*;
 use watch::Watch;
 use world::{Wire, World};
 
 fn config(slots: u32, seed: u64) -> Config {
-    Config { instance: "i-1".into(), slots, seed, timing: Timing::default(), limits: Limits::default() }
+    // Fewer places than leases: some are worked on in software from the first.
+    let cards = vec![Seats { slots: 1, sessions: 4 }, Seats { slots: 1, sessions: 0 }];
+    Config { instance: "i-1".into(), slots, seed, timing: Timing::default(), limits: Limits::default(), cards }
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
@@ -69,6 +72,7 @@ fn failure() -> outcome::Failure {
 /// An input, and whether it goes to a call that is under way rather than to any call.
 fn input() -> impl Strategy<Value = Input> {
     let done = prop_oneof![Just(Ok(world::done())), Just(Err(failure()))];
+    let refusal = prop_oneof![Just(Refusal::Full), Just(Refusal::Unsupported), Just(Refusal::Lost)];
     prop_oneof![
         20 => Just(Input::Wake),
         4 => (call(), answer(Just(Challenge { text: "t".into() }))).prop_map(|(c, a)| Input::Challenged(c, a)),
@@ -78,6 +82,7 @@ fn input() -> impl Strategy<Value = Input> {
         4 => (call(), answer(any::<bool>().prop_map(|taken| Finished { taken }))).prop_map(|(c, a)| Input::Finished(c, a)),
         4 => (call(), answer(Just(()))).prop_map(|(c, a)| Input::Fetched(c, a)),
         4 => (call(), done).prop_map(|(c, a)| Input::Worked(c, a)),
+        2 => (call(), refusal).prop_map(|(c, a)| Input::CardRefused(c, a)),
         4 => (call(), answer(Just(()))).prop_map(|(c, a)| Input::Uploaded(c, a)),
         1 => Just(Input::Drain),
     ]
@@ -94,6 +99,7 @@ fn aim(input: Input, watch: &Watch, at: usize) -> Input {
         Input::Finished(call, answer) => Input::Finished(aimed(call, "finish"), answer),
         Input::Fetched(call, answer) => Input::Fetched(aimed(call, "fetch"), answer),
         Input::Worked(call, answer) => Input::Worked(aimed(call, "work"), answer),
+        Input::CardRefused(call, refusal) => Input::CardRefused(aimed(call, "work"), refusal),
         Input::Uploaded(call, answer) => Input::Uploaded(aimed(call, "upload"), answer),
         other @ (Input::Wake | Input::Drain) => other,
     }

@@ -198,3 +198,72 @@ fn a_killed_workers_files_are_swept_and_its_lease_goes_to_the_next_program() {
 
 /// Longest wait for anything in these tests; nothing is timed by it.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A worker that believes in a card which is not there, with the real media child: what the driver's absence really says
+/// comes back typed, and the segment is made in software within its lease.
+#[test]
+fn a_card_that_refuses_costs_no_segment() {
+    use millrace_media::card::{Able, Card, Tools, Use};
+    use millrace_proto::{identity::Secret, offer::Offer, profile::VideoCodec};
+    use millrace_worker::{
+        agent::{Agent, Config, Exit, Limits as Asked, Seats, Timing},
+        client::{self, Client},
+        run::{self, Worker},
+        scratch::Scratch,
+    };
+
+    // As `main` does.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let clip = Clip::make();
+    let house = House::start(&clip);
+    let folder = tempfile::tempdir().unwrap();
+    let card = Card { index: 77, minor: 77, uuid: None };
+    let able = Able { decodes: vec![VideoCodec::H264], encodes: vec![(VideoCodec::H264, Tools::Full)] };
+    let worker = Worker {
+        client: Client::new(client::parse_url(&house.url()).unwrap()).unwrap(),
+        launcher: Launcher::new(media()),
+        secret: Secret::from_hex(&"7".repeat(64)).unwrap(),
+        offer: Offer {
+            version: "0".into(),
+            slots: 1,
+            cores: 1,
+            encoders: vec![],
+            absent: vec![],
+            sandbox: millrace_proto::offer::Sandbox::default(),
+            cards: vec![],
+        },
+        scratch: Scratch::new(folder.path()).unwrap(),
+        threads_max: 1,
+        cores: 1,
+        cards: vec![Use { card, able }],
+    };
+    let seats = vec![Seats { slots: 1, sessions: 8 }];
+    let (timing, limits) = (Timing::default(), Asked::default());
+    let config = Config { instance: "i-1".into(), slots: 1, seed: 1, timing, limits, cards: seats };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (drain, drains) = tokio::sync::mpsc::channel(2);
+    let running = runtime.spawn(run::run(Agent::new(config), worker, drains));
+    // After the third refusal the card is left alone; segments are made all the same.
+    for _ in 0..4 {
+        let lease = house.give(Inputs::Sound);
+        let outcome = house.wait(|seen| seen.outcomes.get(&lease).cloned());
+        let outcome::Result::Done(done) = outcome.result else { panic!("{:?}", outcome.result) };
+        assert!(done.renditions.iter().all(|rendition| rendition.frames as usize == clip.pts.len()));
+    }
+    runtime.block_on(async {
+        drain.send(()).await.unwrap();
+        assert_eq!(running.await.unwrap(), Exit::Drained);
+    });
+}
+
+/// A card that is named and not there is told, and the worker works without.
+#[test]
+fn a_card_that_is_named_and_absent_is_told_and_not_missed() {
+    let clip = Clip::make();
+    let house = House::start(&clip);
+    let worker = Worker::join(&house.url(), &["--gpu", "77"]);
+    let lease = house.give(Inputs::Sound);
+    let outcome = house.wait(|seen| seen.outcomes.get(&lease).cloned());
+    assert!(matches!(outcome.result, outcome::Result::Done(_)), "{:?}", outcome.result);
+    assert!(worker.printed().contains("card 77      absent: the card can't be opened"), "{}", worker.printed());
+}

@@ -105,6 +105,7 @@ fn offer(slots: u32) -> Offer {
         absent: vec![],
         sandbox: Sandbox::default(),
         models: vec![],
+        cards: vec![],
     }
 }
 

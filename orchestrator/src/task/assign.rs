@@ -1,8 +1,8 @@
 //! Assignment: waiting workers and ready tasks -> pairs. Pure: the same question gets the same answer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use millrace_proto::{Address, offer::Offer, profile::VideoCodec, task::Work};
+use millrace_proto::{Address, StreamId, offer::Offer, profile::VideoCodec, task::Work};
 
 use super::Task;
 
@@ -40,7 +40,16 @@ impl Needs {
     pub fn are_met_by(&self, offer: &Offer) -> bool {
         (!self.sandboxed || offer.sandbox.is_whole()) && self.codecs.iter().all(|codec| offer.encodes(*codec))
     }
+
+    /// The encoders that a worker with this offer uses for the task. Other encoders make other headers, which players
+    /// are told of and can take, but which cost them an effort each time.
+    pub fn hands(&self, offer: &Offer) -> Hands {
+        self.codecs.iter().map(|codec| offer.encoder(*codec).unwrap_or_default().to_owned()).collect()
+    }
 }
+
+/// Names of encoders, one for each of a task's codecs.
+pub type Hands = Vec<String>;
 
 /// What is missing for work with these needs where these are all offers that there are; nothing if someone is able.
 pub fn lack(offers: &[&Offer], needs: &Needs) -> Option<String> {
@@ -76,18 +85,22 @@ const OTHERS_WAIT_MS: u64 = 10_000;
 /// Pairs of indexes into `seats` and `tasks`.
 ///
 /// Tasks that viewers wait for go first, then the oldest; a task goes to the able worker that has failed on it
-/// least, and among those to the one with the fewest leases for its slots. While an able worker is online that has
+/// least, among those rather to one that uses the same encoders as whoever got its stream's last task (`hands_of`,
+/// where that is known), and then to the one with the fewest leases for its slots: a new header is better than a late
+/// segment, so nothing waits for the same encoders. While an able worker is online that has
 /// a lower rank (`least_online`, see [`Task::rank_of`]) than all who wait, the task waits for it, for a time.
 pub fn pairs(
     seats: &[Seat],
     tasks: &[Task],
     least_online: impl Fn(&Task) -> Option<u32>,
+    hands_of: impl Fn(&StreamId) -> Option<Hands>,
     now_ms: u64,
 ) -> Vec<(usize, usize)> {
     let mut order: Vec<usize> = (0..tasks.len()).collect();
     order.sort_by_key(|&at| (!tasks[at].live, tasks[at].created_ms, tasks[at].seq));
     let mut taken = vec![0; seats.len()];
     let mut pairs = Vec::new();
+    let mut hands: BTreeMap<&StreamId, Hands> = BTreeMap::new();
     for at in order {
         let task = &tasks[at];
         let needs = Needs::of(task);
@@ -96,9 +109,11 @@ pub fn pairs(
             // Compares busy/slots without rounding to zero: 1,000 steps are finer than any slot count.
             u64::from(busy) * 1_000 / u64::from(slots.max(1))
         };
+        let before = hands.get(&task.stream).cloned().or_else(|| hands_of(&task.stream));
         let key = |&s: &usize| {
             let worker = seats[s].worker;
-            (task.rank_of(worker), task.tries_of(worker), load(s), s)
+            let is_other = before.as_ref().is_some_and(|before| *before != needs.hands(&seats[s].offer));
+            (task.rank_of(worker), task.tries_of(worker), is_other, load(s), s)
         };
         let open = (0..seats.len()).filter(|&s| taken[s] < seats[s].slots_free && needs.are_met_by(&seats[s].offer));
         let Some(seat) = open.min_by_key(key) else { continue };
@@ -107,6 +122,7 @@ pub fn pairs(
         if is_fresh && rank > 0 && least_online(task).is_some_and(|least| least < rank) {
             continue;
         }
+        hands.insert(&task.stream, needs.hands(&seats[seat].offer));
         taken[seat] += 1;
         pairs.push((seat, at));
     }

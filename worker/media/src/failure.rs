@@ -3,6 +3,8 @@
 use millrace_proto::outcome;
 use serde::{Deserialize, Serialize};
 
+use crate::card::Refusal;
+
 /// Why a job came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
@@ -11,6 +13,9 @@ pub struct Failure {
     pub kind: FailureKind,
     /// For people; never matched on. At most [`outcome::MESSAGE_BYTES_MAX`] bytes.
     pub message: String,
+    /// The card that the job was to use is the reason: without it the same job may go well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<Refusal>,
 }
 
 /// The kinds of failure.
@@ -55,13 +60,23 @@ impl Failure {
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         let mut message = message.into();
         message.truncate(message.floor_char_boundary(outcome::MESSAGE_BYTES_MAX));
-        Self { kind, message }
+        Self { kind, message, card: None }
+    }
+
+    /// The same, with a card as its reason.
+    #[must_use]
+    pub fn of_card(self, refusal: Refusal) -> Self {
+        Self { card: Some(refusal), ..self }
     }
 
     /// Adds the child's last words.
     pub(crate) fn with_log(self, log: &str) -> Self {
         let log = without_places(log.trim());
-        if log.is_empty() { self } else { Self::new(self.kind, format!("{}; its log ends: {log}", self.message)) }
+        if log.is_empty() {
+            self
+        } else {
+            Self { card: self.card, ..Self::new(self.kind, format!("{}; its log ends: {log}", self.message)) }
+        }
     }
 }
 

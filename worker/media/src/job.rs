@@ -8,6 +8,7 @@ use millrace_cmaf::{Sample, Track};
 use millrace_proto::{profile::VideoCodec, task::Target};
 use serde::{Deserialize, Serialize};
 
+use crate::card::{Card, TryCard, Use};
 pub use crate::listen::Listen;
 
 /// What the child is asked to do.
@@ -32,8 +33,21 @@ pub enum Job {
     Mux(Mux),
     /// See [`Listen`].
     Listen(Listen),
+    /// See [`TryCard`].
+    TryCard(TryCard),
     /// Tells what holds of the sandbox that every job runs in, having tried it.
     Sandbox,
+}
+
+impl Job {
+    /// The card that the job may use.
+    pub fn card(&self) -> Option<&Card> {
+        match self {
+            Self::Transcode(Transcode { card, .. }) => card.as_ref().map(|used| &used.card),
+            Self::TryCard(TryCard { card }) => Some(card),
+            _ => None,
+        }
+    }
 }
 
 /// Decodes one CMAF video segment once, scales in a cascade, encodes every target.
@@ -47,6 +61,10 @@ pub struct Transcode {
     pub out: PathBuf,
     /// Threads to use at most.
     pub threads: u32,
+    /// A card to use where the work is of a kind that it does; without it all is done in software. A card that refuses
+    /// fails the job, see [`crate::Failure::card`].
+    #[serde(default)]
+    pub card: Option<Use>,
 }
 
 /// What came of a [`Transcode`].
@@ -56,6 +74,9 @@ pub struct Transcoded {
     pub renditions: Vec<Made>,
     /// Frames that the decoder lost and that repeat their predecessor.
     pub frames_concealed: u32,
+    /// Why a card that might have been used was not; nothing where it was, or where there was none.
+    #[serde(default)]
+    pub card_unused: Option<String>,
 }
 
 /// One rendition that was made.

@@ -7,6 +7,7 @@ use tokio::{process::ChildStdin, time::timeout};
 
 use crate::{
     Failure, Feed, Following, Limits, Listener,
+    card::{Tried, TryCard},
     job::{
         Demux, Demuxed, Follow, Gauge, Gauged, Inspect, Inspection, Job, Listen, Mux, Probe, Probed, Stilled, Stills,
         Transcode, Transcoded,
@@ -77,6 +78,15 @@ impl Launcher {
     pub async fn probe(&self, job: &Probe, limits: &Limits) -> Result<Probed, Failure> {
         self.ask(Job::Probe(job.clone()), limits, |message| match message {
             Message::Probed(probed) => Some(probed),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Tries what a card does. One that does nothing at all fails, with the reason.
+    pub async fn try_card(&self, job: &TryCard, limits: &Limits) -> Result<Tried, Failure> {
+        self.ask(Job::TryCard(job.clone()), limits, |message| match message {
+            Message::Tried(tried) => Some(tried),
             _ => None,
         })
         .await

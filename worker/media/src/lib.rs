@@ -3,6 +3,7 @@
 //! Owns the jobs, their limits, the handshake with the child and the typed failures. Never decodes a byte
 //! itself. Called by the worker (transcode, probe) and by the orchestrator (demux, follow, inspect).
 
+pub mod card;
 mod failure;
 mod follow;
 pub mod job;
@@ -19,4 +20,4 @@ pub use follow::{Feed, Following};
 pub use launcher::{Demuxing, Launcher};
 pub use limits::Limits;
 pub use listen::{Listener, Loaded, Window};
-pub use sandbox::{Mode, View};
+pub use sandbox::{CardView, Mode, View};

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 /// [`Limits::whole_file`] for demuxing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Address space in bytes (`RLIMIT_AS`). 1080p in four rungs of H.264 or HEVC takes about 1 GiB of it, 4K about
+    /// Address space in bytes (`RLIMIT_AS`), or in jobs with a card, whose driver reserves far more of it than there is
+    /// memory, what of it is the process's own and can be written (`RLIMIT_DATA`). 1080p in four rungs of H.264 or HEVC takes about 1 GiB of it, 4K about
     /// 3 GiB; much of that is mapped and never touched. For AV1 see [`Limits::transcode`].
     pub memory_bytes_max: u64,
     /// CPU seconds of all threads together (`RLIMIT_CPU`). Ten seconds of 4K in software take about a
@@ -51,6 +52,12 @@ impl Limits {
             limits.memory_bytes_max += AV1_BYTES + pixels * AV1_BYTES_A_PIXEL;
         }
         limits
+    }
+
+    /// The same for a job with a card, whose driver opens more files.
+    #[must_use]
+    pub fn with_card(self) -> Self {
+        Self { files_max: self.files_max.max(256), ..self }
     }
 
     /// For following a stream that may never end: `cpu_s_max` counts anew in each window,

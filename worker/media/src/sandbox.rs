@@ -1,11 +1,14 @@
 //! What is asked of a child's sandbox. The child builds it around itself before it reads any input; here is only what
 //! it is told: how strict to be, and which files a job needs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::job::{Demux, Gauge, Inspect, Job, Listen, Mux, Pair, Stills, Transcode};
+use crate::{
+    job::{Demux, Gauge, Inspect, Job, Listen, Mux, Pair, Stills, Transcode},
+    spawn::DRIVER_FOLDERS,
+};
 
 /// What to do where the kernel lacks a part of the sandbox.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,27 +38,71 @@ pub struct View<'a> {
     pub read: Vec<&'a Path>,
     /// The folder that it may make and write files in.
     pub write: Option<&'a Path>,
+    /// What a card takes beside; nothing for jobs without one.
+    pub card: Option<CardView>,
+}
+
+/// What a job with a card may open beside: the card's own device files, and what its driver reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CardView {
+    /// Device files: to read, to write and to control.
+    pub devices: Vec<PathBuf>,
+    /// What it may read.
+    pub read: Vec<&'static str>,
+}
+
+/// What NVIDIA's user-space driver reads beside its libraries: its own settings, what the machine is, where the card
+/// sits, and its own memory map.
+const DRIVER_READS: [&str; 11] = [
+    "/proc/driver/nvidia",
+    "/proc/devices",
+    "/proc/meminfo",
+    "/proc/modules",
+    "/proc/self/maps",
+    "/proc/sys/vm/mmap_min_addr",
+    "/sys/bus/pci/devices",
+    "/sys/devices/system/memory",
+    "/sys/module/nvidia",
+    "/etc/nvidia",
+    "/usr/share/nvidia",
+];
+
+impl CardView {
+    /// The card with this number, and no other.
+    fn of(minor: u32) -> Self {
+        let devices = [format!("/dev/nvidia{minor}"), "/dev/nvidiactl".into(), "/dev/nvidia-uvm".into()];
+        let read = DRIVER_READS.into_iter().chain(DRIVER_FOLDERS).collect();
+        Self { devices: devices.map(PathBuf::from).into(), read }
+    }
 }
 
 impl Job {
     /// What the child may open for this job.
     pub fn view(&self) -> View<'_> {
+        View { card: self.card().map(|card| CardView::of(card.minor)), ..self.files() }
+    }
+
+    fn files(&self) -> View<'_> {
         match self {
-            Self::Transcode(Transcode { source, out, targets: _, threads: _ }) => {
-                View { read: files([source]), write: Some(out) }
+            Self::Transcode(Transcode { source, out, targets: _, threads: _, card: _ }) => {
+                View { read: files([source]), write: Some(out), card: None }
             }
-            Self::Demux(Demux { input }) => View { read: vec![input], write: None },
-            Self::Inspect(Inspect { segments, decode_all: _ }) => View { read: files(segments), write: None },
-            Self::Gauge(Gauge { source, display: _, threads: _ }) => View { read: files([source]), write: None },
-            Self::Probe(_) | Self::Follow(_) | Self::Sandbox => View::default(),
+            Self::Demux(Demux { input }) => View { read: vec![input], write: None, card: None },
+            Self::Inspect(Inspect { segments, decode_all: _ }) => {
+                View { read: files(segments), write: None, card: None }
+            }
+            Self::Gauge(Gauge { source, display: _, threads: _ }) => {
+                View { read: files([source]), write: None, card: None }
+            }
+            Self::Probe(_) | Self::Follow(_) | Self::TryCard(_) | Self::Sandbox => View::default(),
             Self::Listen(Listen { runtime, voice, whisper, .. }) => {
-                View { read: vec![runtime, voice, whisper], write: None }
+                View { read: vec![runtime, voice, whisper], write: None, card: None }
             }
             Self::Mux(Mux { videos, audio, out, video_start: _, audio_start: _ }) => {
-                View { read: files(videos.iter().flatten().chain(audio)), write: Some(out) }
+                View { read: files(videos.iter().flatten().chain(audio)), write: Some(out), card: None }
             }
             Self::Stills(Stills { candidates, thumbnails, out, poster: _, grid: _ }) => {
-                View { read: files(candidates.iter().chain(thumbnails)), write: Some(out) }
+                View { read: files(candidates.iter().chain(thumbnails)), write: Some(out), card: None }
             }
         }
     }
@@ -73,6 +120,7 @@ fn files<'a>(pairs: impl IntoIterator<Item = &'a Pair>) -> Vec<&'a Path> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::card::{Able, Card, TryCard, Use};
 
     #[test]
     fn a_job_sees_its_own_files_once() {
@@ -83,7 +131,24 @@ mod tests {
         };
         let job = Job::Inspect(Inspect { segments: vec![pair(1), pair(2)], decode_all: false });
         let paths = ["/s/1.preroll", "/s/1.segment", "/s/2.preroll", "/s/2.segment", "/s/init"];
-        assert_eq!(job.view(), View { read: paths.map(Path::new).into(), write: None });
+        assert_eq!(job.view(), View { read: paths.map(Path::new).into(), write: None, card: None });
         assert_eq!(Job::Sandbox.view(), View::default());
+    }
+
+    #[test]
+    fn only_a_job_with_a_card_sees_devices_and_its_own_alone() {
+        let card = Card { index: 0, minor: 3, uuid: None };
+        let view = Job::TryCard(TryCard { card: card.clone() }).view().card.expect("it has a card");
+        assert_eq!(view.devices, ["/dev/nvidia3", "/dev/nvidiactl", "/dev/nvidia-uvm"].map(PathBuf::from));
+        let mut transcode = Transcode {
+            source: Pair::default(),
+            targets: Vec::new(),
+            out: "/s/out".into(),
+            threads: 1,
+            card: Some(Use { card, able: Able::default() }),
+        };
+        assert_eq!(Job::Transcode(transcode.clone()).view().card, Some(view));
+        transcode.card = None;
+        assert_eq!(Job::Transcode(transcode).view().card, None);
     }
 }

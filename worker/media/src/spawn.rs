@@ -13,6 +13,11 @@ use tokio::{
     sync::oneshot,
 };
 
+use crate::card::Card;
+
+/// Where container platforms put the driver's libraries without telling the linker; others have them where all are.
+pub(crate) const DRIVER_FOLDERS: [&str; 2] = ["/usr/local/nvidia/lib64", "/usr/local/nvidia/lib"];
+
 struct Order {
     command: Command,
     runtime: Handle,
@@ -38,7 +43,7 @@ static SPAWNER: LazyLock<mpsc::Sender<Order>> = LazyLock::new(|| {
 
 /// Starts `binary` with pipes, killed when dropped, without our environment, and out of reach of the
 /// terminal's Ctrl-C, so that a drain can finish its work.
-pub(crate) async fn spawn(binary: &Path) -> io::Result<Child> {
+pub(crate) async fn spawn(binary: &Path, card: Option<&Card>) -> io::Result<Child> {
     let mut command = Command::new(binary);
     command
         .env_clear()
@@ -54,6 +59,14 @@ pub(crate) async fn spawn(binary: &Path) -> io::Result<Child> {
         .stderr(Stdio::piped())
         .process_group(0)
         .kill_on_drop(true);
+    if let Some(card) = card {
+        command
+            .env("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+            .env("CUDA_VISIBLE_DEVICES", card.visible())
+            // It would be written below a home folder, where one job could leave code for the next.
+            .env("CUDA_CACHE_DISABLE", "1")
+            .env("LD_LIBRARY_PATH", DRIVER_FOLDERS.join(":"));
+    }
     let (reply, answer) = oneshot::channel();
     SPAWNER
         .send(Order { command, runtime: Handle::current(), reply })

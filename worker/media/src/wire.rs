@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     Failure, Limits,
+    card::Tried,
     job::{Gauged, Inspection, Job, Probed, Stilled, Transcoded},
     listen::{Loaded, Window},
     sandbox::Mode,
@@ -74,6 +75,8 @@ pub enum Message {
     Gauged(Gauged),
     /// A probe is done.
     Probed(Probed),
+    /// A card was tried.
+    Tried(Tried),
     /// Stills are made.
     Stilled(Stilled),
     /// The transport streams are written.

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use millrace_media::card::Refusal;
 use millrace_proto::{
     LeaseId, api, outcome,
     task::Lease,
@@ -39,6 +40,8 @@ pub enum Input {
     Fetched(Call, Result<(), Fault>),
     /// Answers [`Output::Work`]: every rendition lies in the job's scratch folder.
     Worked(Call, Result<outcome::Done, outcome::Failure>),
+    /// Answers [`Output::Work`] with a card: the card did not do it. Software may.
+    CardRefused(Call, Refusal),
     /// Answers [`Output::Upload`].
     Uploaded(Call, Result<(), Fault>),
     /// Take no more leases, finish what runs, then exit. The second time: hand back at once what still runs.
@@ -117,6 +120,8 @@ pub enum Output {
         lease: Arc<Lease>,
         /// Nothing is computed for longer than this.
         time_ms_max: u64,
+        /// The card to use, by its number in [`super::Config::cards`]; in software without one.
+        card: Option<usize>,
     },
     /// Upload what was made; what went up already may be left out.
     Upload {

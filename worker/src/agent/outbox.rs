@@ -1,22 +1,33 @@
-//! What the agent's parts share: the time, fresh numbers, randomness, and the outputs in their order.
+//! What the agent's parts share: the time, fresh numbers, randomness, the cards, and the outputs in their order.
 
 use std::collections::VecDeque;
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::{Call, Output, Timing};
+use super::{
+    Call, Output, Timing,
+    cards::{Cards, Seats},
+};
 
 pub(super) struct Outbox {
     pub(super) now_ms: u64,
     pub(super) timing: Timing,
+    pub(super) cards: Cards,
     outputs: VecDeque<Output>,
     calls: u64,
     randomness: StdRng,
 }
 
 impl Outbox {
-    pub(super) fn new(timing: Timing, seed: u64) -> Self {
-        Self { now_ms: 0, timing, outputs: VecDeque::new(), calls: 0, randomness: StdRng::seed_from_u64(seed) }
+    pub(super) fn new(timing: Timing, seed: u64, cards: &[Seats]) -> Self {
+        Self {
+            now_ms: 0,
+            timing,
+            cards: Cards::new(cards),
+            outputs: VecDeque::new(),
+            calls: 0,
+            randomness: StdRng::seed_from_u64(seed),
+        }
     }
 
     pub(super) fn call(&mut self) -> Call {
@@ -71,7 +82,7 @@ mod tests {
 
     #[test]
     fn delays_grow_to_the_ceiling_and_are_never_nought() {
-        let mut out = Outbox::new(Timing::default(), 7);
+        let mut out = Outbox::new(Timing::default(), 7, &[]);
         let mut backoff = Backoff::default();
         let delays: Vec<u64> = (0..40).map(|_| backoff.next_at_ms(&mut out, None)).collect();
         let Timing { retry_ms_min, retry_ms_max, .. } = out.timing;
@@ -84,7 +95,7 @@ mod tests {
 
     #[test]
     fn the_orchestrator_may_ask_for_patience_within_reason() {
-        let mut out = Outbox::new(Timing::default(), 7);
+        let mut out = Outbox::new(Timing::default(), 7, &[]);
         assert!(Backoff::default().next_at_ms(&mut out, Some(9_000)) >= 9_000);
         assert!(Backoff::default().next_at_ms(&mut out, Some(u64::MAX)) <= 4 * out.timing.retry_ms_max);
     }

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use millrace_media::card::Refusal;
 use millrace_proto::{
     outcome::{self, Failure, FailureKind},
-    task::Lease,
+    task::{Lease, Work},
     worker::{Finished, Renewed},
 };
 
 use super::{
     Call, Ending, Fault, Job, Output,
     attempt::{Attempt, ask},
+    cards::Place,
     hold::{Held, Hold},
     outbox::{Backoff, Outbox},
     session::Open,
@@ -34,6 +36,8 @@ pub(super) struct Task {
     backoff: Backoff,
     /// When the transfers of this step began to fail.
     failing_since_ms: Option<u64>,
+    /// The card that works on it.
+    place: Option<Place>,
     /// Work that is not done then is given up, early enough to say so while the lease lasts.
     cut_ms: u64,
 }
@@ -70,6 +74,7 @@ impl Task {
             step,
             backoff: Backoff::default(),
             failing_since_ms: None,
+            place: None,
             cut_ms: out.after_ms(work_ms_max - margin_ms),
         }
     }
@@ -156,6 +161,7 @@ impl Task {
         if let Some(call) = self.step_call() {
             out.abort(call);
         }
+        self.leave_card(out);
         self.next(Step::Finish(Attempt::At(out.now_ms), outcome::Result::Failed(failure)));
     }
 
@@ -165,7 +171,8 @@ impl Task {
     }
 
     /// Lets go of the lease.
-    pub(super) fn end(self, ending: Ending, out: &mut Outbox) {
+    pub(super) fn end(mut self, ending: Ending, out: &mut Outbox) {
+        self.leave_card(out);
         for call in [self.step_call(), self.hold.call()].into_iter().flatten() {
             out.abort(call);
         }
@@ -188,16 +195,48 @@ impl Task {
         if let Err(fault) = answer {
             return self.transfer_failed(epoch, &fault, out);
         }
+        let Work::Transcode(work) = &self.lease.work;
+        self.place = out.cards.take(work.renditions.len(), out.now_ms);
+        self.work(out);
+        Then::Nothing
+    }
+
+    /// Starts to compute, on the card that there is for it or in software.
+    fn work(&mut self, out: &mut Outbox) {
         let call = out.call();
         self.next(Step::Work(call));
-        let time_ms_max = self.cut_ms.saturating_sub(out.now_ms);
-        out.push(Output::Work { call, job: self.job, lease: Arc::clone(&self.lease), time_ms_max });
+        let left_ms = self.cut_ms.saturating_sub(out.now_ms);
+        // A card that hangs must leave time for software.
+        let time_ms_max = if self.place.is_some() { left_ms / 2 } else { left_ms };
+        let card = self.place.map(|place| place.card);
+        out.push(Output::Work { call, job: self.job, lease: Arc::clone(&self.lease), time_ms_max, card });
+    }
+
+    /// The card did not do it: software does, in the time that is left.
+    pub(super) fn card_refused(&mut self, call: Call, refusal: Refusal, out: &mut Outbox) -> Then {
+        if !matches!(self.step, Step::Work(asked) if asked == call) {
+            return Then::Nothing;
+        }
+        let Some(place) = self.leave_card(out) else { return Then::Nothing };
+        out.cards.refused(place, refusal, out.now_ms);
+        self.work(out);
         Then::Nothing
+    }
+
+    fn leave_card(&mut self, out: &mut Outbox) -> Option<Place> {
+        let place = self.place.take()?;
+        out.cards.give_back(place);
+        Some(place)
     }
 
     pub(super) fn worked(&mut self, call: Call, answer: Result<outcome::Done, Failure>, out: &mut Outbox) -> Then {
         if !matches!(self.step, Step::Work(asked) if asked == call) {
             return Then::Nothing;
+        }
+        if let Some(place) = self.leave_card(out)
+            && answer.is_ok()
+        {
+            out.cards.did(place);
         }
         let now = Attempt::At(out.now_ms);
         self.next(match answer {

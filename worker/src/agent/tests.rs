@@ -19,8 +19,12 @@ fn away() -> Fault {
 
 impl World {
     fn new(slots: u32) -> Self {
-        let config =
-            Config { instance: "i-1".into(), slots, seed: 1, timing: Timing::default(), limits: Limits::default() };
+        Self::with_cards(slots, Vec::new())
+    }
+
+    fn with_cards(slots: u32, cards: Vec<Seats>) -> Self {
+        let (timing, limits) = (Timing::default(), Limits::default());
+        let config = Config { instance: "i-1".into(), slots, seed: 1, timing, limits, cards };
         Self { agent: Agent::new(config), now_ms: 1_000 }
     }
 
@@ -352,4 +356,32 @@ fn a_refusal_before_the_first_session_ends_the_program_and_an_absence_never_does
     let refusal = Fault::Refused(error("protocol_version"));
     let outputs = world.put(Input::Challenged(call, Err(refusal.clone())));
     assert_eq!(outputs, [Output::Exit(Exit::Refused(refusal))]);
+}
+
+/// Joined, with one card; leases come and are fetched. What is to be worked on.
+fn works_on_a_card(world: &mut World, name: &str, outputs: &[Output]) -> (Call, u64, Option<usize>) {
+    let polled = Polled { leases: vec![lease(name)], revoked: vec![] };
+    let outputs = world.put(Input::Polled(poll(outputs).0, Ok(polled)));
+    let [Output::Begin { .. }, Output::Fetch { call, .. }, ..] = outputs[..] else { panic!("{outputs:?}") };
+    let outputs = world.put(Input::Fetched(call, Ok(())));
+    let [Output::Work { call, time_ms_max, card, .. }] = outputs[..] else { panic!("{outputs:?}") };
+    (call, time_ms_max, card)
+}
+
+#[test]
+fn what_a_card_refuses_is_done_in_software_within_the_lease() {
+    use millrace_media::card::Refusal;
+    let mut world = World::with_cards(1, vec![Seats { slots: 1, sessions: 8 }]);
+    let outputs = world.join();
+    let (call, time_ms_max, card) = works_on_a_card(&mut world, "l-1", &outputs);
+    assert_eq!(card, Some(0));
+    let cut_ms = time_ms_max * 2;
+    world.now_ms += 2_000;
+    let outputs = world.put(Input::CardRefused(call, Refusal::Full));
+    let [Output::Work { call: again, time_ms_max, card: None, .. }] = outputs[..] else { panic!("{outputs:?}") };
+    assert!(time_ms_max.abs_diff(cut_ms - 2_000) <= 1, "all that is left of its time: {time_ms_max} of {cut_ms}");
+    assert!(world.put(Input::CardRefused(call, Refusal::Full)).is_empty(), "an answer to what is over");
+    assert!(world.put(Input::Worked(call, Ok(done()))).is_empty(), "so is this");
+    let outputs = world.put(Input::Worked(again, Ok(done())));
+    assert!(matches!(outputs[..], [Output::Upload { .. }]), "{outputs:?}");
 }

@@ -11,6 +11,7 @@ use std::{
 use futures_util::{StreamExt, TryStreamExt, stream};
 use millrace_media::{
     Limits,
+    card::{Refusal, Use},
     job::{self, Pair},
 };
 use millrace_proto::{
@@ -71,16 +72,34 @@ pub(super) async fn fetch(worker: &Worker, bench: &Bench, job: Job, session: &st
     stream::iter(downloads).buffer_unordered(TRANSFERS_MAX).try_collect().await
 }
 
-pub(super) async fn work(
-    worker: &Worker,
-    bench: &Bench,
-    lease: &Lease,
-    threads: u32,
-    time_ms_max: u64,
-) -> Result<Done, Failure> {
+/// What a lease's work may use.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Means<'a> {
+    pub(super) threads: u32,
+    pub(super) time_ms_max: u64,
+    pub(super) card: Option<&'a Use>,
+}
+
+/// Why work came to nothing.
+#[derive(Debug)]
+pub(super) enum Spoilt {
+    /// That is to be handed in.
+    Work(Failure),
+    /// It was the card; software may do it.
+    Card(Refusal),
+}
+
+impl From<Failure> for Spoilt {
+    fn from(failure: Failure) -> Self {
+        Self::Work(failure)
+    }
+}
+
+pub(super) async fn work(worker: &Worker, bench: &Bench, lease: &Lease, means: Means<'_>) -> Result<Done, Spoilt> {
+    let Means { threads, time_ms_max, card } = means;
     let begun = Instant::now();
     let crashed = |message: String| Failure { kind: FailureKind::Crashed, message };
-    let Some(folder) = bench.folder.get() else { return Err(crashed("the inputs are gone".into())) };
+    let Some(folder) = bench.folder.get() else { return Err(crashed("the inputs are gone".into()).into()) };
     let out = folder.path(OUT);
     tokio::fs::create_dir_all(&out).await.map_err(|error| {
         let message = format!("the worker can't make a scratch folder: {error}");
@@ -89,16 +108,33 @@ pub(super) async fn work(
     let Work::Transcode(work) = &lease.work;
     let mut source = Pair { init: folder.path(INIT), preroll: Vec::new(), segment: folder.path(SEGMENT) };
     source.preroll = (0..lease.inputs.len() - 2).map(|at| folder.path(&preroll_name(at))).collect();
-    let job = job::Transcode { source, targets: work.renditions.clone(), out: out.clone(), threads };
+    let job =
+        job::Transcode { source, targets: work.renditions.clone(), out: out.clone(), threads, card: card.cloned() };
     // CPU time counts on every thread; one more is for what is not the codecs'.
     let cpu_s_max = time_ms_max.div_ceil(1_000).saturating_mul(u64::from(threads) + 1).max(1);
     let limits = Limits { wall_ms_max: time_ms_max, cpu_s_max, ..Limits::transcode(&work.renditions) };
-    let made = worker.launcher.transcode(&job, &limits).await?;
+    let limits = if card.is_some() { limits.with_card() } else { limits };
+    let made = match (worker.launcher.transcode(&job, &limits).await, card) {
+        (Ok(made), Some(_)) => {
+            if let Some(why) = &made.card_unused {
+                tracing::info!(lease = %lease.id, why, "done in software beside the card");
+            }
+            made
+        }
+        (Ok(made), None) => made,
+        (Err(failure), Some(used)) => {
+            let refusal = refusal(&failure);
+            let (card, message) = (used.card.minor, failure.message);
+            tracing::warn!(lease = %lease.id, card, refusal = refusal.as_str(), message, "the card did not do it; software will");
+            return Err(Spoilt::Card(refusal));
+        }
+        (Err(failure), None) => return Err(Failure::from(failure).into()),
+    };
     let work_ms = begun.elapsed().as_millis() as u64;
 
     let fits = |(made, target): (&job::Made, &Target)| made.name == target.name;
     if made.renditions.len() != work.renditions.len() || !made.renditions.iter().zip(&work.renditions).all(fits) {
-        return Err(crashed("the media child made other renditions than it was asked for".into()));
+        return Err(crashed("the media child made other renditions than it was asked for".into()).into());
     }
     let describe = move || -> io::Result<Vec<Rendition>> {
         let blob = |name: &str, part| describe(&out.join(output_name(name, part)));
@@ -113,6 +149,16 @@ pub(super) async fn work(
         .map_err(|error| crashed(format!("hashing failed: {error}")))?
         .map_err(|error| crashed(format!("the media child's results can't be read: {error}")))?;
     Ok(Done { renditions, frames_concealed: made.frames_concealed, work_ms })
+}
+
+/// What a failure of a job with a card says of the card. A child that died or hung may have done so in the driver.
+fn refusal(failure: &millrace_media::Failure) -> Refusal {
+    use millrace_media::FailureKind as Kind;
+    failure.card.unwrap_or(match failure.kind {
+        Kind::Crashed | Kind::TimedOut => Refusal::Lost,
+        Kind::Limit => Refusal::Full,
+        Kind::BadInput | Kind::Unsupported | Kind::NotStarted => Refusal::Unsupported,
+    })
 }
 
 pub(super) async fn upload(

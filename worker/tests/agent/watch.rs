@@ -129,7 +129,7 @@ fn answered(input: &Input) -> Option<(Call, &'static str)> {
         Input::Renewed(call, _) => (*call, "renew"),
         Input::Finished(call, _) => (*call, "finish"),
         Input::Fetched(call, _) => (*call, "fetch"),
-        Input::Worked(call, _) => (*call, "work"),
+        Input::Worked(call, _) | Input::CardRefused(call, _) => (*call, "work"),
         Input::Uploaded(call, _) => (*call, "upload"),
     })
 }

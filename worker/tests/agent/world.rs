@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use millrace_media::card::Refusal;
 use millrace_proto::{
     LeaseId, api,
     outcome::{self, Done, Rendition},
@@ -226,6 +227,11 @@ impl World {
                 Output::Abort { call } => drop(self.aborted.insert(call)),
                 Output::Fetch { call, .. } => self.after(work_ms / 10, Event::Here(Input::Fetched(call, Ok(())))),
                 Output::Upload { call, .. } => self.after(work_ms / 10, Event::Here(Input::Uploaded(call, Ok(())))),
+                Output::Work { call, card: Some(_), .. } if self.randomness.random_bool(0.5) => {
+                    let refusals = [Refusal::Missing, Refusal::Full, Refusal::Unsupported, Refusal::Lost];
+                    let refusal = refusals[self.randomness.random_range(0..refusals.len())];
+                    self.after(work_ms, Event::Here(Input::CardRefused(call, refusal)));
+                }
                 Output::Work { call, .. } => self.after(work_ms, Event::Here(Input::Worked(call, Ok(done())))),
                 request => {
                     if !self.randomness.random_bool(self.wire.loss) {

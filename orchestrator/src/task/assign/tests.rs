@@ -25,6 +25,7 @@ fn seat(by: u8, slots_free: u32, held: u32) -> Seat {
         absent: vec![],
         sandbox: Sandbox::default(),
         models: vec![],
+        cards: vec![],
     };
     Seat { worker: worker(by), slots_free, held, offer }
 }
@@ -64,17 +65,17 @@ fn viewers_go_first_and_load_is_spread() {
     let seats = [seat(1, 1, 1), seat(2, 2, 0)];
     let tasks = [task(0, false, &[]), task(2, true, &[]), task(1, true, &[])];
     // The idle worker first; then both are half busy, and the one that waits longer is taken.
-    assert_eq!(pairs(&seats, &tasks, |_| Some(0), 0), [(1, 2), (0, 1), (1, 0)]);
-    assert_eq!(pairs(&[], &tasks, |_| None, 0), []);
+    assert_eq!(pairs(&seats, &tasks, |_| Some(0), |_| None, 0), [(1, 2), (0, 1), (1, 0)]);
+    assert_eq!(pairs(&[], &tasks, |_| None, |_| None, 0), []);
     let mut other = seat(3, 1, 0);
     other.offer.encoders.clear();
-    assert_eq!(pairs(&[other], &tasks, |_| None, 0), [], "it can't do them");
+    assert_eq!(pairs(&[other], &tasks, |_| None, |_| None, 0), [], "it can't do them");
 }
 
 #[test]
 fn a_task_goes_to_whoever_has_failed_on_it_least() {
     let seats = [seat(1, 4, 0), seat(2, 1, 3)];
-    let to = |tries: &[(u8, Fault)]| pairs(&seats, &[task(0, true, tries)], |_| Some(0), 99_000);
+    let to = |tries: &[(u8, Fault)]| pairs(&seats, &[task(0, true, tries)], |_| Some(0), |_| None, 99_000);
     assert_eq!(to(&[]), [(0, 0)]);
     assert_eq!(to(&[(1, CRASHED)]), [(1, 0)]);
     assert_eq!(to(&[(1, Fault::Expired)]), [(1, 0)], "a lost lease, too, is a reason to ask another");
@@ -86,12 +87,16 @@ fn a_task_goes_to_whoever_has_failed_on_it_least() {
 #[test]
 fn a_task_waits_for_a_better_worker_but_not_for_ever() {
     let struck = [task(0, true, &[(1, CRASHED)])];
-    let given = |least, now_ms| pairs(&[seat(1, 1, 0)], &struck, |_| least, now_ms).len();
+    let given = |least, now_ms| pairs(&[seat(1, 1, 0)], &struck, |_| least, |_| None, now_ms).len();
     assert_eq!(given(Some(0), 2_000), 0);
     assert_eq!(given(Some(0), 11_000), 1, "it may never come");
     assert_eq!(given(Some(1), 2_000), 1, "none is better");
     let lost = [task(0, true, &[(1, Fault::Expired)])];
-    assert_eq!(pairs(&[seat(1, 1, 0)], &lost, |_| Some(0), 1_000).len(), 1, "losing a lease once is nobody's fault");
+    assert_eq!(
+        pairs(&[seat(1, 1, 0)], &lost, |_| Some(0), |_| None, 1_000).len(),
+        1,
+        "losing a lease once is nobody's fault"
+    );
 }
 
 #[test]
@@ -107,8 +112,8 @@ fn a_task_goes_to_who_encodes_all_of_it_and_what_is_lacking_is_said() {
     let Work::Transcode(work) = &mut task.work;
     work.renditions.push(Target { name: "av1".into(), codec: av1, ..work.renditions[0].clone() });
     let seats = [with(1, &[h264]), with(2, &[h264, hevc]), with(3, &[av1, hevc, h264])];
-    assert_eq!(pairs(&seats, std::slice::from_ref(&task), |_| Some(0), 0), [(2, 0)]);
-    assert_eq!(pairs(&seats[..2], std::slice::from_ref(&task), |_| None, 0), []);
+    assert_eq!(pairs(&seats, std::slice::from_ref(&task), |_| Some(0), |_| None, 0), [(2, 0)]);
+    assert_eq!(pairs(&seats[..2], std::slice::from_ref(&task), |_| None, |_| None, 0), []);
     let needs = Needs::of(&task);
     let said = |seats: &[Seat]| lack(&seats.iter().map(|seat| &seat.offer).collect::<Vec<_>>(), &needs);
     assert_eq!(said(&seats), None);
@@ -130,7 +135,7 @@ fn a_task_that_asks_for_a_sandbox_goes_to_none_without_a_whole_one() {
     let unsafe_ones = [part.clone(), says_both, with(4, &[])];
     let mut asks = task(0, true, &[]);
     asks.sandboxed = true;
-    let given = |seats: &[Seat], task: &Task| pairs(seats, std::slice::from_ref(task), |_| Some(0), 0);
+    let given = |seats: &[Seat], task: &Task| pairs(seats, std::slice::from_ref(task), |_| Some(0), |_| None, 0);
     assert_eq!(given(&unsafe_ones, &asks), []);
     assert_eq!(given(&unsafe_ones, &task(0, true, &[])), [(0, 0)], "others go to whoever is there");
     assert_eq!(given(&[part.clone(), whole.clone()], &asks), [(1, 0)]);
@@ -146,4 +151,24 @@ fn a_task_that_asks_for_a_sandbox_goes_to_none_without_a_whole_one() {
     av1.offer.encoders[0].codec = VideoCodec::Av1;
     let lacks = said(&[&av1, &whole], &asks).unwrap();
     assert!(lacks.contains("no sandboxed worker that is online encodes av1"), "{lacks}");
+}
+
+#[test]
+fn a_stream_stays_with_one_kind_of_encoder_while_it_can() {
+    let by = |by, slots, name: &str| {
+        let mut seat = seat(by, slots, 0);
+        seat.offer.encoders[0].name = name.into();
+        seat
+    };
+    let seats = [by(1, 2, "libx264"), by(2, 4, "h264_nvenc"), by(3, 2, "libx264")];
+    let tasks: Vec<_> = (0..5).map(|seq| task(seq, true, &[])).collect();
+    let hands = |name: &str| Some(vec![name.to_owned()]);
+    let to = |seats: &[Seat], before: Option<Hands>| -> Vec<usize> {
+        pairs(seats, &tasks, |_| Some(0), |_| before.clone(), 0).into_iter().map(|(seat, _)| seat).collect()
+    };
+    assert_eq!(to(&seats, hands("libx264")), [0, 2, 0, 2, 1], "the same kind first, by load; then who is there");
+    assert_eq!(to(&seats, hands("h264_nvenc"))[..4], [1, 1, 1, 1]);
+    let kinds: BTreeSet<usize> = to(&seats[1..], None)[..2].iter().copied().collect();
+    assert_eq!(kinds.len(), 1, "a new stream's tasks are not spread over two kinds at once");
+    assert_eq!(to(&seats[..1], hands("h264_nvenc")).len(), 2, "nothing waits for the same kind");
 }

@@ -1,8 +1,10 @@
-//! FFmpeg, as far as the jobs need it: opening inputs, decoding, filtering, pictures. `params`, `frame` and
-//! `filter` hold what the safe API lacks.
+//! FFmpeg, as far as the jobs need it: opening inputs, decoding, filtering, pictures. `params`, `frame`, `filter`,
+//! `device` and `cuda` hold what the safe API lacks.
 
 pub(crate) mod clip;
+pub(crate) mod cuda;
 pub(crate) mod decode;
+pub(crate) mod device;
 pub(crate) mod filter;
 pub(crate) mod frame;
 pub(crate) mod full_range;

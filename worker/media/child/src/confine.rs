@@ -35,7 +35,14 @@ pub(crate) fn begin() -> Result<(), Failure> {
 }
 
 /// Builds the rest of the sandbox, and tells what of it holds.
-pub(crate) fn confine(request: &Request) -> Result<Sandbox, Failure> {
+///
+/// `open` opens the job's card, if it has one: with the view of the files already restricted, so that all threads that
+/// the driver starts are as confined as this one, but before system calls are, since a driver makes many that are of no
+/// use later. No input was read by then.
+pub(crate) fn confine<T>(
+    request: &Request,
+    open: impl FnOnce() -> Result<T, Failure>,
+) -> Result<(Sandbox, T), Failure> {
     process::end_with_parent(request.parent).map_err(|error| failed("ask to end with its parent", error))?;
     process::check_alone().map_err(|why| Failure::new(FailureKind::NotStarted, why))?;
     process::drop_privileges().map_err(|error| failed("give up privileges", error))?;
@@ -45,7 +52,8 @@ pub(crate) fn confine(request: &Request) -> Result<Sandbox, Failure> {
     for (resource, soft, hard) in process::limits(request) {
         process::limit(resource, soft, hard).map_err(|error| failed(&format!("set {resource:?}"), error))?;
     }
-    let calls = filter::install();
+    let opened = open()?;
+    let calls = filter::install(request.job.card().is_some());
     let sandbox = tell(&files, &calls);
     if request.sandbox == Mode::Required && !sandbox.is_whole() {
         let lacks = sandbox.absent.iter().map(|lack| format!("{}: {}", lack.part.as_str(), lack.reason));
@@ -54,7 +62,7 @@ pub(crate) fn confine(request: &Request) -> Result<Sandbox, Failure> {
     }
     // The stream comes in there, and its end is the job's; a parent that dies is told by the signal alone.
     if matches!(request.job, Job::Follow(_) | Job::Listen(_)) {
-        return Ok(sandbox);
+        return Ok((sandbox, opened));
     }
     // The first thread beside this one; it is confined as this one is.
     process::watch_parent().map_err(|errno| match errno {
@@ -63,7 +71,7 @@ pub(crate) fn confine(request: &Request) -> Result<Sandbox, Failure> {
         }
         errno => failed("watch its parent", errno),
     })?;
-    Ok(sandbox)
+    Ok((sandbox, opened))
 }
 
 /// Tries what the sandbox refuses where that does no harm: a kernel that only says that it has confined is found out.

@@ -5,6 +5,7 @@
 mod allocator;
 mod answers;
 mod av;
+mod card;
 mod confine;
 mod demux;
 mod follow;
@@ -27,6 +28,7 @@ use millrace_media::{
 use millrace_proto::offer::Sandbox;
 
 use answers::Answers;
+use av::device::Device;
 
 #[global_allocator]
 static ALLOCATOR: allocator::Bounded = allocator::Bounded;
@@ -42,19 +44,21 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let confined = hidden.and_then(|()| confine::confine(&request));
-    let end = confined.and_then(|sandbox| run(request.job, sandbox, &mut answers)).unwrap_or_else(Message::Failed);
+    let confined = hidden.and_then(|()| confine::confine(&request, || card::open(&request.job)));
+    let done = confined.and_then(|(sandbox, device)| run(request.job, sandbox, device, &mut answers));
+    let end = done.unwrap_or_else(Message::Failed);
     answers.say(end);
     ExitCode::SUCCESS
 }
 
-fn run(job: Job, sandbox: Sandbox, answers: &mut Answers) -> Result<Message, Failure> {
+fn run(job: Job, sandbox: Sandbox, device: Option<Device>, answers: &mut Answers) -> Result<Message, Failure> {
     av::start()?;
     match job {
-        Job::Transcode(job) => transcode::run(&job).map(Message::Transcoded),
+        Job::Transcode(job) => transcode::run(&job, device).map(Message::Transcoded),
         Job::Inspect(job) => inspect::run(&job).map(Message::Inspected),
         Job::Gauge(job) => gauge::run(&job).map(Message::Gauged),
         Job::Probe(job) => probe::run(&job).map(Message::Probed),
+        Job::TryCard(_) => card::run(device).map(Message::Tried),
         Job::Stills(job) => stills::run(&job).map(Message::Stilled),
         Job::Mux(job) => mux::run(&job).map(|()| Message::Muxed),
         Job::Sandbox => Ok(Message::Confined(confine::prove(sandbox))),

@@ -1,9 +1,11 @@
 //! The transcode job: one segment in, decoded once, every rendition out, every frame at its source's time.
 
+mod card;
 mod colour;
 mod condition;
 mod encode;
 mod ladder;
+mod path;
 mod rotate;
 mod scale;
 mod timeline;
@@ -18,12 +20,13 @@ use millrace_media::{
 };
 use millrace_proto::task::{Part, Target, output_name};
 
+pub(crate) use card::Card;
 pub(crate) use colour::Colour;
-pub(crate) use encode::{Encoded, Encoder, name as encoder_name};
+pub(crate) use encode::{Encoded, Encoder, card_encoder_name, name as encoder_name};
 pub(crate) use scale::Scaler;
 
 use crate::{
-    av::{self, clip::Clip},
+    av::{self, clip::Clip, device::Device},
     trouble,
 };
 use condition::Conditioner;
@@ -53,14 +56,21 @@ pub(crate) struct Common {
     pub(crate) threads: u32,
 }
 
-/// Runs the job.
-pub(crate) fn run(job: &Transcode) -> Result<Transcoded, Failure> {
+/// Runs the job, with the card that was opened for it.
+pub(crate) fn run(job: &Transcode, device: Option<Device>) -> Result<Transcoded, Failure> {
     check(&job.targets)?;
     let clip = Clip::read(&job.source)?;
     let (header, fragment) = (clip.header, clip.fragment);
     let end = fragment.end(header);
     let mut source = Source::open(clip)?;
-    let (encoded, frames_concealed) = encode_all(&mut source, header, end, &job.targets, job.threads)?;
+    let card = device.zip(job.card.as_ref()).map(|(device, used)| Card { device, able: used.able.clone() });
+    let (card, card_unused) = match card.map(|card| source.way(&job.targets, card)) {
+        None => (None, None),
+        Some(Ok(card)) => (Some(card), None),
+        Some(Err(why)) => (None, Some(why)),
+    };
+    let done = encode_all(&mut source, header, end, &job.targets, job.threads, card.as_ref());
+    let (encoded, frames_concealed) = if card.is_some() { done.map_err(card::blame)? } else { done? };
     let renditions = job
         .targets
         .iter()
@@ -74,7 +84,7 @@ pub(crate) fn run(job: &Transcode) -> Result<Transcoded, Failure> {
             Ok(Made { name: target.name.clone(), codec, frames: samples.len() as u32 })
         })
         .collect::<Result<Vec<_>, Failure>>()?;
-    Ok(Transcoded { renditions, frames_concealed })
+    Ok(Transcoded { renditions, frames_concealed, card_unused })
 }
 
 /// What the first frames of a segment came to.
@@ -92,7 +102,7 @@ pub(crate) fn first_frames(clip: Clip, frames_max: usize, targets: &[Target], th
     let mut source = Source::open(clip)?;
     let end = source.keep(frames_max)?;
     let (frames, seconds) = (source.timeline.frames(), source.timeline.ticks(end) as f64 / f64::from(header.timescale));
-    let (encoded, _) = encode_all(&mut source, header, end, targets, threads)?;
+    let (encoded, _) = encode_all(&mut source, header, end, targets, threads, None)?;
     let bytes = encoded.iter().flat_map(|one| &one.samples).map(|sample| sample.data.len() as u64).sum();
     Ok(Taken { frames, bytes, seconds })
 }
@@ -140,6 +150,22 @@ impl Source {
         Ok(Self { timeline: Timeline::new(times)?, input, stream, packets, preroll })
     }
 
+    /// The card, if it is the way for this source; otherwise why not.
+    fn way(&self, targets: &[Target], card: Card) -> Result<Card, String> {
+        let stream = self.input.stream(self.stream).ok_or("the track is gone")?;
+        let params = av::params::read(&stream.parameters());
+        let facts = path::Facts {
+            codec: stream.parameters().id(),
+            width: params.width,
+            height: params.height,
+            format: params.format,
+            is_interlaced: params.is_interlaced,
+            transfer: params.transfer,
+            rotation_deg: av::input::rotation_deg(&stream),
+        };
+        path::choose(&facts, targets, &card.able).map(|()| card)
+    }
+
     /// Forgets all but the segment's first frames in decode order. Returns when the last of them ends, as far as
     /// frames of one length do.
     fn keep(&mut self, frames_max: usize) -> Result<i64, Failure> {
@@ -160,9 +186,14 @@ fn encode_all(
     end: i64,
     targets: &[Target],
     threads: u32,
+    card: Option<&Card>,
 ) -> Result<(Vec<Encoded>, u32), Failure> {
     let stream = source.input.stream(source.stream).ok_or_else(|| trouble::bad_input("the track is gone"))?;
-    let mut decoder = av::decode::Decoder::open(&stream, threads)?;
+    let mut decoder = match card {
+        Some(card) => av::decode::Decoder::open_on(&card.device, &stream)?,
+        None => av::decode::Decoder::open(&stream, threads)?,
+    };
+    let params = av::params::read(&stream.parameters());
     let (frames_per_s, rate_scale) = source.timeline.frames_per_s(header.timescale, end);
     let common = Common {
         timescale: header.timescale,
@@ -174,12 +205,15 @@ fn encode_all(
         threads: threads.max(1),
     };
     let timeline = &mut source.timeline;
-    let mut line = Line::new(targets, common);
+    let mut line = Line::new(targets, common, card);
     let mut last: Option<Picture> = None;
     let mut take = |mut frame: Video| {
         let Some(pts) = frame.timestamp() else { return Ok(()) };
         let Some(missing) = timeline.lost_before(pts) else { return Ok(()) };
         let colour = colour::Colour::take(&mut frame);
+        if card.is_some() {
+            card::check(&frame, (params.width, params.height), colour.transfer)?;
+        }
         let picture = Picture { pts, frame: Arc::new(frame), colour };
         for pts in missing {
             line.push(Picture { pts, ..last.as_ref().unwrap_or(&picture).clone() })?;
@@ -209,32 +243,39 @@ struct Line<'a> {
     common: Common,
     conditioner: Conditioner,
     ladder: Option<Ladder>,
+    card: Option<&'a Card>,
 }
 
 impl<'a> Line<'a> {
-    fn new(targets: &'a [Target], common: Common) -> Self {
+    fn new(targets: &'a [Target], common: Common, card: Option<&'a Card>) -> Self {
         let size = targets.first().map_or((2, 2), |target| (target.width, target.height));
         let size = if common.rotation_deg % 180 == 90 { (size.1, size.0) } else { size };
-        Self { targets, common, conditioner: Conditioner::new(size, common.threads), ladder: None }
+        Self { targets, common, conditioner: Conditioner::new(size, common.threads), ladder: None, card }
     }
 
     fn push(&mut self, picture: Picture) -> Result<(), Failure> {
-        let Self { targets, common, conditioner, ladder } = self;
-        conditioner.push(picture, |picture| pass(ladder, targets, common, picture))
+        let Self { targets, common, conditioner, ladder, card } = self;
+        conditioner.push(picture, |picture| pass(ladder, targets, common, *card, picture))
     }
 
     fn finish(self) -> Result<Vec<Encoded>, Failure> {
-        let Self { targets, common, mut conditioner, mut ladder } = self;
-        conditioner.finish(|picture| pass(&mut ladder, targets, &common, picture))?;
+        let Self { targets, common, mut conditioner, mut ladder, card } = self;
+        conditioner.finish(|picture| pass(&mut ladder, targets, &common, card, picture))?;
         ladder.ok_or_else(|| trouble::bad_input("not one frame of the segment can be decoded"))?.finish()
     }
 }
 
-fn pass(ladder: &mut Option<Ladder>, targets: &[Target], common: &Common, picture: Picture) -> Result<(), Failure> {
+fn pass(
+    ladder: &mut Option<Ladder>,
+    targets: &[Target],
+    common: &Common,
+    card: Option<&Card>,
+    picture: Picture,
+) -> Result<(), Failure> {
     let ladder = match ladder {
         Some(ladder) => ladder,
         // Segments whose colours change in the middle keep those that they begin with.
-        none => none.insert(Ladder::start(targets, &Common { colour: picture.colour, ..*common })?),
+        none => none.insert(Ladder::start(targets, &Common { colour: picture.colour, ..*common }, card)?),
     };
     ladder.push(picture)
 }

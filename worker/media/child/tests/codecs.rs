@@ -195,7 +195,7 @@ async fn a_ladder_of_av1_has_room() {
         ..of(VideoCodec::Av1, &format!("{height}p"), width, height)
     });
     let limits = Limits::transcode(&targets);
-    let job = Transcode { source: pair, targets: targets.to_vec(), out: dir.path().to_owned(), threads: 2 };
+    let job = Transcode { source: pair, targets: targets.to_vec(), out: dir.path().to_owned(), threads: 2, card: None };
     let done = launcher().transcode(&job, &limits).await.unwrap();
     assert_eq!(done.renditions.len(), 4);
 }

@@ -31,6 +31,7 @@ fn transcode(dir: &TempDir, pair: &Pair) -> Transcode {
         targets: vec![target("a", 1_280, 720), target("b", 640, 360)],
         out: dir.path().to_owned(),
         threads: 2,
+        card: None,
     }
 }
 

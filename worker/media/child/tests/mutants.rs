@@ -166,7 +166,7 @@ async fn read_by_all(what: &str, pair: &Pair, out: &Path, tally: &mut Tally) {
     let inspect = Inspect { segments: vec![pair.clone()], decode_all: true };
     ended(&format!("{what}, inspect"), timeout(PATIENCE, launcher.inspect(&inspect, &limits)).await, tally);
     let targets = vec![target("a", 128, 72)];
-    let transcode = Transcode { source: pair.clone(), targets, out: out.to_owned(), threads: 1 };
+    let transcode = Transcode { source: pair.clone(), targets, out: out.to_owned(), threads: 1, card: None };
     ended(&format!("{what}, transcode"), timeout(PATIENCE, launcher.transcode(&transcode, &limits)).await, tally);
     let gauge = Gauge { source: pair.clone(), display: (128, 72), threads: 1 };
     ended(&format!("{what}, gauge"), timeout(PATIENCE, launcher.gauge(&gauge, &limits)).await, tally);

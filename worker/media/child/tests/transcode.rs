@@ -9,15 +9,16 @@ use crate::common::{cut, demux, ffmpeg, joined, launcher, probe, segments, targe
 use millrace_cmaf::Sample;
 use millrace_media::{
     FailureKind, Limits,
+    card::{Able, Card, Refusal, Tools, TryCard, Use},
     job::{Inspect, Inspection, Pair, Seen, Transcode, Transcoded},
 };
-use millrace_proto::task::Target;
+use millrace_proto::{profile::VideoCodec, task::Target};
 use tempfile::TempDir;
 
 const MOVING: &str = "-f lavfi -i testsrc2=size=640x360:rate=25:duration=4,noise=alls=8:allf=t -pix_fmt yuv420p";
 
 pub(crate) async fn transcode(dir: &TempDir, pair: &Pair, targets: Vec<Target>, threads: u32) -> Transcoded {
-    let job = Transcode { source: pair.clone(), targets, out: dir.path().to_owned(), threads };
+    let job = Transcode { source: pair.clone(), targets, out: dir.path().to_owned(), threads, card: None };
     launcher().transcode(&job, &Limits::default()).await.unwrap()
 }
 
@@ -184,8 +185,13 @@ async fn lost_frames_are_concealed_and_counted_and_a_ruin_is_refused() {
 
     for range in [10..50, 0..50] {
         let pair = segments(dir.path(), &track, &spoil(range)).remove(0);
-        let job =
-            Transcode { source: pair, targets: vec![target("180p", 320, 180)], out: dir.path().to_owned(), threads: 2 };
+        let job = Transcode {
+            source: pair,
+            targets: vec![target("180p", 320, 180)],
+            out: dir.path().to_owned(),
+            threads: 2,
+            card: None,
+        };
         let failure = launcher().transcode(&job, &Limits::default()).await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::BadInput, "{failure}");
     }
@@ -292,4 +298,30 @@ async fn other_codecs_depths_and_ranges_become_plain_h264() {
             assert_eq!(stream[1], "yuv420p", "{name}");
         }
     }
+}
+
+/// A card that is not there: the driver's absence is told with its type, nothing is made, nothing crashes; without the
+/// card the same job goes well.
+#[tokio::test]
+async fn a_card_that_is_not_there_is_a_typed_refusal() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = ffmpeg(dir.path(), "-f lavfi -i testsrc2=size=320x180:rate=25:duration=1 -c:v libx264 -g 50", "in.mp4");
+    let pair = source(&dir, &file).await.remove(0);
+    // No machine has as many.
+    let card = Card { index: 77, minor: 77, uuid: None };
+    let able = Able { decodes: vec![VideoCodec::H264], encodes: vec![(VideoCodec::H264, Tools::Full)] };
+    let mut job = Transcode {
+        source: pair,
+        targets: vec![target("180p", 320, 180)],
+        out: dir.path().to_owned(),
+        threads: 1,
+        card: Some(Use { card: card.clone(), able }),
+    };
+    let limits = Limits::default().with_card();
+    let failure = launcher().transcode(&job, &limits).await.unwrap_err();
+    assert_eq!(failure.card, Some(Refusal::Missing), "{failure}");
+    assert_eq!(launcher().try_card(&TryCard { card }, &limits).await.unwrap_err().card, Some(Refusal::Missing));
+    job.card = None;
+    let done = launcher().transcode(&job, &limits).await.unwrap();
+    assert_eq!((done.renditions[0].frames, done.card_unused), (25, None));
 }

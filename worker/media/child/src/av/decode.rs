@@ -1,13 +1,14 @@
 //! Decoding video: packets in, whatever pictures come of them out. Broken packets lose pictures, never the job.
 
 use ffmpeg_next::{
-    Dictionary, Error, Packet, Stream,
-    codec::{self, threading},
+    Codec, Dictionary, Error, Packet, Stream,
+    codec::{self, Id, threading},
     decoder, error,
     frame::Video,
 };
 use millrace_media::Failure;
 
+use super::device::Device;
 use crate::trouble;
 
 /// Pixels of the largest picture that is decoded: 8K.
@@ -25,13 +26,31 @@ pub(crate) struct Decoder {
 impl Decoder {
     /// Opens FFmpeg's decoder for a stream.
     pub(crate) fn open(stream: &Stream, threads: u32) -> Result<Self, Failure> {
+        let known = |id| decoder::find(id);
+        Self::open_as(stream, threads, known, |_| ())
+    }
+
+    /// Opens the decoder that hands the stream to a card. Pictures come out in the card's memory.
+    pub(crate) fn open_on(device: &Device, stream: &Stream) -> Result<Self, Failure> {
+        // FFmpeg's own decoders parse and the card decodes; the one that it finds first for AV1 is another.
+        let own = |id| if id == Id::AV1 { decoder::find_by_name("av1") } else { decoder::find(id) };
+        Self::open_as(stream, 1, own, |context| device.decode_with(context))
+    }
+
+    fn open_as(
+        stream: &Stream,
+        threads: u32,
+        known: impl Fn(Id) -> Option<Codec>,
+        prepare: impl Fn(&mut codec::Context),
+    ) -> Result<Self, Failure> {
         let open = || {
             let mut context = codec::Context::from_parameters(stream.parameters())?;
             context.set_threading(threading::Config {
                 count: threads as usize,
                 ..threading::Config::kind(threading::Type::Frame)
             });
-            let codec = decoder::find(context.id()).ok_or(Error::DecoderNotFound)?;
+            let codec = known(context.id()).ok_or(Error::DecoderNotFound)?;
+            prepare(&mut context);
             let mut settings = Dictionary::new();
             settings.set("max_pixels", PIXELS_MAX);
             let mut decoder = context.decoder();

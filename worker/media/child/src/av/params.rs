@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use bytes::Bytes;
-use ffmpeg_next::{ChannelLayout, codec::Parameters, ffi};
+use ffmpeg_next::{ChannelLayout, codec::Parameters, color::TransferCharacteristic, ffi, format::Pixel, media};
 
 /// Fields of `AVCodecParameters` that the safe API does not show.
 #[derive(Debug, Clone)]
@@ -20,11 +20,17 @@ pub(crate) struct Params {
     /// The codec's own numbers; -99 if unknown.
     pub(crate) profile: i32,
     pub(crate) level: i32,
+    /// The pictures' form, as far as the headers tell; none for sound.
+    pub(crate) format: Pixel,
+    /// The headers say that pictures are interlaced.
+    pub(crate) is_interlaced: bool,
     /// ITU-T H.273 numbers.
     pub(crate) color_primaries: u8,
     pub(crate) color_transfer: u8,
     pub(crate) color_matrix: u8,
     pub(crate) full_range: bool,
+    /// The same as `color_transfer`.
+    pub(crate) transfer: TransferCharacteristic,
     /// Samples per second; 0 for pictures.
     pub(crate) sample_rate: u32,
     /// Channels; 0 for pictures.
@@ -50,13 +56,29 @@ pub(crate) fn read(parameters: &Parameters) -> Params {
         tag: raw.codec_tag.to_le_bytes(),
         profile: raw.profile,
         level: raw.level,
+        format: pixel(parameters.medium(), raw.format),
+        is_interlaced: !matches!(
+            raw.field_order,
+            ffi::AVFieldOrder::AV_FIELD_UNKNOWN | ffi::AVFieldOrder::AV_FIELD_PROGRESSIVE
+        ),
         color_primaries: raw.color_primaries as u8,
         color_transfer: raw.color_trc as u8,
         color_matrix: raw.color_space as u8,
         full_range: raw.color_range == ffi::AVColorRange::AVCOL_RANGE_JPEG,
+        transfer: raw.color_trc.into(),
         sample_rate: u32::try_from(raw.sample_rate).unwrap_or(0),
         channels: u16::try_from(raw.channels).unwrap_or(0),
     }
+}
+
+/// The form of pictures by FFmpeg's number.
+fn pixel(medium: media::Type, format: i32) -> Pixel {
+    if medium != media::Type::Video {
+        return Pixel::None;
+    }
+    // SAFETY: for pictures FFmpeg gives numbers of its own list of formats alone, -1 among them, and this program is
+    // built with the headers of the library that it runs with.
+    unsafe { std::mem::transmute::<i32, ffi::AVPixelFormat>(format) }.into()
 }
 
 /// The channel layout, or the default one for the number of channels.

@@ -40,6 +40,14 @@ pub(super) const ALLOWED: &[&[Call]] = &[
     calls![SYS_stat SYS_lstat SYS_access SYS_readlink SYS_poll SYS_time],
 ];
 
+/// Allowed beside these in jobs with a card: what its driver's threads wait for and wake each other with, and where it
+/// wants memory to lie.
+pub(super) const CARD: &[&[Call]] = &[
+    calls![SYS_eventfd2 SYS_pipe2 SYS_mbind SYS_mincore SYS_mlock SYS_munlock SYS_membarrier],
+    #[cfg(target_arch = "x86_64")]
+    calls![SYS_pipe SYS_eventfd],
+];
+
 /// Refused without a note in the kernel's log, since sound programs make them often and go on without. SVT-AV1 takes
 /// real-time priority where it is root, and wants to choose its processors; x265 makes some threads less urgent than
 /// others. All that is the operator's to say. `getpgid` is what the child proves its filter with.

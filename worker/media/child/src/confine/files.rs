@@ -3,6 +3,8 @@
 //! Landlock does not hide that a file is there (`stat`), and knows nothing of modes and owners: the filter of system
 //! calls refuses to change those.
 
+use std::path::PathBuf;
+
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
@@ -54,6 +56,10 @@ fn enforce(view: &View<'_>) -> Result<landlock::RestrictionStatus, RulesetError>
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     // No links, pipes, devices or folders: the parent reads what it finds there.
     let write = read | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg;
+    let device = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev;
+    let card = view.card.as_ref();
+    // Where buses keep their devices: what /sys/bus/pci/devices points into.
+    let places = if card.is_some() { pci_roots() } else { Vec::new() };
     Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))?
@@ -63,5 +69,13 @@ fn enforce(view: &View<'_>) -> Result<landlock::RestrictionStatus, RulesetError>
         .add_rules(path_beneath_rules(COMMON, read))?
         .add_rules(path_beneath_rules(&view.read, read))?
         .add_rules(path_beneath_rules(view.write, write))?
+        .add_rules(path_beneath_rules(card.map(|card| &card.read).into_iter().flatten(), read))?
+        .add_rules(path_beneath_rules(places, AccessFs::ReadDir | AccessFs::ReadFile))?
+        .add_rules(path_beneath_rules(card.map(|card| &card.devices).into_iter().flatten(), device))?
         .restrict_self()
+}
+
+fn pci_roots() -> Vec<PathBuf> {
+    let found = std::fs::read_dir("/sys/devices").into_iter().flatten().flatten();
+    found.filter(|entry| entry.file_name().to_string_lossy().starts_with("pci")).map(|entry| entry.path()).collect()
 }

@@ -35,8 +35,8 @@ struct Program {
 }
 
 /// Confines all threads. The error says what the kernel lacks.
-pub(super) fn install() -> Result<(), String> {
-    let programs = programs().map_err(|error| format!("the filter can't be made: {error}"))?;
+pub(super) fn install(card: bool) -> Result<(), String> {
+    let programs = programs(card).map_err(|error| format!("the filter can't be made: {error}"))?;
     trap::set().map_err(|error| format!("SIGSYS can't be handled: {error}"))?;
     for program in &programs {
         apply(program).map_err(|error| {
@@ -47,7 +47,7 @@ pub(super) fn install() -> Result<(), String> {
 }
 
 /// In the order that they are added in: the last one does not allow to add another.
-fn programs() -> Result<[Program; 3], BackendError> {
+fn programs(card: bool) -> Result<[Program; 3], BackendError> {
     let architecture = TargetArch::try_from(std::env::consts::ARCH)?;
     let make = |rules, otherwise, listed| -> Result<BpfProgram, BackendError> {
         SeccompFilter::new(rules, otherwise, listed, architecture)?.try_into()
@@ -56,7 +56,7 @@ fn programs() -> Result<[Program; 3], BackendError> {
     let forbidden = make(forbidden()?, allow.clone(), SeccompAction::Trap)?;
     let unknown = libc::SECCOMP_RET_ERRNO | Errno::ENOSYS as u32;
     let quiet = [new_calls(unknown), make(all(calls::REFUSED), allow.clone(), refuse.clone())?].concat();
-    let allowed = [new_calls(libc::SECCOMP_RET_ALLOW), make(allowed()?, refuse, allow)?].concat();
+    let allowed = [new_calls(libc::SECCOMP_RET_ALLOW), make(allowed(card)?, refuse, allow)?].concat();
     let program = |instructions, is_noted| Program { instructions, is_noted };
     Ok([program(forbidden, true), program(quiet, false), program(allowed, true)])
 }
@@ -74,8 +74,11 @@ fn forbidden() -> Result<Rules, BackendError> {
     Ok(rules)
 }
 
-fn allowed() -> Result<Rules, BackendError> {
+fn allowed(card: bool) -> Result<Rules, BackendError> {
     let mut rules = all(calls::ALLOWED);
+    if card {
+        rules.extend(all(calls::CARD));
+    }
     // The program before refuses these.
     rules.extend(all(calls::REFUSED));
     let mut one_of = |call: i64, argument: u8, values: &[u64]| -> Result<(), BackendError> {
@@ -89,7 +92,7 @@ fn allowed() -> Result<Rules, BackendError> {
     // `F_SETOWN` would send signals to others.
     let fcntl = [libc::F_DUPFD, libc::F_DUPFD_CLOEXEC, libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_SETFL];
     one_of(libc::SYS_fcntl, 1, &fcntl.map(|command| command as u64))?;
-    // Whether something is a terminal; no other control of devices.
+    // Whether something is a terminal; no other control of devices, but of a card's.
     one_of(libc::SYS_ioctl, 1, &[libc::TCGETS])?;
     let prctl = [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_VMA];
     one_of(libc::SYS_prctl, 0, &prctl.map(|option| option as u64))?;
@@ -98,6 +101,9 @@ fn allowed() -> Result<Rules, BackendError> {
     rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![nothing_new])?]);
     // The handler of forbidden calls stays.
     rules.insert(libc::SYS_rt_sigaction, vec![when(0, Is::Ne, libc::SIGSYS as u64)?]);
+    if card {
+        rules.entry(libc::SYS_ioctl).or_default().extend(card_controls()?);
+    }
     let namespaces = libc::CLONE_NEWNS
         | libc::CLONE_NEWUSER
         | libc::CLONE_NEWPID
@@ -111,6 +117,18 @@ fn allowed() -> Result<Rules, BackendError> {
     #[cfg(target_arch = "x86_64")]
     rules.insert(libc::SYS_open, open(1)?);
     Ok(rules)
+}
+
+/// What NVIDIA's driver is asked by ioctl: commands of its type 'F' (`NV_IOCTL_MAGIC`, nv-ioctl-numbers.h), and those of
+/// its memory manager, which are plain small numbers and two that begin and end (`uvm_linux_ioctl.h`, `uvm_ioctl.h`). The
+/// devices that can be asked at all are Landlock's to say.
+fn card_controls() -> Result<Vec<SeccompRule>, BackendError> {
+    Ok(vec![
+        when(1, Is::MaskedEq(0xff00), 0x4600)?,
+        when(1, Is::MaskedEq(0xffff_ff00), 0)?,
+        when(1, Is::Eq, 0x3000_0001)?,
+        when(1, Is::Eq, 0x3000_0002)?,
+    ])
 }
 
 /// Opening, but not emptying what is opened for reading: Landlock before Linux 6.2 lets that pass.

@@ -97,11 +97,14 @@ pub(super) fn drop_privileges() -> Result<(), Errno> {
 pub(super) fn limits(request: &Request) -> [(Resource, u64, u64); 5] {
     let Limits { memory_bytes_max, cpu_s_max, file_bytes_max, files_max, cpu_window_s: _, wall_ms_max: _ } =
         request.limits;
+    // A card's driver reserves more of the address space than there is memory (cuMemAddressReserve and unified memory);
+    // what of it is this process's own and can be written counts instead, since Linux 4.7.
+    let memory = if request.job.card().is_some() { Resource::RLIMIT_DATA } else { Resource::RLIMIT_AS };
     // What has no length has its time counted by its parent, in windows.
     let cpu_s_max = if matches!(request.job, Job::Follow(_) | Job::Listen(_)) { RLIM_INFINITY } else { cpu_s_max };
     [
         (Resource::RLIMIT_CORE, 0, 0),
-        (Resource::RLIMIT_AS, memory_bytes_max, memory_bytes_max),
+        (memory, memory_bytes_max, memory_bytes_max),
         (Resource::RLIMIT_CPU, cpu_s_max, cpu_s_max.saturating_add(CPU_GRACE_S)),
         (Resource::RLIMIT_FSIZE, file_bytes_max, file_bytes_max),
         (Resource::RLIMIT_NOFILE, files_max, files_max),

@@ -1,10 +1,11 @@
-//! The encoders, libx264, libx265 and SVT-AV1: one closed group of pictures per segment.
+//! The encoders, libx264, libx265 and SVT-AV1, and those of cards: one closed group of pictures per segment.
 
+mod nvenc;
 mod settings;
 
 use bytes::Bytes;
 use ffmpeg_next::{
-    Error, Packet, Rational,
+    Dictionary, Error, Packet, Rational,
     codec::{self, Parameters, threading},
     encoder, error,
     format::Pixel,
@@ -12,13 +13,17 @@ use ffmpeg_next::{
     picture,
 };
 use millrace_cmaf::{Codec, Sample, Track, Video as Picture, av1, h264, hevc, nal};
-use millrace_media::Failure;
+use millrace_media::{Failure, card::Tools};
 use millrace_proto::{profile::VideoCodec, task::Target};
 
+pub(crate) use nvenc::name as card_encoder_name;
 pub(crate) use settings::name;
 
 use super::Common;
-use crate::{av, trouble};
+use crate::{
+    av::{self, device::Device},
+    trouble::{self, Asked},
+};
 
 /// `user_data_unregistered`: where x264 writes its settings into every segment (ISO/IEC 14496-10, D.1).
 const SEI: u8 = 6;
@@ -36,6 +41,7 @@ pub(crate) struct Encoder {
     codec: VideoCodec,
     picture: Picture,
     timescale: u32,
+    is_on_card: bool,
     samples: Vec<Sample>,
     pushed: usize,
 }
@@ -47,29 +53,48 @@ impl Encoder {
         let codec = encoder::find_by_name(name)
             .ok_or_else(|| trouble::unsupported(format!("this FFmpeg is built without {name}")))?;
         let settings = settings::of(target, common, threads);
-        let open = || {
-            let mut context = codec::Context::new_with_codec(codec);
-            context.set_flags(codec::Flags::GLOBAL_HEADER);
-            context.set_threading(threading::Config {
-                count: threads as usize,
-                ..threading::Config::kind(threading::Type::Frame)
-            });
-            let mut video = context.encoder().video()?;
-            video.set_width(target.width);
-            video.set_height(target.height);
+        let mut context = codec::Context::new_with_codec(codec);
+        context.set_threading(threading::Config {
+            count: threads as usize,
+            ..threading::Config::kind(threading::Type::Frame)
+        });
+        let software = |video: &mut encoder::video::Video| {
             video.set_format(Pixel::YUV420P);
-            video.set_time_base(Rational::new(1, common.timescale as i32));
-            video.set_frame_rate(Some(Rational::new(common.frames_per_s as i32, target.fps_divisor.max(1).into())));
-            video.set_aspect_ratio(Rational::new(1, 1));
-            video.set_color_range(common.colour.range);
-            video.set_color_primaries(common.colour.primaries);
-            video.set_color_transfer_characteristic(common.colour.transfer);
-            video.set_colorspace(common.colour.matrix);
-            video.open_as_with(codec, settings)
+            Ok(())
         };
-        let inner = open().map_err(|error: Error| trouble::machine(&format!("open {name}"), error))?;
+        let inner = open(context, codec, settings, target, common, software)
+            .map_err(|error| trouble::machine(&format!("open {name}"), error))?;
+        Ok(Self::new(inner, target, common, false))
+    }
+
+    /// Opens a card's encoder for `target`. It takes pictures of the card's memory.
+    pub(crate) fn open_on(device: &Device, target: &Target, common: &Common, tools: Tools) -> Result<Self, Failure> {
+        let name = nvenc::name(target.codec);
+        let failed = |error| trouble::card(&format!("open {name}"), Asked::Encoder, error);
+        let codec = encoder::find_by_name(name).ok_or(Error::EncoderNotFound).map_err(failed)?;
+        let settings = nvenc::of(target, common, tools);
+        let on_card = |video: &mut encoder::video::Video| {
+            video.set_format(Pixel::CUDA);
+            device.encode_with(video, (target.width, target.height))
+        };
+        let context = codec::Context::new_with_codec(codec);
+        let inner = open(context, codec, settings, target, common, on_card).map_err(failed)?;
+        Ok(Self::new(inner, target, common, true))
+    }
+
+    fn new(inner: encoder::video::Encoder, target: &Target, common: &Common, is_on_card: bool) -> Self {
         let picture = Picture { width: target.width, height: target.height, pixel_aspect: (1, 1), rotation_deg: 0 };
-        Ok(Self { inner, codec: target.codec, picture, timescale: common.timescale, samples: Vec::new(), pushed: 0 })
+        let (codec, timescale) = (target.codec, common.timescale);
+        Self { inner, codec, picture, timescale, is_on_card, samples: Vec::new(), pushed: 0 }
+    }
+
+    /// Whether it takes pictures of a card's memory.
+    pub(crate) fn is_on_card(&self) -> bool {
+        self.is_on_card
+    }
+
+    fn failed(&self, what: &str, error: Error) -> Failure {
+        if self.is_on_card { trouble::card(what, Asked::Work, error) } else { trouble::machine(what, error) }
     }
 
     /// Takes the next picture in presentation order.
@@ -78,14 +103,14 @@ impl Encoder {
         frame.set_pts(Some(pts));
         // The source's choice of picture types is not the encoder's.
         frame.set_kind(picture::Type::None);
-        self.inner.send_frame(&frame).map_err(|error| trouble::machine("encode a picture", error))?;
+        self.inner.send_frame(&frame).map_err(|error| self.failed("encode a picture", error))?;
         self.pushed += 1;
         self.receive()
     }
 
     /// Ends the segment. As many frames must have come out as went in.
     pub(crate) fn finish(mut self) -> Result<Encoded, Failure> {
-        self.inner.send_eof().map_err(|error| trouble::machine("end the encoder", error))?;
+        self.inner.send_eof().map_err(|error| self.failed("end the encoder", error))?;
         self.receive()?;
         if self.samples.len() != self.pushed {
             let message = format!("the encoder made {} frames of {}", self.samples.len(), self.pushed);
@@ -108,10 +133,34 @@ impl Encoder {
             match self.inner.receive_packet(&mut packet) {
                 Ok(()) => self.samples.push(sample(self.codec, &packet)?),
                 Err(Error::Eof | Error::Other { errno: error::EAGAIN }) => return Ok(()),
-                Err(error) => return Err(trouble::machine("encode", error)),
+                Err(error) => return Err(self.failed("encode", error)),
             }
         }
     }
+}
+
+/// Opens an encoder with what is the same for all; `prepare` says where its pictures are.
+fn open(
+    mut context: codec::Context,
+    codec: ffmpeg_next::Codec,
+    settings: Dictionary,
+    target: &Target,
+    common: &Common,
+    prepare: impl FnOnce(&mut encoder::video::Video) -> Result<(), Error>,
+) -> Result<encoder::video::Encoder, Error> {
+    context.set_flags(codec::Flags::GLOBAL_HEADER);
+    let mut video = context.encoder().video()?;
+    video.set_width(target.width);
+    video.set_height(target.height);
+    video.set_time_base(Rational::new(1, common.timescale as i32));
+    video.set_frame_rate(Some(Rational::new(common.frames_per_s as i32, target.fps_divisor.max(1).into())));
+    video.set_aspect_ratio(Rational::new(1, 1));
+    video.set_color_range(common.colour.range);
+    video.set_color_primaries(common.colour.primaries);
+    video.set_color_transfer_characteristic(common.colour.transfer);
+    video.set_colorspace(common.colour.matrix);
+    prepare(&mut video)?;
+    video.open_as_with(codec, settings)
 }
 
 fn sample(codec: VideoCodec, packet: &Packet) -> Result<Sample, Failure> {

@@ -17,9 +17,12 @@ use millrace_proto::task::Target;
 
 use super::{
     Colour, Common,
+    card::{self, Card},
     encode::{Encoded, Encoder},
+    path,
     scale::Scaler,
 };
+use crate::av::device;
 
 /// Pictures that wait before each rung; they are whole and large.
 const QUEUE_PICTURES: usize = 4;
@@ -49,10 +52,10 @@ enum Rungs {
 }
 
 impl Ladder {
-    /// Opens every encoder.
-    pub(super) fn start(targets: &[Target], common: &Common) -> Result<Self, Failure> {
+    /// Opens every encoder, where there is a card those that it has. Its pictures are in the card's memory then.
+    pub(super) fn start(targets: &[Target], common: &Common, card: Option<&Card>) -> Result<Self, Failure> {
         if common.threads == 1 {
-            let rungs = (0..targets.len()).map(|at| Rung::open(at, targets, common));
+            let rungs = (0..targets.len()).map(|at| Rung::open(at, targets, common, card));
             let rungs = Rungs::Inline(rungs.collect::<Result<_, _>>()?);
             return Ok(Self { rungs, taken: 0 });
         }
@@ -62,8 +65,8 @@ impl Ladder {
         for at in (0..targets.len()).rev() {
             let (inlet, inbox) = sync_channel(QUEUE_PICTURES);
             let outlet = below.replace(inlet);
-            let (targets, common) = (targets.to_vec(), *common);
-            let run = move || Rung::open(at, &targets, &common)?.run(inbox, outlet);
+            let (targets, common, card) = (targets.to_vec(), *common, card.cloned());
+            let run = move || Rung::open(at, &targets, &common, card.as_ref())?.run(inbox, outlet);
             let rung = thread::Builder::new().name(format!("rung-{at}")).spawn(run);
             rungs.push(
                 rung.map_err(|error| Failure::new(FailureKind::Limit, format!("can't start a thread: {error}")))?,
@@ -119,6 +122,8 @@ fn first_failure(rungs: Vec<Running>) -> Failure {
 /// One rung: scales and encodes.
 pub(super) struct Rung {
     scaler: Scaler,
+    /// Scales what is in a card's memory; the other one only brings it into form then, for an encoder in software.
+    on_card: Option<card::Scaler>,
     encoder: Encoder,
     /// It keeps the first of so many frames.
     divisor: usize,
@@ -129,14 +134,20 @@ pub(super) struct Rung {
 impl Rung {
     /// The largest rung turns the picture upright and gets all threads; those below are a fraction of its
     /// work.
-    fn open(at: usize, targets: &[Target], common: &Common) -> Result<Self, Failure> {
+    fn open(at: usize, targets: &[Target], common: &Common, card: Option<&Card>) -> Result<Self, Failure> {
         let target = &targets[at];
         let divisors: Vec<usize> = targets[at..].iter().map(|target| target.fps_divisor.max(1).into()).collect();
         let (rotation_deg, threads) =
             if at == 0 { (common.rotation_deg, common.threads) } else { (0, common.threads.div_ceil(2)) };
+        let tools = |card: &Card| card.able.encodes(target.codec).filter(|_| path::encodes(target, &card.able));
+        let encoder = match card.and_then(|card| Some((card, tools(card)?))) {
+            Some((card, tools)) => Encoder::open_on(&card.device, target, common, tools)?,
+            None => Encoder::open(target, common, threads)?,
+        };
         Ok(Self {
             scaler: Scaler::new(target.width, target.height, rotation_deg),
-            encoder: Encoder::open(target, common, threads)?,
+            on_card: card.map(|_| card::Scaler::new(target.width, target.height)),
+            encoder,
             divisor: divisors[0],
             divisors,
         })
@@ -169,10 +180,21 @@ impl Rung {
     }
 
     fn scale(&mut self, picture: &Picture) -> Result<Picture, Failure> {
-        Ok(Picture { frame: self.scaler.scale(&picture.frame)?, ..*picture })
+        let frame = match &mut self.on_card {
+            Some(scaler) => scaler.scale(&picture.frame)?,
+            None => self.scaler.scale(&picture.frame)?,
+        };
+        Ok(Picture { frame, ..*picture })
     }
 
     fn encode(&mut self, number: usize, picture: &Picture) -> Result<(), Failure> {
-        if number.is_multiple_of(self.divisor) { self.encoder.push(&picture.frame, picture.pts) } else { Ok(()) }
+        if !number.is_multiple_of(self.divisor) {
+            return Ok(());
+        }
+        if device::is_on_card(&picture.frame) && !self.encoder.is_on_card() {
+            let downloaded = Arc::new(card::download(&picture.frame)?);
+            return self.encoder.push(&*self.scaler.scale(&downloaded)?, picture.pts);
+        }
+        self.encoder.push(&picture.frame, picture.pts)
     }
 }

@@ -239,7 +239,7 @@ fn limit(what: &str, argument: &str) -> Tried {
     match what {
         "memory" => {
             let (bytes, shared) = (2_usize << 30, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE);
-            call!(SYS_mmap, 0, bytes, libc::PROT_READ, shared, -1, 0).map(drop)
+            call!(SYS_mmap, 0, bytes, libc::PROT_READ | libc::PROT_WRITE, shared, -1, 0).map(drop)
         }
         "file" => fs::write(argument, vec![0; 200_000]).map_err(failed),
         "descriptors" => {

@@ -21,7 +21,7 @@ const X265_FRAME_THREADS_MAX: u32 = 16;
 
 /// The buffer of an average rate, in milliseconds of it: what a segment may be above the average for good, since the
 /// next one is encoded by another hand.
-const AVERAGE_BUFFER_MS: u64 = 500;
+pub(super) const AVERAGE_BUFFER_MS: u64 = 500;
 
 /// FFmpeg's name of the encoder for a codec.
 pub(crate) fn name(codec: VideoCodec) -> &'static str {
