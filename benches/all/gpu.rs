@@ -53,7 +53,9 @@ pub(crate) fn run(kit: &Kit) -> Result<Table> {
     let mut all: Vec<Segment> = segments(kit, "bunny")?.into_iter().take(count).collect();
     let missing = count - all.len();
     all.extend(segments(kit, "trailer")?.into_iter().take(missing));
-    all.iter_mut().for_each(|segment| segment.targets.iter_mut().for_each(average));
+    for segment in &mut all {
+        segment.targets.iter_mut().for_each(average);
+    }
     let mut runs: Vec<Run> = ways.iter().map(|_| Run::default()).collect();
     for round in 0..rounds {
         for (at, (_, used)) in ways.iter().enumerate() {

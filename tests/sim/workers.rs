@@ -135,7 +135,6 @@ impl World {
             timing: Timing::default(),
             limits: Limits::default(),
             cards: Vec::new(),
-            cards: Vec::new(),
         });
         worker.body = Some(Body {
             agent,
@@ -364,6 +363,7 @@ fn call_of(input: &Input) -> Option<Call> {
         | Input::Finished(call, _)
         | Input::Fetched(call, _)
         | Input::Worked(call, _)
+        | Input::CardRefused(call, _)
         | Input::Uploaded(call, _) => *call,
     })
 }
