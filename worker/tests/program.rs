@@ -204,7 +204,11 @@ const PATIENCE: Duration = Duration::from_mins(1);
 #[test]
 fn a_card_that_refuses_costs_no_segment() {
     use millrace_media::card::{Able, Card, Tools, Use};
-    use millrace_proto::{identity::Secret, offer::Offer, profile::VideoCodec};
+    use millrace_proto::{
+        identity::Secret,
+        offer::{Encoder, Offer},
+        profile::VideoCodec,
+    };
     use millrace_worker::{
         agent::{Agent, Config, Exit, Limits as Asked, Seats, Timing},
         client::{self, Client},
@@ -227,7 +231,7 @@ fn a_card_that_refuses_costs_no_segment() {
             version: "0".into(),
             slots: 1,
             cores: 1,
-            encoders: vec![],
+            encoders: vec![Encoder { codec: VideoCodec::H264, name: "h264_nvenc".into(), pixels_per_s: 1.0 }],
             absent: vec![],
             sandbox: millrace_proto::offer::Sandbox::default(),
             cards: vec![],
