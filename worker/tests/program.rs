@@ -234,6 +234,7 @@ fn a_card_that_refuses_costs_no_segment() {
             encoders: vec![Encoder { codec: VideoCodec::H264, name: "h264_nvenc".into(), pixels_per_s: 1.0 }],
             absent: vec![],
             sandbox: millrace_proto::offer::Sandbox::default(),
+            models: vec![],
             cards: vec![],
         },
         scratch: Scratch::new(folder.path()).unwrap(),
