@@ -66,7 +66,8 @@ fn nothing_is_left_for_later() {
     // Put together here, so that this file does not hold them.
     let banned = [["to", "do!("], ["unimple", "mented!("], ["db", "g!("], ["FIX", "ME"], ["XX", "X"], ["TO", "DO"]];
     let mut faults = Vec::new();
-    for path in files() {
+    // The fuzzing corpus is what a machine made.
+    for path in files().into_iter().filter(|path| !path.starts_with("tests/fuzz/corpus/")) {
         let Ok(text) = fs::read_to_string(root().join(&path)) else { continue };
         for word in banned.map(|parts| parts.concat()) {
             for (at, line) in text.lines().enumerate().filter(|(_, line)| line.contains(&word)) {

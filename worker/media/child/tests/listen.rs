@@ -86,7 +86,8 @@ fn cut(track: &Track, samples: &[Sample], start_s: i64) -> Vec<Bytes> {
 
 fn plain(words: &str) -> Vec<String> {
     let spoken = words.to_lowercase().replace(|letter: char| !letter.is_alphanumeric() && letter != '\'', " ");
-    spoken.split_whitespace().map(|word| word.trim_matches('\'').to_owned()).collect()
+    let written = |word: &str| if word == "mr" { "mister".into() } else { word.trim_matches('\'').to_owned() };
+    spoken.split_whitespace().map(written).collect()
 }
 
 fn text(words: &[Word]) -> String {
@@ -145,6 +146,9 @@ async fn speech_becomes_the_words_that_are_said() {
         assert_eq!((heard.start_ms, heard.language.as_deref()), (100_000, Some("en")));
         assert_eq!(heard.settled_ms, heard.end_ms);
         let got = plain(&text(&heard.words));
+        if got != words {
+            eprintln!("said: {}\nheard: {}", words.join(" "), got.join(" "));
+        }
         wrong += errors(&words, &got);
         said += words.len();
     }
@@ -153,6 +157,7 @@ async fn speech_becomes_the_words_that_are_said() {
     let init = Bytes::from_static(include_bytes!("../../../src/listen/speech.init"));
     let heard = listener.hear(&window(), &init, &sample).await.unwrap();
     assert!(errors(&plain("he was not an ill disposed young man"), &plain(&text(&heard.words))) <= 3, "{heard:?}");
+    eprintln!("{wrong} of {said} words are wrong");
     assert!(said > 60 && wrong * 100 <= said * 10, "{wrong} of {said} words are wrong");
 }
 
@@ -197,6 +202,7 @@ async fn windows_lose_and_double_no_word() {
     for patience_ms in [12_000, 5_000] {
         let words = hear_live(&mut listener, &sound, 40, 2, patience_ms).await;
         let wrong = errors(&said, &plain(&text(&words)));
+        eprintln!("with a patience of {patience_ms} ms {wrong} of {} are wrong", said.len());
         assert!(wrong * 100 <= said.len() * 12, "{patience_ms}: {wrong} of {} are wrong: {}", said.len(), text(&words));
     }
 }
