@@ -114,7 +114,7 @@ fn judge(kit: &Kit, launcher: &Launcher, segment: &Segment, made: &Transcoded, o
         anyhow::Ok(Rendition { name: made.name.clone(), init, segment, codec: made.codec.clone(), frames: made.frames })
     };
     let renditions = made.renditions.iter().map(rendition).collect::<Result<Vec<_>>>()?;
-    let done = Done { renditions, frames_concealed: made.frames_concealed, work_ms: 0 };
+    let done = Done { renditions, report: None, frames_concealed: made.frames_concealed, work_ms: 0 };
     let task = task::Transcode { renditions: segment.targets.clone() };
     match verdict::transcode(&task, &done, &source, &seen) {
         Ok(()) => Ok(()),

@@ -180,7 +180,7 @@ impl Life {
             codec: media.codec.clone(),
             frames: media.frames,
         });
-        let result = Handed::Done(Done { renditions: told.collect(), frames_concealed: 0, work_ms: 900 });
+        let result = Handed::Done(Done { renditions: told.collect(), report: None, frames_concealed: 0, work_ms: 900 });
         let outcome = Outcome { result, signature: "0".repeat(130) };
         let Finish::Taken(checking) = machine::finish(task, &lease, outcome, now_ms) else {
             anyhow::bail!("the outcome is not taken")

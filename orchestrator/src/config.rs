@@ -15,7 +15,7 @@ use crate::{
     http,
     ingest::{fetch, rtmp, srt},
     publish, segment,
-    task::machine,
+    task::{machine, window},
 };
 
 /// Everything that can be set.
@@ -53,6 +53,8 @@ pub struct Config {
     pub srt_server: srt::Config,
     /// Leases, tries and time limits of tasks.
     pub tasks: machine::Policy,
+    /// How sound is cut into windows for captions.
+    pub captions: window::Pace,
     /// Limits of the HTTP server.
     pub api: Api,
     /// Pictures and clips.
@@ -216,6 +218,7 @@ impl Default for Config {
             srt: Srt::default(),
             srt_server: srt::Config::default(),
             tasks: machine::Policy::default(),
+            captions: window::Pace::default(),
             api: Api::default(),
             assets: Assets::default(),
         }
@@ -334,6 +337,7 @@ impl Config {
         self.rtmp_server.check().map_err(|why| Error::Value(format!("rtmp_server.{why}")))?;
         self.api.connections.check().map_err(|why| Error::Value(format!("api.connections.{why}")))?;
         self.api.kept.check().map_err(|why| Error::Value(format!("api.kept.{why}")))?;
+        self.captions.check().map_err(|why| Error::Value(format!("captions.{why}")))?;
         self.srt.address()?;
         self.srt_server.check().map_err(|why| Error::Value(format!("srt_server.{why}")))?;
         self.ingest.fetch.check().map_err(|why| Error::Value(format!("ingest.fetch.{why}")))?;

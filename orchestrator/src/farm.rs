@@ -6,6 +6,7 @@
 
 pub mod sessions;
 mod waiting;
+mod windows;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -16,7 +17,7 @@ use millrace_proto::{
     Address, LeaseId, Sha256, StreamId, TaskId,
     offer::Offer,
     outcome::Outcome,
-    task::{Input, Lease},
+    task::{Blob, Input, Lease, Work},
     worker::Poll,
 };
 use tokio::sync::{Notify, oneshot};
@@ -26,12 +27,13 @@ use crate::{
     task::{
         Held, State, Task, assign,
         machine::{self, Finish, Gone, Grant, Policy},
-        source::{Decodable, source},
+        source,
     },
     verify::settle,
 };
 use sessions::Session;
 use waiting::{Waiter, Waiting};
+pub use windows::Planned;
 
 /// Tasks looked at in one step.
 const STEP_TASKS: u32 = 256;
@@ -57,6 +59,8 @@ pub struct Farm {
     pub assign: Notify,
     /// Woken when an outcome came in.
     pub check: Notify,
+    /// Woken when a chain of windows may go on.
+    pub plan: Notify,
 }
 
 /// A worker's place in the queue.
@@ -107,6 +111,7 @@ impl Farm {
             begun_ms: OnceLock::new(),
             assign: Notify::new(),
             check: Notify::new(),
+            plan: Notify::new(),
         }
     }
 
@@ -144,10 +149,12 @@ impl Farm {
         let worker = session.address;
         let tasks = self.store.tasks_held(worker).await?;
         let mine = |held: &Held| held.worker == worker && held.instance == poll.instance;
-        let mut open = Vec::new();
+        let (mut open, mut held_windows) = (Vec::new(), 0);
         for task in tasks {
             let lost = |held: &Held| mine(held) && !poll.held.contains(&held.id);
+            let before = open.len();
             open.extend(task.leases().iter().filter(|held| mine(held) && !lost(held)).map(|held| held.id.clone()));
+            held_windows += u32::from(task.link.is_some() && open.len() > before);
             self.take_back(task, now_ms, lost).await?;
         }
         let revoked: Vec<LeaseId> = poll.held.iter().filter(|id| !open.contains(id)).cloned().collect();
@@ -155,9 +162,10 @@ impl Farm {
         let waiter = Waiter {
             worker,
             instance: poll.instance.clone(),
-            offer: session.offer.clone(),
+            offer: warmed(session.offer.clone(), &poll.warm),
             slots_free: poll.slots_free,
             held: u32::try_from(open.len()).unwrap_or(u32::MAX),
+            held_windows,
             reply,
         };
         let number = self.waiting.lock().expect("no panic while held").add(waiter);
@@ -230,6 +238,9 @@ impl Farm {
 
     /// Notes which encoders a stream's newest task went to. A hint, so forgetting all of them does little harm.
     fn went_to(&self, task: &Task, offer: &Offer) {
+        if task.link.is_some() {
+            return;
+        }
         let mut hands = self.hands.lock().expect("no panic while held");
         if hands.len() >= HANDS_MAX {
             hands.clear();
@@ -248,7 +259,7 @@ impl Farm {
             return Ok(None);
         }
         let Some(segment) = self.store.segment(&task.stream, task.seq).await? else { return Ok(None) };
-        let Some(source) = source(&*self.store, &segment).await? else { return Ok(None) };
+        let Some(named) = source::inputs(&*self.store, task).await? else { return Ok(None) };
         let token = hex::encode(rand::random::<[u8; 16]>());
         let id = lease_id(&task.id);
         let grant = Grant { id: id.clone(), token_sha256: Sha256::of(token.as_bytes()), worker, instance };
@@ -258,7 +269,9 @@ impl Farm {
         }
         let work_ms_max = leased.leases().first().map_or(0, |held| held.work_ends_ms - now_ms);
         // Players run on, a segment at a time: it is wanted when the next one has come in.
-        let due_ms = leased.live.then(|| (segment.arrived_ms + leased.duration_ms).saturating_sub(now_ms));
+        // Who hears a window leaves the cores to what is due.
+        let is_due = leased.live && matches!(leased.work, Work::Transcode(_));
+        let due_ms = is_due.then(|| (segment.arrived_ms + leased.duration_ms).saturating_sub(now_ms));
         Ok(Some(Lease {
             token,
             task: leased.id,
@@ -267,7 +280,7 @@ impl Farm {
             media_ms: leased.duration_ms,
             due_ms,
             work: leased.work,
-            inputs: inputs(&id, &source),
+            inputs: inputs(&id, named),
             output_url: format!("/v1/worker/leases/{id}/output/{{output}}"),
             id,
         }))
@@ -382,9 +395,17 @@ impl<'a> Online<'a> {
     }
 }
 
-fn inputs(lease: &LeaseId, source: &Decodable) -> Vec<Input> {
+fn inputs(lease: &LeaseId, named: Vec<(String, Blob)>) -> Vec<Input> {
     let input = |(name, blob)| Input { url: format!("/v1/worker/leases/{lease}/input/{name}"), name, blob };
-    source.named().into_iter().map(input).collect()
+    named.into_iter().map(input).collect()
+}
+
+/// An offer, with what the worker says of its models just now.
+fn warmed(mut offer: Offer, warm: &[String]) -> Offer {
+    for model in &mut offer.models {
+        model.warm = warm.contains(&model.id);
+    }
+    offer
 }
 
 /// A lease's name starts with its task's, so that the task is found without a further index.

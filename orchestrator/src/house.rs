@@ -88,6 +88,7 @@ impl House {
     /// Segments of `stream` became durable: workers and players may go on.
     pub fn committed(&self, stream: &StreamId) {
         self.farm.assign.notify_one();
+        self.farm.plan.notify_one();
         // The receiver lives as long as the program; at its end nobody needs to know.
         let _ = self.publish.send(stream.clone());
     }

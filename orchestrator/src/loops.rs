@@ -53,6 +53,20 @@ pub async fn assign(house: Arc<House>) {
     }
 }
 
+/// Windows are planned when there is enough in them.
+pub async fn windows(house: Arc<House>) {
+    loop {
+        nudge(&house.farm.plan, Duration::from_secs(1)).await;
+        match house.farm.plan_once(&house.config.captions, now_ms()).await {
+            // What went on may go on further, and what ended is shown as ended.
+            Ok(planned) if planned.stepped > 0 => house.farm.plan.notify_one(),
+            Ok(_) => {}
+            Err(error) => tell("planning windows", Err(error)),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// Leases that ran out are taken back.
 pub async fn expire(house: Arc<House>) {
     loop {
@@ -135,7 +149,9 @@ async fn judge(house: &House, task: crate::task::Task) {
 
 /// How long each step of a live segment's task took that was being checked and has its verdict now.
 fn time(house: &House, task: &crate::task::Task, now_ms: u64) {
-    let (true, State::Checking { lease, since_ms, .. }) = (task.live, &task.state) else { return };
+    let (true, State::Checking { lease, since_ms, .. }) = (task.live && task.link.is_none(), &task.state) else {
+        return;
+    };
     let times = [task.created_ms, lease.given_ms, *since_ms, now_ms];
     for (step, pair) in ["wait", "work", "check"].into_iter().zip(times.windows(2)) {
         let ms = pair[1].saturating_sub(pair[0]);

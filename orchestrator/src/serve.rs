@@ -144,6 +144,7 @@ fn background(
 ) -> Vec<JoinHandle<()>> {
     vec![
         tokio::spawn(loops::assign(house.clone())),
+        tokio::spawn(loops::windows(house.clone())),
         tokio::spawn(loops::expire(house.clone())),
         tokio::spawn(loops::check(house.clone())),
         tokio::spawn(loops::publish(house.clone(), listings)),

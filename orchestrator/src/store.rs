@@ -6,6 +6,7 @@
 
 pub mod clips;
 pub mod record;
+pub mod reports;
 pub mod sqlite;
 #[cfg(test)]
 mod suite;
@@ -15,6 +16,7 @@ use millrace_proto::{Address, StreamId, TaskId, api::StreamState, offer::Offer, 
 
 use crate::task::Task;
 use record::{Fetched, Media, Pushed, Segment, SegmentState, Stream, Tail, Variant, Worker};
+use reports::{Chain, Report};
 
 /// What went wrong, and whether to try again.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +94,8 @@ pub struct Move<'a> {
 pub struct Settlement {
     /// The segment's new state, if this task was its last open one.
     pub segment: Option<(SegmentState, Vec<Media>)>,
+    /// What came of a window, and its chain behind it; if the chain is still where the window began.
+    pub report: Option<(Chain, Report)>,
     /// Whose count of accepted outcomes goes up.
     pub accepted: Option<Address>,
     /// Whose count of failures goes up.
@@ -100,8 +104,8 @@ pub struct Settlement {
 
 /// The contract.
 #[async_trait]
-pub trait Store: clips::Clips + std::fmt::Debug + Send + Sync + 'static {
-    /// Writes a new stream. False if its id is taken.
+pub trait Store: clips::Clips + reports::Reports + std::fmt::Debug + Send + Sync + 'static {
+    /// Writes a new stream, and the chains that its profile asks for. False if its id is taken.
     async fn create_stream(&self, stream: &Stream) -> Result<bool>;
     /// One stream.
     async fn stream(&self, id: &StreamId) -> Result<Option<Stream>>;

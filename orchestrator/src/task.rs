@@ -5,27 +5,33 @@ pub mod auto;
 pub mod machine;
 pub mod plan;
 pub mod source;
+pub mod window;
 
-use millrace_proto::{Address, LeaseId, Sha256, StreamId, TaskId, outcome::FailureKind, outcome::Outcome, task::Work};
+use millrace_proto::{
+    Address, LeaseId, Sha256, StreamId, TaskId, offer::Capability, outcome::FailureKind, outcome::Outcome, task::Work,
+};
 use serde::{Deserialize, Serialize};
 
-/// One unit of work on a segment.
+/// One unit of work on a segment, or on a window of segments.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     /// Made from stream, segment and kind.
     pub id: TaskId,
     /// Its stream; every commit names it.
     pub stream: StreamId,
-    /// Its segment.
+    /// Its segment, or the first one of its window.
     pub seq: u64,
     /// A viewer waits for it.
     pub live: bool,
-    /// Playing time of the segment; time limits follow from it.
+    /// Playing time of the segment or of the window; time limits follow from it.
     pub duration_ms: u64,
     /// Counts changes; a change is written only over the version it was made from.
     pub version: u64,
     /// What to compute.
     pub work: Work,
+    /// The place in a chain of windows that it is for; absent for the work on a segment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<Link>,
     /// Only workers whose offers say that their whole sandbox holds may get it.
     #[serde(default)]
     pub sandboxed: bool,
@@ -35,6 +41,17 @@ pub struct Task {
     pub state: State,
     /// What went wrong before, oldest first.
     pub attempts: Vec<Attempt>,
+}
+
+/// A place in a chain of windows, see [`crate::store::reports::Chain`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// What is looked for.
+    pub kind: Capability,
+    /// Which track.
+    pub track: String,
+    /// Which of its windows.
+    pub number: u64,
 }
 
 /// How far a task is.
@@ -60,7 +77,7 @@ pub enum State {
         /// Unix time.
         since_ms: u64,
     },
-    /// Done; its renditions are in the segment.
+    /// Done; its renditions are in the segment, or its report is in the store.
     Accepted {
         /// Who did it.
         worker: Address,

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use millrace_proto::{
     LeaseId, Sha256, StreamId, TaskId,
-    task::{Blob, Target, Work},
+    task::{Blob, REPORT, REPORT_BYTES_MAX, Target, Work},
 };
 
 use crate::{
@@ -89,14 +89,21 @@ impl Uploads {
 
 /// How much may lie with a lease of this task.
 pub fn lease_bytes_max(task: &Task) -> u64 {
-    let Work::Transcode(work) = &task.work;
-    let all = work.renditions.iter().map(|target| INIT_BYTES_MAX + segment_bytes_max(task, target)).sum::<u64>();
+    let all = match &task.work {
+        Work::Transcode(work) => {
+            work.renditions.iter().map(|target| INIT_BYTES_MAX + segment_bytes_max(task, target)).sum::<u64>()
+        }
+        Work::Captions(_) => REPORT_BYTES_MAX,
+    };
     all * UPLOADS_A_LEASE
 }
 
 /// How large an output may be. `None` if the task has no such output.
 fn output_bytes_max(task: &Task, name: &str) -> Option<u64> {
-    let Work::Transcode(work) = &task.work;
+    let work = match &task.work {
+        Work::Transcode(work) => work,
+        Work::Captions(_) => return (name == REPORT).then_some(REPORT_BYTES_MAX),
+    };
     let (rendition, part) = name.rsplit_once('.')?;
     let target = work.renditions.iter().find(|target| target.name == rendition)?;
     match part {

@@ -4,6 +4,7 @@
 //! now (no space, no child) stays open and is looked at again. Only our own look at an input condemns it.
 
 pub mod child;
+pub mod heard;
 pub mod verdict;
 
 use std::sync::Arc;
@@ -12,20 +13,24 @@ use async_trait::async_trait;
 use millrace_media::job::{Gauged, Inspection};
 use millrace_proto::{
     LeaseId, StreamId,
-    outcome::{Done, Failure, FailureKind, Result as Handed},
-    task::{Blob, Work},
+    outcome::{self as handed, Done, Failure, FailureKind, Result as Handed},
+    profile::is_model_id,
+    task::{Blob, Captions, REPORT_BYTES_MAX, Work},
 };
+use object_store::GetOptions;
 
 use crate::{
     media::{self, MediaStore, Place},
     store::{
         Settlement, Store,
         record::{Media, Segment, SegmentState},
+        reports::{Chain, Found, Report},
     },
     task::{
         State, Task,
         machine::{self, Policy, Verdict},
         source::{Decodable, source},
+        window,
     },
 };
 
@@ -92,6 +97,10 @@ impl Verifier {
     pub async fn check(&self, task: Task, now_ms: u64) -> Result<Option<Task>, Error> {
         let State::Checking { lease, outcome, .. } = &task.state else { return Ok(None) };
         let lease = lease.id.clone();
+        if let Work::Captions(work) = &task.work {
+            let (work, outcome) = (work.clone(), outcome.clone());
+            return self.check_heard(task, &work, &lease, &outcome.result, now_ms).await;
+        }
         let Some(segment) = self.store.segment(&task.stream, task.seq).await? else { return Ok(None) };
         let (verdict, renditions) = match &outcome.result {
             Handed::Done(done) => match self.media.accepted(&lease).await? {
@@ -138,7 +147,9 @@ impl Verifier {
         done: &Done,
         now_ms: u64,
     ) -> Result<(Verdict, Vec<Media>), Error> {
-        let Work::Transcode(work) = &task.work;
+        let Work::Transcode(work) = &task.work else {
+            return Ok((Verdict::Refuse("renditions of what has none".into()), Vec::new()));
+        };
         if done.renditions.len() != work.renditions.len() {
             let text = format!("{} renditions instead of {}", done.renditions.len(), work.renditions.len());
             return Ok((Verdict::Refuse(text), Vec::new()));
@@ -191,6 +202,62 @@ impl Verifier {
         Ok((Verdict::Accept, renditions.collect()))
     }
 
+    /// Judges what came of a window of sound, and writes what follows, as [`Verifier::check`] does.
+    async fn check_heard(
+        &self,
+        task: Task,
+        work: &Captions,
+        lease: &LeaseId,
+        handed: &Handed,
+        now_ms: u64,
+    ) -> Result<Option<Task>, Error> {
+        let (mut verdict, mut taken) = match handed {
+            Handed::Done(done) => match self.hear(work, lease, done).await? {
+                Ok(taken) => (Verdict::Accept, Some(taken)),
+                Err(why) => (Verdict::Refuse(why), None),
+            },
+            Handed::Failed(failure) => (Verdict::Retry(failure.kind, failure.message.clone()), None),
+        };
+        if let Some((claimed, _)) = &taken {
+            match self.media.promote(lease, &task.stream, claimed.blob).await {
+                Err(error) if error.kind == media::Kind::Missing => {
+                    let text = format!("{} was uploaded, and is gone", claimed.blob.sha256);
+                    (verdict, taken) = (Verdict::Retry(FailureKind::Transfer, text), None);
+                }
+                promoted => promoted?,
+            }
+        }
+        let tries = task.attempts.len();
+        let Some(decided) = machine::decide(task, lease, verdict, &self.policy, now_ms) else { return Ok(None) };
+        let mut settlement = settle(&decided, tries, Vec::new());
+        if let Some((claimed, taken)) = taken {
+            settlement.report = found(&decided, work, claimed, taken, now_ms);
+        }
+        Ok(self.store.swap_task(&decided, &settlement).await?.then_some(decided))
+    }
+
+    /// What a worker handed in of a window, or why it is refused.
+    async fn hear(
+        &self,
+        work: &Captions,
+        lease: &LeaseId,
+        done: &Done,
+    ) -> Result<Result<(handed::Report, heard::Taken), String>, Error> {
+        let Some(claimed) = done.report.clone().filter(|_| done.renditions.is_empty()) else {
+            return Ok(Err("a report was asked for, and nothing else".into()));
+        };
+        let named = is_model_id(&claimed.model) && is_model_id(&claimed.version);
+        if !named || work.model.as_ref().is_some_and(|asked| *asked != claimed.model) {
+            return Ok(Err("its model is none, or another than was asked for".into()));
+        }
+        if claimed.blob.bytes > REPORT_BYTES_MAX || !self.eyes.has(lease, claimed.blob).await? {
+            return Ok(Err(format!("its report {} was not uploaded", claimed.blob.sha256)));
+        }
+        let found = self.media.get(lease, claimed.blob.sha256, GetOptions::default()).await?;
+        let bytes = found.bytes().await.map_err(media::Error::from)?;
+        Ok(heard::judge(work, &bytes).map(|taken| (claimed, taken)))
+    }
+
     /// A segment's own video, if it has some.
     async fn source<'a>(&self, segment: &'a Segment) -> Result<Vec<Placed<'a>>, Error> {
         let source = source(&*self.store, segment).await?;
@@ -239,17 +306,58 @@ fn broken_input(task: &Task, why: String, now_ms: u64) -> Result<Verdict, Error>
     Ok(Verdict::BadInput(format!("our own media child fails on it: {why}")))
 }
 
+/// The report of a window that was accepted, and its chain behind it.
+fn found(
+    task: &Task,
+    work: &Captions,
+    claimed: handed::Report,
+    taken: heard::Taken,
+    now_ms: u64,
+) -> Option<(Chain, Report)> {
+    let (State::Accepted { worker, .. }, Some(link)) = (&task.state, &task.link) else { return None };
+    let heard::Taken { settled_ms, context, language } = taken;
+    let handed::Report { blob, model, version } = claimed;
+    let report = Report {
+        stream: task.stream.clone(),
+        kind: link.kind,
+        track: link.track.clone(),
+        number: link.number,
+        start_ms: work.start_ms,
+        end_ms: settled_ms,
+        created_ms: now_ms,
+        found: Some(Found { blob, model, version, worker: *worker }),
+        reason: None,
+    };
+    let chain = Chain {
+        stream: task.stream.clone(),
+        kind: link.kind,
+        track: link.track.clone(),
+        number: link.number + 1,
+        seq: task.seq,
+        position_ms: settled_ms,
+        seen_ms: work.end_ms,
+        context,
+        label: language,
+        open: true,
+    };
+    Some((chain, report))
+}
+
 /// What is written with a changed task: `tries` is how many had failed before the change.
 pub fn settle(task: &Task, tries: usize, renditions: Vec<Media>) -> Settlement {
     let failed = task.attempts[tries.min(task.attempts.len())..].iter().map(|attempt| attempt.worker).collect();
     match &task.state {
         State::Accepted { worker, .. } => {
-            Settlement { segment: Some((SegmentState::Ready, renditions)), accepted: Some(*worker), failed }
+            let segment = task.link.is_none().then_some((SegmentState::Ready, renditions));
+            Settlement { segment, report: None, accepted: Some(*worker), failed }
         }
         State::Failed { reason } => {
+            let now_ms = task.attempts.last().map_or(task.created_ms, |attempt| attempt.at_ms);
+            let report = window::given_up(task, reason, now_ms);
             let state = SegmentState::Failed { reason: reason.clone() };
-            Settlement { segment: Some((state, Vec::new())), accepted: None, failed }
+            let segment = task.link.is_none().then_some((state, Vec::new()));
+            Settlement { segment, report, accepted: None, failed }
         }
-        _ => Settlement { segment: None, accepted: None, failed },
+        _ => Settlement { failed, ..Settlement::default() },
     }
 }

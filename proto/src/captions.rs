@@ -1,5 +1,8 @@
 //! Words of speech, as the media child hears them and caption tracks are made of them.
 
+mod languages;
+
+pub use languages::{LANGUAGES, language_name};
 use serde::{Deserialize, Serialize};
 
 /// What was heard in a window of sound. Times are milliseconds of the stream's timeline.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::profile::VideoCodec;
 
 /// What a worker can do.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Offer {
     /// The worker program's version.
     pub version: String,
@@ -88,6 +88,22 @@ impl Offer {
     /// Whether it can encode to `codec`.
     pub fn encodes(&self, codec: VideoCodec) -> bool {
         self.encoders.iter().any(|encoder| encoder.codec == codec)
+    }
+
+    /// The models that it has for this, in this language (absent: one that finds out which it is) and by this name, if
+    /// one is given.
+    pub fn models_for<'a>(
+        &'a self,
+        capability: Capability,
+        language: Option<&'a str>,
+        id: Option<&'a str>,
+    ) -> impl Iterator<Item = &'a Model> {
+        let fits = move |model: &&Model| {
+            let knows = |code: &str| model.languages.iter().any(|known| known == code);
+            let understands = knows("any") || language.is_some_and(knows);
+            model.capability == capability && understands && id.is_none_or(|id| id == model.id)
+        };
+        self.models.iter().filter(fits)
     }
 
     /// The encoder that it uses for `codec`: the best that it has.

@@ -17,21 +17,37 @@ pub struct Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Result {
-    /// Every rendition was made and uploaded.
+    /// All that was asked for was made and uploaded.
     Done(Done),
     /// Nothing usable came out.
     Failed(Failure),
 }
 
-/// Every rendition was made and uploaded.
+/// All that was asked for was made and uploaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
-    /// One for each target of the task, in its order.
+    /// One for each target of a transcode, in its order.
+    #[serde(default)]
     pub renditions: Vec<Rendition>,
+    /// What came of a task that makes no renditions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Report>,
     /// Frames that the decoder lost and that repeat their predecessor, so that the count stays right.
+    #[serde(default)]
     pub frames_concealed: u32,
     /// Wall time of the media child.
     pub work_ms: u64,
+}
+
+/// What was found in a window, as JSON, and what found it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The output [`crate::task::REPORT`].
+    pub blob: Blob,
+    /// The model's name in the catalogue.
+    pub model: String,
+    /// Of its weights.
+    pub version: String,
 }
 
 /// One rendition of one segment.
@@ -91,6 +107,9 @@ impl Outcome {
                 for rendition in &done.renditions {
                     let (init, segment) = (rendition.init.sha256, rendition.segment.sha256);
                     let _ = write!(text, "\n{} {init} {segment}", rendition.name);
+                }
+                if let Some(Report { blob, model, version }) = &done.report {
+                    let _ = write!(text, "\nreport {} {model} {version}", blob.sha256);
                 }
             }
             Result::Failed(failure) => {

@@ -1,5 +1,8 @@
 //! Profiles: what an app wants done with a stream. Presets by name, or a ladder in JSON.
 
+mod captions;
+
+pub use captions::{Captions, MODEL_ID_LENGTH_MAX, is_model_id};
 use serde::{Deserialize, Serialize};
 
 /// What an app wants of a stream.
@@ -30,6 +33,9 @@ pub struct Profile {
     /// Which workers may get the stream's segments.
     #[serde(default, skip_serializing_if = "Policy::is_open")]
     pub policy: Policy,
+    /// Captions of what is spoken; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub captions: Option<Captions>,
     /// The rungs to encode, in any order. Empty with `auto`; may be empty with `passthrough`.
     #[serde(default)]
     pub ladder: Vec<Rung>,
@@ -67,7 +73,8 @@ pub enum Encryption {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rung {
-    /// Its name in URLs and playlists: 1 to 16 characters of `a-z`, `0-9` and `-`; not `audio`, not `source`.
+    /// Its name in URLs and playlists: 1 to 16 characters of `a-z`, `0-9` and `-`; not `audio`, `source`,
+    /// `captions` or `english`.
     pub name: String,
     /// Length of the picture's shorter side: 720 is 1280x720 for a 16:9 source and 720x1280 for a 9:16 one.
     /// Rungs above the source are left out.
@@ -278,18 +285,34 @@ fn is_every_frame(divisor: &u8) -> bool {
     *divisor == 1
 }
 
+/// Names of what is no rung.
+const TAKEN: [&str; 4] = ["audio", "source", "captions", "english"];
+
 /// Bitrates of a rung, bits per second.
 const BPS_MIN: u64 = 50_000;
 const BPS_MAX: u64 = 100_000_000;
 
-/// A profile by preset name or spelled out.
+/// A profile by preset name, alone or with more, or spelled out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Choice {
     /// One of [`PRESETS`].
     Preset(String),
+    /// One of [`PRESETS`] with what is not in any of them.
+    Extended(Extended),
     /// The app's own.
     Custom(Profile),
+}
+
+/// A preset with more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Extended {
+    /// One of [`PRESETS`].
+    pub preset: String,
+    /// As in [`Profile`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub captions: Option<Captions>,
 }
 
 impl Default for Choice {
@@ -309,10 +332,14 @@ pub struct Invalid(String);
 impl Choice {
     /// The profile that is meant, checked.
     pub fn resolve(self) -> Result<Profile, Invalid> {
+        let named = |name: &str| {
+            preset(name)
+                .ok_or_else(|| Invalid(format!("no profile is named {name:?}: use one of {}", PRESETS.join(", "))))
+        };
         let profile = match self {
             Self::Custom(profile) => profile,
-            Self::Preset(name) => preset(&name)
-                .ok_or_else(|| Invalid(format!("no profile is named {name:?}: use one of {}", PRESETS.join(", "))))?,
+            Self::Preset(name) => named(&name)?,
+            Self::Extended(Extended { preset, captions }) => Profile { captions, ..named(&preset)? },
         };
         profile.check()?;
         Ok(profile)
@@ -340,6 +367,7 @@ fn preset(name: &str) -> Option<Profile> {
         passthrough,
         auto: false,
         policy: Policy::default(),
+        captions: None,
         ladder,
     };
     Some(match name {
@@ -380,12 +408,14 @@ impl Profile {
         }
         within("the number of rungs", self.ladder.len() as u64, u64::from(!self.passthrough && !self.auto), 8)?;
         self.check_encryption()?;
+        self.captions.as_ref().map_or(Ok(()), Captions::check)?;
         for (at, rung) in self.ladder.iter().enumerate() {
             let name = &rung.name;
             let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-            if !plain || !(1..=16).contains(&name.len()) || name == "audio" || name == "source" {
+            if !plain || !(1..=16).contains(&name.len()) || TAKEN.contains(&name.as_str()) {
                 return Err(Invalid(format!(
-                    "{name:?} can't name a rung: use 1 to 16 characters of a-z, 0-9 and '-', not audio or source"
+                    "{name:?} can't name a rung: use 1 to 16 characters of a-z, 0-9 and '-', not {}",
+                    TAKEN.join(", ")
                 )));
             }
             if self.ladder[..at].iter().any(|other| other.name == *name) {
@@ -452,6 +482,10 @@ mod tests {
         let profile = serde_json::from_str::<Choice>(json).unwrap().resolve().unwrap();
         assert_eq!(profile.segment_ms, 2_000);
         assert_eq!(profile.ladder[0].rate(), Rate::Capped { crf: 23, bitrate_bps_max: 400_000 });
+        let json = r#"{"preset": "mobile", "captions": {"translate": true}}"#;
+        let profile = serde_json::from_str::<Choice>(json).unwrap().resolve().unwrap();
+        assert_eq!(profile.ladder.len(), 2);
+        assert!(profile.captions.is_some_and(|captions| captions.translate && captions.language.is_none()));
         let json = r#"{"ladder": [{"name": "x", "short_side_px": 240, "codec": "av1", "bitrate_bps": 300000}]}"#;
         let profile = serde_json::from_str::<Choice>(json).unwrap().resolve().unwrap();
         assert_eq!(profile.ladder[0].rate(), Rate::Average { bitrate_bps: 300_000 });
@@ -482,6 +516,19 @@ mod tests {
         let cbcs_of = |p: &mut Profile| (p.encryption, p.ladder[1].codec) = (Some(Encryption::Cbcs), VideoCodec::Av1);
         assert!(refusal(cbcs_of).contains("480p: cbcs encrypts H.264 alone, not av1"));
         assert!(refusal(|p| (p.encryption, p.passthrough) = (Some(Encryption::Cbcs), true)).contains("passthrough"));
+        let language = |code: &str| Captions { language: Some(code.into()), ..Captions::default() };
+        assert!(refusal(|p| p.ladder[0].name = "captions".into()).contains("can't name"));
+        let speaks = |captions| {
+            let chosen = Choice::Extended(Extended { preset: "standard".into(), captions: Some(captions) });
+            chosen.resolve().map_err(|why| why.to_string())
+        };
+        assert!(speaks(language("klingon")).unwrap_err().contains("captions.language is \"klingon\""));
+        assert!(speaks(Captions { translate: true, ..language("en") }).unwrap_err().contains("\"en\" already"));
+        assert!(speaks(Captions { translate: true, ..language("de") }).is_ok());
+        let model = |name: &str| Captions { model: Some(name.into()), ..Captions::default() };
+        assert!(
+            speaks(model("whisper-tiny.en")).is_ok() && speaks(model("../x")).unwrap_err().contains("captions.model")
+        );
         assert!(Choice::Preset("best".into()).resolve().unwrap_err().to_string().contains("standard"));
     }
 }

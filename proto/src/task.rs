@@ -1,5 +1,8 @@
 //! Tasks as a worker sees them: what to compute, where the inputs are, where the outputs go.
 
+mod captions;
+
+pub use captions::Captions;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -20,7 +23,7 @@ pub struct Lease {
     pub lease_ms: u64,
     /// Renewals end this long after the lease was given: nothing is computed for longer.
     pub work_ms_max: u64,
-    /// Playing time of the segment.
+    /// Playing time of the segment, or of the window.
     #[serde(default)]
     pub media_ms: u64,
     /// Viewers want it published this long after it was given, 0 if that time has passed; absent where nobody waits.
@@ -39,6 +42,18 @@ pub struct Lease {
 pub const INIT: &str = "init";
 /// Name of the input that is the source's media segment.
 pub const SEGMENT: &str = "segment";
+/// Name of the output that is no rendition: what was found, as JSON.
+pub const REPORT: &str = "report.json";
+/// Most bytes of it.
+pub const REPORT_BYTES_MAX: u64 = 1 << 20;
+/// Most `segment-N` inputs of a task.
+pub const SEGMENTS_MAX: usize = 64;
+
+/// Name of the input that is the media segment which comes `number + 1`-st in a window of several.
+pub fn segment_name(number: usize) -> String {
+    format!("segment-{number}")
+}
+
 /// Most `preroll-N` inputs of a task.
 pub const PREROLL_MAX: usize = 64;
 
@@ -51,7 +66,8 @@ pub fn preroll_name(number: usize) -> String {
 /// Bytes to fetch. `url` is absolute, or relative to the orchestrator's address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
-    /// [`INIT`], then [`preroll_name`]s from 0 on where the segment does not start with a keyframe, then [`SEGMENT`].
+    /// To transcode [`INIT`], then [`preroll_name`]s from 0 on where the segment does not start with a keyframe, then
+    /// [`SEGMENT`]; of a window [`INIT`], then [`segment_name`]s from 0 on.
     pub name: String,
     /// Where to GET it.
     pub url: String,
@@ -81,6 +97,8 @@ impl Blob {
 pub enum Work {
     /// Decode the video segment once and encode every rendition of it.
     Transcode(Transcode),
+    /// Hear a window of sound and write down what is said.
+    Captions(Captions),
 }
 
 /// Decode once, scale in a cascade, encode every rendition, keep frames at their timestamps.

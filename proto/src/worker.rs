@@ -69,6 +69,9 @@ pub struct Poll {
     /// Leases this program still works on or hands in. What the orchestrator thinks it holds beyond these was
     /// lost on the way, and is leased anew.
     pub held: Vec<LeaseId>,
+    /// Models that are loaded just now, by name: tasks for them begin at once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warm: Vec<String>,
     /// Answer after this long with nothing, rather than keep waiting.
     pub wait_ms: u64,
 }

@@ -10,9 +10,9 @@ use millrace_proto::{
     captions::{Heard, Span, Word},
     identity::Secret,
     offer::{Absent, Capability, Card, Encoder, Lack, Model, Offer, Part, Sandbox},
-    outcome::{Done, Failure, FailureKind, Outcome, Rendition, Result as Handed},
+    outcome::{Done, Failure, FailureKind, Outcome, Rendition, Report, Result as Handed},
     profile::{Choice, H264Profile, Preset, Rate, VideoCodec},
-    task::{Blob, Input, Lease, Target, Transcode, Work, output_name},
+    task::{Blob, Captions, Input, Lease, Target, Transcode, Work, output_name},
     worker::{Challenge, ChallengeRequest, Finished, Poll, Polled, Renewed, Session, SessionRequest},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -136,6 +136,26 @@ fn lease() -> Lease {
     }
 }
 
+fn window() -> Lease {
+    let work = Captions {
+        model: Some("whisper-base".into()),
+        language: Some("de".into()),
+        translate: true,
+        start_ms: 4_000,
+        end_ms: 8_000,
+        context: "It was the best of times.".into(),
+        last: false,
+        patience_ms: 5_000,
+    };
+    let input = |name: &str| Input {
+        name: name.into(),
+        url: format!("/v1/worker/leases/{}/input/{name}", lease_id()),
+        blob: Blob::of(name.as_bytes()),
+    };
+    let inputs = vec![input("init"), input("segment-0"), input("segment-1")];
+    Lease { task: "k3f9-2-english".parse().unwrap(), due_ms: None, work: Work::Captions(work), inputs, ..lease() }
+}
+
 fn outcome(result: Handed) -> Outcome {
     let signature = secret().sign(&Outcome::message(&lease_id(), &result));
     Outcome { result, signature }
@@ -197,6 +217,7 @@ fn every_message_is_as_its_file_says() {
             codec: "avc1.64001f".into(),
             frames: 60,
         }],
+        report: None,
         frames_concealed: 0,
         work_ms: 840,
     };
@@ -218,10 +239,24 @@ fn every_message_is_as_its_file_says() {
     };
     check(&mut seen, "session_request", &request);
     check(&mut seen, "session", &Session { token: "ab".repeat(32) });
-    check(&mut seen, "poll", &Poll { instance: "7f".into(), slots_free: 1, held: vec![lease_id()], wait_ms: 20_000 });
+    check(
+        &mut seen,
+        "poll",
+        &Poll {
+            instance: "7f".into(),
+            slots_free: 1,
+            held: vec![lease_id()],
+            warm: vec!["whisper-base".into()],
+            wait_ms: 20_000,
+        },
+    );
     check(&mut seen, "polled", &Polled { leases: vec![lease()], revoked: vec![lease_id()] });
+    check(&mut seen, "lease_captions", &window());
     check(&mut seen, "renewed", &Renewed { lease_ms: 5_000 });
     check(&mut seen, "outcome_done", &outcome(Handed::Done(done)));
+    let report = Report { blob: Blob::of(b"heard"), model: "whisper-base".into(), version: "1".into() };
+    let found = Done { renditions: vec![], report: Some(report), frames_concealed: 0, work_ms: 310 };
+    check(&mut seen, "outcome_report", &outcome(Handed::Done(found)));
     check(&mut seen, "outcome_failed", &outcome(Handed::Failed(failure)));
     check(&mut seen, "finished", &Finished { taken: true });
     let create =
@@ -230,6 +265,8 @@ fn every_message_is_as_its_file_says() {
     check(&mut seen, "create_stream_ladder", &create(custom));
     let url = Some("https://media.example.org/match.m3u8?token=4711".to_owned());
     let fetch = CreateStream { source: Source::Url, url: url.clone(), ..create(Choice::default()) };
+    let captions = r#"{"preset": "mobile", "captions": {"language": "de", "translate": true}}"#;
+    check(&mut seen, "create_stream_captions", &create(serde_json::from_str(captions).unwrap()));
     check(&mut seen, "create_stream_url", &fetch);
     check(&mut seen, "stream", &stream());
     check(&mut seen, "stream_url", &api::Stream { source: Source::Url, url, ingest: None, ..stream() });

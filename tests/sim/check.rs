@@ -14,6 +14,7 @@ use millrace_orchestrator::{
     store::{
         Move, Settlement,
         record::{Media, Segment, SegmentState, Stream},
+        reports::{Chain, Report},
     },
     task::{Fault, State, Task},
 };
@@ -25,6 +26,7 @@ use millrace_proto::{
 use object_store::GetOptions;
 
 use crate::{
+    hearing::Chains,
     labour::{Made, Source, Taint},
     trace::Trace,
 };
@@ -61,6 +63,8 @@ pub(crate) struct Book {
 struct TaskKept {
     version: u64,
     settled: bool,
+    /// The first segment of its window, if it has one.
+    window_seq: Option<u64>,
     leases: Vec<(Address, String, LeaseId)>,
 }
 
@@ -79,6 +83,7 @@ struct Books {
     now_ms: u64,
     streams: BTreeMap<StreamId, Book>,
     tasks: BTreeMap<TaskId, TaskKept>,
+    chains: Chains,
     workers: HashMap<Address, Known>,
     /// Since when an honest worker that never fails can reach the orchestrator.
     anchored_since_ms: Option<u64>,
@@ -130,7 +135,38 @@ impl Watch {
 
     /// Whether nothing is left to do on any segment.
     pub(crate) fn all_settled(&self) -> bool {
-        self.books().tasks.values().all(|task| task.settled)
+        let books = self.books();
+        books.tasks.values().all(|task| task.settled) && books.chains.all_closed()
+    }
+
+    /// A stream has these chains of windows.
+    pub(crate) fn open_chains(&self, chains: &[Chain]) {
+        self.books().chains.begin(chains);
+    }
+
+    /// Where a stream's chains have come.
+    pub(crate) fn positions(&self, stream: &StreamId) -> Vec<i64> {
+        self.books().chains.positions(stream)
+    }
+
+    pub(crate) fn planned(&self, chain: &Chain, task: &Task) {
+        self.trace.say(format_args!("{}: planned", task.id));
+        let mut books = self.books();
+        if let Some(wrong) = books.chains.planned(chain, task) {
+            self.trace.object(format_args!("{wrong}"));
+        }
+        let kept = TaskKept { version: task.version, settled: false, window_seq: Some(task.seq), leases: vec![] };
+        if books.tasks.insert(task.id.clone(), kept).is_some() {
+            self.trace.object(format_args!("{}: planned twice", task.id));
+        }
+    }
+
+    pub(crate) fn stepped(&self, number: u64, next: &Chain, report: Option<&Report>) {
+        let (stream, track, to_ms) = (&next.stream, &next.track, next.position_ms);
+        self.trace.say(format_args!("{stream}: {track} goes on to {to_ms}, open {}", next.open));
+        if let Some(wrong) = self.books().chains.stepped(number, next, report) {
+            self.trace.object(format_args!("{wrong}"));
+        }
     }
 
     /// Whether every stream has come to its end.
@@ -206,7 +242,10 @@ impl Watch {
             state: segment.state.clone(),
         });
         for task in tasks {
-            books.tasks.insert(task.id.clone(), TaskKept { version: task.version, settled: false, leases: vec![] });
+            books.tasks.insert(
+                task.id.clone(),
+                TaskKept { version: task.version, settled: false, window_seq: None, leases: vec![] },
+            );
         }
     }
 
@@ -239,6 +278,11 @@ impl Watch {
             self.trace.object(format_args!("{id}: below {below} all is forgotten, and has not expired"));
         }
         book.forgotten = book.forgotten.max(below);
+        // Windows that nobody heard in time are forgotten with their sound, and planned anew behind it.
+        let gone = |task: &TaskId, kept: &TaskKept| {
+            stream_of(task) == id.as_str() && kept.window_seq.is_some_and(|seq| seq < below)
+        };
+        books.tasks.retain(|task, kept| !gone(task, kept));
     }
 
     pub(crate) async fn swapped(&self, task: &Task, settlement: &Settlement) {
@@ -247,7 +291,7 @@ impl Watch {
             self.accepted(task, settlement).await;
         }
         let mut books = self.books();
-        let Books { now_ms, streams, tasks, workers, anchored_since_ms } = &mut *books;
+        let Books { now_ms, streams, tasks, workers, anchored_since_ms, chains } = &mut *books;
         let kept = tasks.get_mut(&task.id).unwrap();
         if kept.settled {
             self.trace.object(format_args!("{}: changed after it was settled", task.id));
@@ -257,6 +301,7 @@ impl Watch {
         }
         kept.version = task.version;
         kept.settled = matches!(task.state, State::Accepted { .. } | State::Failed { .. });
+        let kept_settled = kept.settled;
         let lease = |held: &millrace_orchestrator::task::Held| (held.worker, held.instance.clone(), held.id.clone());
         kept.leases = task.leases().iter().map(lease).collect();
         if let Some(last) = task.attempts.last().filter(|last| last.fault == Fault::Refused)
@@ -265,7 +310,15 @@ impl Watch {
             let name = &workers[&last.worker].name;
             self.trace.object(format_args!("{}: {name} is blamed for {}", task.id, last.message));
         }
-        if let State::Failed { reason } = &task.state {
+        if let Some((chain, report)) = &settlement.report
+            && let Some(wrong) = chains.stepped(report.number, chain, Some(report))
+        {
+            self.trace.object(format_args!("{wrong}"));
+        }
+        if task.link.is_some() && kept_settled != settlement.report.is_some() {
+            self.trace.object(format_args!("{}: settled without a report, or reported and not settled", task.id));
+        }
+        if let (State::Failed { reason }, None) = (&task.state, &task.link) {
             let segment = &streams[&task.stream].segments[task.seq as usize];
             let anchored = anchored_since_ms.is_some_and(|since_ms| *now_ms - since_ms >= ANCHORED_MS);
             let sound = segment.source.taint() == Taint::Sound;
@@ -317,7 +370,10 @@ impl Watch {
 
     /// What is accepted is what honest hands would have made of this very segment.
     async fn accepted(&self, task: &Task, settlement: &Settlement) {
-        let Work::Transcode(work) = &task.work;
+        let work = match &task.work {
+            Work::Transcode(work) => work,
+            Work::Captions(_) => return self.heard(task, settlement).await,
+        };
         let Some((SegmentState::Ready, renditions)) = &settlement.segment else {
             return self.trace.object(format_args!("{}: accepted, and its segment is not ready", task.id));
         };
@@ -337,6 +393,18 @@ impl Watch {
         }
     }
 
+    /// What was heard and accepted lies with its stream.
+    async fn heard(&self, task: &Task, settlement: &Settlement) {
+        let found = settlement.report.as_ref().and_then(|(_, report)| report.found.clone());
+        let bytes = match &found {
+            Some(found) => self.bytes(&task.stream, found.blob).await,
+            None => None,
+        };
+        if bytes.is_none() || settlement.segment.is_some() {
+            self.trace.object(format_args!("{}: accepted, and its report {found:?} is not there", task.id));
+        }
+    }
+
     async fn source(&self, id: &StreamId, video: &Media) -> Option<Source> {
         Source::read(&self.bytes(id, video.init).await?, &[self.bytes(id, video.segment).await?])
     }
@@ -346,6 +414,11 @@ impl Watch {
         let found = self.media.get(id, blob.sha256, GetOptions::default()).await.ok()?;
         found.bytes().await.ok().filter(|bytes| bytes.len() as u64 == blob.bytes)
     }
+}
+
+/// A task's name begins with its stream's.
+fn stream_of(task: &TaskId) -> &str {
+    task.as_str().split('-').next().unwrap_or_default()
 }
 
 impl Book {

@@ -9,7 +9,7 @@ use futures_util::stream;
 use millrace_orchestrator::{
     farm::{self, Ticket, sessions},
     media, store,
-    task::source::{Decodable, source},
+    task::source,
 };
 use millrace_proto::{
     api, identity,
@@ -138,11 +138,10 @@ async fn fetch(rooms: &Rooms, held: &Claim, inputs: &[task::Input]) -> Result<Ve
     let mut all = Vec::new();
     for input in inputs {
         let task = rooms.farm.open(worker, &held.lease, &held.token).await.map_err(farm_fault)?;
-        let segment = rooms.store.segment(&task.stream, task.seq).await.map_err(store_fault)?;
-        let segment = segment.ok_or_else(|| Fault::Gone(error("lease_gone")))?;
-        let source = source(&*rooms.store, &segment).await.map_err(store_fault)?;
-        let mut named = source.iter().flat_map(Decodable::named);
-        let (_, blob) = named.find(|(name, _)| *name == input.name).ok_or_else(|| Fault::Gone(error("lease_gone")))?;
+        let named = source::inputs(&*rooms.store, &task).await.map_err(store_fault)?;
+        let named = named.ok_or_else(|| Fault::Gone(error("lease_gone")))?;
+        let (_, blob) =
+            named.into_iter().find(|(name, _)| *name == input.name).ok_or_else(|| Fault::Gone(error("lease_gone")))?;
         let found = rooms
             .media
             .get(&task.stream, blob.sha256, GetOptions::default())

@@ -12,6 +12,7 @@ use millrace_orchestrator::{
         Commit, Error, Kind, Listing, Move, Noted, Result, Settlement, Store,
         clips::{Clips, Created},
         record::{Clip, Fetched, Pushed, Segment, Stream, Tail, Worker},
+        reports::{Chain, Of, Report, Reports},
     },
     task::Task,
 };
@@ -90,6 +91,46 @@ impl<S: Store> Faulty<S> {
 }
 
 // Nobody makes clips here.
+#[async_trait]
+impl<S: Store> Reports for Faulty<S> {
+    async fn chains(&self, stream: &StreamId) -> Result<Vec<Chain>> {
+        self.before().await?;
+        self.inner.chains(stream).await
+    }
+    async fn chains_open(&self) -> Result<Vec<Chain>> {
+        self.before().await?;
+        self.inner.chains_open().await
+    }
+    async fn plan_window(&self, chain: &Chain, task: &Task) -> Result<bool> {
+        self.before().await?;
+        let done = self.inner.plan_window(chain, task).await?;
+        if done {
+            self.watch.planned(chain, task);
+        }
+        self.after(done).await
+    }
+    async fn step_chain(&self, number: u64, next: &Chain, report: Option<&Report>) -> Result<bool> {
+        self.before().await?;
+        let done = self.inner.step_chain(number, next, report).await?;
+        if done {
+            self.watch.stepped(number, next, report);
+        }
+        self.after(done).await
+    }
+    async fn reports(&self, of: Of<'_>, from_ms: i64, to_ms: i64, limit: u32) -> Result<Vec<Report>> {
+        self.before().await?;
+        self.inner.reports(of, from_ms, to_ms, limit).await
+    }
+    async fn reports_over(&self, stream: &StreamId, below_ms: i64, limit: u32) -> Result<Vec<Report>> {
+        self.before().await?;
+        self.inner.reports_over(stream, below_ms, limit).await
+    }
+    async fn forget_report(&self, report: &Report) -> Result<()> {
+        self.before().await?;
+        self.inner.forget_report(report).await
+    }
+}
+
 #[async_trait]
 impl<S: Store> Clips for Faulty<S> {
     async fn create_clip(&self, clip: &Clip, clips_max: u64) -> Result<Created> {

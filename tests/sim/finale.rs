@@ -58,6 +58,12 @@ impl World {
         if stream.state != StreamState::Ended || stream.listed_seq != stream.next_seq {
             self.trace.object(format_args!("{id}: is {:?} at the end", stream.state));
         }
+        let end_ms = stream.tail.map_or(0, |tail| (tail.end_ns / 1_000_000) as i64);
+        for position_ms in self.watch.positions(id) {
+            if position_ms != end_ms {
+                self.trace.object(format_args!("{id}: captions end at {position_ms} of {end_ms}"));
+            }
+        }
         let segments = self.truth.segments(id, 0, 100_000).await.expect("the store works");
         let (kept, forgotten, first) =
             self.watch.book(id, |book| (book.segments.clone(), book.forgotten as usize, book.first));

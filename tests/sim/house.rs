@@ -60,6 +60,7 @@ impl Rooms {
     /// Segments of `stream` became durable or settled.
     pub(crate) fn committed(&self, stream: &StreamId) {
         self.farm.assign.notify_one();
+        self.farm.plan.notify_one();
         self.nudged.lock().unwrap().insert(stream.clone());
     }
 }
@@ -245,6 +246,9 @@ impl World {
         house.to_publish.append(&mut rooms.nudged.lock().unwrap());
         if rooms.farm.assign.notified().now_or_never().is_some() {
             self.tick(Loop::Assign);
+        }
+        if rooms.farm.plan.notified().now_or_never().is_some() {
+            self.tick(Loop::Plan);
         }
         if rooms.farm.check.notified().now_or_never().is_some() {
             self.tick(Loop::Check);

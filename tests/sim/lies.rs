@@ -124,7 +124,7 @@ pub(crate) fn work(work: &Transcode, source: &Source, before: Option<&Source>, l
         Some(Lie::Litter) => files.extend(litter(&files)),
         _ => {}
     }
-    (Ok(Done { renditions, frames_concealed: 0, work_ms: 1 }), files)
+    (Ok(Done { renditions, report: None, frames_concealed: 0, work_ms: 1 }), files)
 }
 
 /// What looks like more work of the same kind.

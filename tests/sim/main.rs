@@ -7,6 +7,7 @@ mod desk;
 mod eyes;
 mod faults;
 mod finale;
+mod hearing;
 mod house;
 mod labour;
 mod lies;

@@ -11,6 +11,7 @@ use millrace_orchestrator::{
         Commit, Listing, Move, Noted, Result, Settlement, Store,
         clips::{Clips, Created},
         record::{Clip, Fetched, Media, Pushed, Segment, Stream, Tail, Worker},
+        reports::{Chain, Of, Report, Reports},
     },
     task::{
         State, Task,
@@ -85,6 +86,31 @@ impl<S> Sabotaged<S> {
 }
 
 // Nobody makes clips here.
+#[async_trait]
+impl<S: Store> Reports for Sabotaged<S> {
+    async fn chains(&self, stream: &StreamId) -> Result<Vec<Chain>> {
+        self.inner.chains(stream).await
+    }
+    async fn chains_open(&self) -> Result<Vec<Chain>> {
+        self.inner.chains_open().await
+    }
+    async fn plan_window(&self, chain: &Chain, task: &Task) -> Result<bool> {
+        self.inner.plan_window(chain, task).await
+    }
+    async fn step_chain(&self, number: u64, next: &Chain, report: Option<&Report>) -> Result<bool> {
+        self.inner.step_chain(number, next, report).await
+    }
+    async fn reports(&self, of: Of<'_>, from_ms: i64, to_ms: i64, limit: u32) -> Result<Vec<Report>> {
+        self.inner.reports(of, from_ms, to_ms, limit).await
+    }
+    async fn reports_over(&self, stream: &StreamId, below_ms: i64, limit: u32) -> Result<Vec<Report>> {
+        self.inner.reports_over(stream, below_ms, limit).await
+    }
+    async fn forget_report(&self, report: &Report) -> Result<()> {
+        self.inner.forget_report(report).await
+    }
+}
+
 #[async_trait]
 impl<S: Store> Clips for Sabotaged<S> {
     async fn create_clip(&self, clip: &Clip, clips_max: u64) -> Result<Created> {

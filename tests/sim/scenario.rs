@@ -3,7 +3,10 @@
 //! Every world has a wild part and, from `calm_ms` on, a calm one: the wire and the stores work, the orchestrator
 //! lives, one honest worker is there. Liars stay what they are.
 
-use millrace_proto::{outcome::FailureKind, profile::Policy};
+use millrace_proto::{
+    outcome::FailureKind,
+    profile::{Captions, Policy},
+};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
 use crate::{faults::Odds, labour::Taint, lies::Lie};
@@ -36,6 +39,8 @@ pub(crate) struct Scenario {
 pub(crate) struct StreamPlan {
     pub(crate) live: bool,
     pub(crate) audio: bool,
+    /// What is said is written down.
+    pub(crate) captions: Option<Captions>,
     pub(crate) passthrough: bool,
     /// Which workers may get its segments.
     pub(crate) policy: Policy,
@@ -68,6 +73,8 @@ pub(crate) struct WorkerPlan {
     pub(crate) slots: u32,
     /// It says that its whole sandbox holds.
     pub(crate) sandboxed: bool,
+    /// It has a model for captions.
+    pub(crate) hears: bool,
     /// How long a segment's work takes.
     pub(crate) work_ms: (u64, u64),
     pub(crate) start_ms: u64,
@@ -196,7 +203,8 @@ fn stream(r: &mut StdRng) -> StreamPlan {
     };
     StreamPlan {
         live,
-        audio: r.random_bool(0.4),
+        audio: r.random_bool(0.5),
+        captions: r.random_bool(0.4).then(|| Captions { translate: r.random_bool(0.3), ..Captions::default() }),
         passthrough: r.random_bool(0.3),
         policy: Policy { sandboxed: r.random_bool(0.3) },
         segment_ms: *[1_000, 2_000].choose(r).unwrap(),
@@ -260,6 +268,7 @@ fn worker(r: &mut StdRng, number: usize, nature: Nature, calm_ms: u64) -> Worker
         slots: if matches!(nature, Nature::Liar(..)) { r.random_range(1..=16) } else { r.random_range(1..=3) },
         // Somebody has to be there for each stream.
         sandboxed: anchor || r.random_bool(0.6),
+        hears: anchor || r.random_bool(0.5),
         work_ms: if slow && !anchor { (3_000, 70_000) } else { (50, WORK_MS_MAX) },
         start_ms: r.random_range(0..3_000),
         ends,

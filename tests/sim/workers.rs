@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use millrace_proto::{
     identity::Secret,
-    offer::{Encoder, Offer, Part, Sandbox},
+    offer::{Encoder, Model, Offer, Part, Sandbox},
     outcome::FailureKind,
     profile::VideoCodec,
     task::{Blob, Lease, Work},
@@ -24,6 +24,7 @@ use rand::Rng;
 
 use crate::{
     check::Known,
+    hearing,
     labour::{Source, Taint},
     lies::{self, Lie},
     scenario::{Nature, WorkerPlan},
@@ -96,9 +97,13 @@ impl Worker {
             encoders: vec![encoder],
             absent,
             sandbox,
-            models: Vec::new(),
+            models: self.models(),
             cards: Vec::new(),
         }
+    }
+
+    fn models(&self) -> Vec<Model> {
+        if self.plan.hears { vec![hearing::model()] } else { Vec::new() }
     }
 
     fn secret(&self) -> &'static Secret {
@@ -135,6 +140,7 @@ impl World {
             timing: Timing::default(),
             limits: Limits::default(),
             cards: Vec::new(),
+            models: worker.models(),
         });
         worker.body = Some(Body {
             agent,
@@ -272,7 +278,7 @@ impl World {
                 let inputs = lease.inputs.clone();
                 self.ask(who, call, Ask::Fetch { held: claim(&session, &lease), inputs });
             }
-            Output::Work { call, job, lease, time_ms_max, card: _ } => self.work(who, call, job, &lease, time_ms_max),
+            Output::Work { call, job, lease, time_ms_max, .. } => self.work(who, call, job, &lease, time_ms_max),
             Output::Upload { call, job, session, lease, .. } => {
                 let Some(bench) = self.body(who).and_then(|body| body.jobs.get(&job)) else { return };
                 let files: Vec<_> =
@@ -294,7 +300,7 @@ impl World {
                     body.fetching.remove(&job);
                 }
             }
-            Output::Ignored { .. } => {}
+            Output::Ignored { .. } | Output::Warm { .. } | Output::Cool { .. } => {}
             Output::Exit(exit) => self.exited(who, &exit),
         }
     }
@@ -322,11 +328,23 @@ impl World {
         let worker = &mut self.workers[who.worker];
         let before = worker.before.get(&stream).cloned();
         let Some(bench) = worker.body.as_mut().and_then(|body| body.jobs.get_mut(&job)) else { return };
+        if let Work::Captions(asked) = &lease.work {
+            if matches!(bench.lie, Some(Lie::Hoard | Lie::Forget)) {
+                return;
+            }
+            let (result, files) = match fails {
+                Some(kind) => lies::failure(kind),
+                None if work_ms > time_ms_max => lies::failure(FailureKind::TimedOut),
+                None => hearing::work(asked, bench.lie),
+            };
+            bench.files = files;
+            return self.later(work_ms.min(time_ms_max), who, Input::Worked(call, result));
+        }
         let Some(source) = bench.source.clone() else { return };
         if matches!(bench.lie, Some(Lie::Hoard | Lie::Forget)) {
             return;
         }
-        let Work::Transcode(asked) = &lease.work;
+        let Work::Transcode(asked) = &lease.work else { return };
         let dies = match source.taint() {
             Taint::Sound if source.has_key => None,
             Taint::Sound | Taint::Torn | Taint::Rubbish => Some(FailureKind::BadInput),

@@ -9,7 +9,7 @@ use std::{
 
 use millrace_orchestrator::{
     media::MediaStore,
-    store::{Store, record::Stream, sqlite::SqliteStore},
+    store::{Store, record::Stream, reports::Chain, sqlite::SqliteStore},
 };
 use millrace_proto::{
     LeaseId, Sha256,
@@ -138,6 +138,7 @@ impl World {
             self.truth.create_stream(&stream).await.expect("the store works");
             let window = (u64::from(plan.window_s) * 1_000).div_ceil(plan.segment_ms.into()).max(6);
             self.watch.open_stream(&stream.id, window, plan.policy.sandboxed);
+            self.watch.open_chains(&Chain::of(&stream));
             let begin = if plan.live { Event::Publish(at) } else { Event::Upload(at) };
             self.after(plan.start_ms, begin);
             self.publishers.push(Publisher::new(stream.id, plan, format!("s{at}_secret")));
@@ -251,6 +252,7 @@ fn stream(at: usize, plan: &StreamPlan) -> Stream {
         passthrough: plan.passthrough,
         auto: false,
         policy: plan.policy,
+        captions: plan.captions.clone(),
         ladder: vec![rung("240p", 240), rung("120p", 120)],
     };
     Stream { key_sha256: plan.live.then(|| Sha256::of(b"secret")), ..Stream::new(id, "", source, profile, 0) }

@@ -10,6 +10,7 @@ mod cards;
 mod hold;
 mod limits;
 mod message;
+mod models;
 mod outbox;
 mod poll;
 mod session;
@@ -22,6 +23,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use millrace_proto::{
+    offer::Model,
     outcome::{Failure, FailureKind},
     worker::Polled,
 };
@@ -35,7 +37,7 @@ use session::Sessions;
 use task::{Task, Then};
 
 /// What the agent is told at its start.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Names this running program; a new one at every start.
     pub instance: String,
@@ -49,6 +51,8 @@ pub struct Config {
     pub limits: Limits,
     /// Graphics cards that leases may use; without any, all is done in software.
     pub cards: Vec<Seats>,
+    /// Models that are offered.
+    pub models: Vec<Model>,
 }
 
 /// How long the agent waits for what.
@@ -115,7 +119,7 @@ impl Agent {
             instance: config.instance,
             slots: config.slots.max(1),
             limits: config.limits,
-            out: Outbox::new(config.timing, config.seed, &config.cards),
+            out: Outbox::new(config.timing, config.seed, &config.cards, &config.models),
             session: Sessions::new(),
             polling: Polling::new(),
             tasks: BTreeMap::new(),
@@ -139,7 +143,8 @@ impl Agent {
         let drain_ms = self.drain.map(|drain| if drain.released { drain.exit_ms } else { drain.release_ms });
         let tasks_ms = self.tasks.values().map(|task| task.wake_ms(session.is_some())).min();
         let polling_ms = self.polling.wake_ms(session, self.slots_free());
-        [self.session.wake_ms(), polling_ms, tasks_ms, drain_ms].into_iter().flatten().min()
+        let models_ms = self.out.models.wake_ms();
+        [self.session.wake_ms(), polling_ms, tasks_ms, drain_ms, models_ms].into_iter().flatten().min()
     }
 
     /// Leases in hand.
@@ -207,7 +212,7 @@ impl Agent {
                     wanted -= 1;
                     self.jobs += 1;
                     let job = Job(self.jobs);
-                    let refusal = self.limits.check(&lease).err();
+                    let refusal = self.limits.check(&lease).err().or_else(|| self.out.lacks_model(&lease));
                     let task = Task::begin(job, lease, self.limits.work_ms_max, refusal, &mut self.out);
                     self.tasks.insert(job, task);
                 }
@@ -255,6 +260,7 @@ impl Agent {
         }
         let session = self.session.open().cloned();
         self.each(|task, out| task.advance(session.as_ref(), out));
+        self.out.cool();
         let slots_free = self.slots_free();
         let held = || self.tasks.values().map(|task| task.lease().id.clone()).collect();
         self.polling.advance(session.as_ref(), slots_free, &self.instance, held, &mut self.out);

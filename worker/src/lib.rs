@@ -7,6 +7,7 @@ pub mod agent;
 pub mod cards;
 pub mod cli;
 pub mod client;
+pub mod ears;
 pub mod key;
 pub mod listen;
 pub mod models;

@@ -7,7 +7,7 @@ use millrace_media::{Failure, Launcher, Limits, Listener, Window, job::Listen};
 use millrace_models::{Error, Layout, Model};
 use millrace_proto::offer::{self, Absent, Capability};
 
-use crate::models::Shelf;
+use crate::{ears::Ear, models::Shelf};
 
 /// What the program takes beside its models: FFmpeg's libraries and stacks of threads.
 const MEMORY_BYTES: u64 = 1 << 30;
@@ -15,6 +15,8 @@ const MEMORY_BYTES: u64 = 1 << 30;
 const THREAD_BYTES: u64 = 64 << 20;
 /// For loading and for each window: half a minute of sound on a slow core.
 const WALL_MS_MAX: u64 = 120_000;
+/// A child that listens lives for long, and is held to its wall time window by window.
+const CPU_S_MAX: u64 = 365 * 86_400;
 
 /// A second of speech, as CMAF: what models are tried on.
 const SPEECH_INIT: &[u8] = include_bytes!("listen/speech.init");
@@ -33,7 +35,12 @@ pub fn job(shelf: &Shelf, whisper: &Model) -> Result<(Listen, Limits), Error> {
     let (speech, pause) = (threshold("speech", 0.5), threshold("pause", 0.35));
     let job = Listen { runtime, voice, whisper: path, dtw: whisper.dtw.clone(), speech, pause };
     let models = library.memory_bytes + silero.memory_bytes + whisper.memory_bytes;
-    let limits = Limits { memory_bytes_max: MEMORY_BYTES + models, wall_ms_max: WALL_MS_MAX, ..Limits::default() };
+    let limits = Limits {
+        memory_bytes_max: MEMORY_BYTES + models,
+        wall_ms_max: WALL_MS_MAX,
+        cpu_s_max: CPU_S_MAX,
+        ..Limits::default()
+    };
     Ok((job, limits))
 }
 
@@ -43,7 +50,7 @@ pub(crate) async fn probe(
     shelf: &Shelf,
     cores: u32,
     absent: &mut Vec<Absent>,
-) -> Vec<offer::Model> {
+) -> Vec<(offer::Model, Ear)> {
     let all = shelf.catalog.models().iter().filter(|model| model.layout == Layout::WhisperGgml);
     let there: Vec<_> = all.filter(|model| shelf.cache.has(model)).collect();
     if there.is_empty() {
@@ -60,14 +67,15 @@ pub(crate) async fn probe(
     offered
 }
 
-async fn try_out(launcher: &Launcher, shelf: &Shelf, model: &Model, cores: u32) -> Result<offer::Model, String> {
+async fn try_out(launcher: &Launcher, shelf: &Shelf, model: &Model, cores: u32) -> Result<(offer::Model, Ear), String> {
     let (own, of) = (shelf.clone(), model.clone());
     let checked = tokio::task::spawn_blocking(move || job(&own, &of)).await.expect("it does not panic");
     let (job, mut limits) = checked.map_err(|error| error.message)?;
     limits.memory_bytes_max += u64::from(cores) * THREAD_BYTES;
-    let mut listener = launcher.listen(job, &limits);
+    let mut listener = launcher.listen(job.clone(), &limits);
     let (loaded, audio_s_per_s) = run(&mut listener, cores).await.map_err(|failure| failure.message)?;
-    Ok(offer::Model {
+    let ear = Ear { id: model.id.clone(), version: model.version.clone(), job, limits };
+    let offered = offer::Model {
         id: model.id.clone(),
         version: model.version.clone(),
         capability: Capability::Captions,
@@ -76,7 +84,8 @@ async fn try_out(launcher: &Launcher, shelf: &Shelf, model: &Model, cores: u32) 
         memory_bytes: loaded.memory_bytes,
         load_ms: loaded.load_ms,
         warm: false,
-    })
+    };
+    Ok((offered, ear))
 }
 
 /// Hears the sample twice: the first time memory is touched that is there the second time.

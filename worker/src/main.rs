@@ -14,6 +14,7 @@ use millrace_worker::{
     agent::{Agent, Config, Exit, Fault, Limits, Timing},
     cli::{self, Cli, Command, LogFormat, ModelsCommand},
     client::{self, Client},
+    ears::Ears,
     key::{self, Key},
     models::Shelf,
     probe::{self, Proven},
@@ -133,7 +134,7 @@ async fn join(join: cli::Join) -> Result<(), Stop> {
 
     let launcher = join.media.launcher();
     let shelf = Shelf::open(&join.place).map_err(|error| Stop { code: EXIT_SETUP, error: error.into() })?;
-    let Proven { mut offer, cards } = probe::run(&launcher, &shelf, cores(), &join.media.gpu).await;
+    let Proven { mut offer, cards, ears } = probe::run(&launcher, &shelf, cores(), &join.media.gpu).await;
     let (slots, threads) = cli::slots_and_threads(join.slots, join.threads, offer.slots, cores());
     offer.slots = slots;
     let mut stdout = std::io::stdout();
@@ -153,9 +154,11 @@ async fn join(join: cli::Join) -> Result<(), Stop> {
         timing: Timing { grace_ms: join.grace_s * 1_000, ..Timing::default() },
         limits: Limits { input_bytes_max: join.input_mib_max << 20, ..Limits::default() },
         cards: cards.iter().map(|(_, seats)| *seats).collect(),
+        models: offer.models.clone(),
     };
     let worker = Worker {
         client: Client::new(url)?,
+        ears: Ears::new(&launcher, ears),
         launcher,
         secret: key.secret.clone(),
         offer,

@@ -16,6 +16,7 @@ use millrace_proto::{
 use crate::{
     agent::Seats,
     cards::{self, Wanted},
+    ears::Ear,
     listen,
     models::Shelf,
 };
@@ -34,6 +35,8 @@ pub struct Proven {
     pub offer: Offer,
     /// The cards that are used, each with its places.
     pub cards: Vec<(Use, Seats)>,
+    /// What is listened with.
+    pub ears: Vec<Ear>,
 }
 
 /// Runs every encoder once, on all `cores`, and tries the cards that are wanted.
@@ -54,7 +57,7 @@ pub async fn run(launcher: &Launcher, shelf: &Shelf, cores: u32, wanted: &Wanted
     }
     encoders.sort_by(|a, b| b.pixels_per_s.total_cmp(&a.pixels_per_s));
     let tried = try_cards(launcher, wanted, &mut absent).await;
-    let models = listen::probe(launcher, shelf, cores, &mut absent).await;
+    let (models, ears) = listen::probe(launcher, shelf, cores, &mut absent).await.into_iter().unzip();
     // What a card encodes is encoded there.
     encoders.splice(0..0, card_encoders(&tried));
     let told: Vec<Tried> = tried.iter().map(|(_, tried)| tried.clone()).collect();
@@ -72,7 +75,7 @@ pub async fn run(launcher: &Launcher, shelf: &Shelf, cores: u32, wanted: &Wanted
         let seats = Seats { slots: cards::slots(&tried), sessions: tried.sessions };
         (Use { card, able: tried.able }, seats)
     };
-    Proven { offer, cards: tried.into_iter().map(place).collect() }
+    Proven { offer, cards: tried.into_iter().map(place).collect(), ears }
 }
 
 /// Tries the cards one after the other; what they lack is added to `absent`.
@@ -222,7 +225,7 @@ mod tests {
     #[tokio::test]
     async fn what_can_not_run_is_absent_with_its_reason() {
         let shelf = Shelf::empty("/nowhere/models".into());
-        let Proven { offer, cards } =
+        let Proven { offer, cards, .. } =
             run(&Launcher::new("/nowhere/millrace-media"), &shelf, 2, &Wanted::Only(vec![9])).await;
         assert_eq!((&offer.encoders[..], &offer.cards[..], offer.slots), (&[][..], &[][..], 2));
         assert!(cards.is_empty());

@@ -3,6 +3,7 @@
 //! Owns the clock, the tasks behind calls and steps, and the leases' folders. Decides nothing. Called by
 //! `main`.
 
+mod hear;
 mod step;
 
 use std::{
@@ -24,6 +25,7 @@ use tracing::{info, warn};
 use crate::{
     agent::{Agent, Call, Exit, Fault, Input, Job, Output},
     client::Client,
+    ears::Ears,
     scratch::Scratch,
     share::Shares,
     sign,
@@ -37,6 +39,8 @@ pub struct Worker {
     pub client: Client,
     /// Starts media children.
     pub launcher: Launcher,
+    /// Listen.
+    pub ears: Ears,
     /// Signs challenges and outcomes.
     pub secret: Secret,
     /// What is offered.
@@ -163,12 +167,15 @@ impl Driver {
                     async move { step::fetch(&worker, &bench, job, &session, &lease).await },
                 );
             }
-            Output::Work { call, job, lease, time_ms_max, card } => {
+            Output::Warm { model } => drop(self.tasks.spawn(async move { worker.ears.warm(&model).await })),
+            Output::Cool { model } => drop(self.tasks.spawn(async move { worker.ears.cool(&model).await })),
+            Output::Work { call, job, lease, time_ms_max, card, model } => {
                 let Some(bench) = self.jobs.get(&job).cloned() else { return };
                 let threads = self.shares.threads(&lease.id, worker.threads_max, worker.cores, self.now_ms());
                 self.spawn(call, worked, async move {
                     let card = card.and_then(|at| worker.cards.get(at));
-                    step::work(&worker, &bench, &lease, Means { threads, time_ms_max, card }).await
+                    step::work(&worker, &bench, &lease, Means { threads, time_ms_max, card, model: model.as_deref() })
+                        .await
                 });
             }
             Output::Upload { call, job, session, lease, done } => {

@@ -30,8 +30,11 @@ struct Stake {
 impl Shares {
     /// A lease was taken.
     pub fn begin(&mut self, lease: &Lease, now_ms: u64) {
-        let Work::Transcode(transcode) = &lease.work;
-        let pixels: f64 = transcode.renditions.iter().map(|to| f64::from(to.width) * f64::from(to.height)).sum();
+        let pixels: f64 = match &lease.work {
+            Work::Transcode(work) => work.renditions.iter().map(|to| f64::from(to.width) * f64::from(to.height)).sum(),
+            // How long it takes says nothing of pictures.
+            Work::Captions(_) => 0.0,
+        };
         let due_ms = lease.due_ms.map(|due_ms| now_ms.saturating_add(due_ms));
         let stake = Stake { due_ms, size: pixels * lease.media_ms as f64 / 1e3, threads: 1 };
         self.stakes.insert(lease.id.clone(), stake);

@@ -18,7 +18,15 @@ use world::{Wire, World};
 fn config(slots: u32, seed: u64) -> Config {
     // Fewer places than leases: some are worked on in software from the first.
     let cards = vec![Seats { slots: 1, sessions: 4 }, Seats { slots: 1, sessions: 0 }];
-    Config { instance: "i-1".into(), slots, seed, timing: Timing::default(), limits: Limits::default(), cards }
+    Config {
+        instance: "i-1".into(),
+        slots,
+        seed,
+        timing: Timing::default(),
+        limits: Limits::default(),
+        cards,
+        models: vec![],
+    }
 }
 
 fn fault() -> impl Strategy<Value = Fault> {

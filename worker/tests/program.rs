@@ -212,6 +212,7 @@ fn a_card_that_refuses_costs_no_segment() {
     use millrace_worker::{
         agent::{Agent, Config, Exit, Limits as Asked, Seats, Timing},
         client::{self, Client},
+        ears::Ears,
         run::{self, Worker},
         scratch::Scratch,
     };
@@ -240,11 +241,12 @@ fn a_card_that_refuses_costs_no_segment() {
         scratch: Scratch::new(folder.path()).unwrap(),
         threads_max: 1,
         cores: 1,
+        ears: Ears::default(),
         cards: vec![Use { card, able }],
     };
     let seats = vec![Seats { slots: 1, sessions: 8 }];
     let (timing, limits) = (Timing::default(), Asked::default());
-    let config = Config { instance: "i-1".into(), slots: 1, seed: 1, timing, limits, cards: seats };
+    let config = Config { instance: "i-1".into(), slots: 1, seed: 1, timing, limits, cards: seats, models: vec![] };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (drain, drains) = tokio::sync::mpsc::channel(2);
     let running = runtime.spawn(run::run(Agent::new(config), worker, drains));

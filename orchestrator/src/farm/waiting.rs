@@ -15,6 +15,7 @@ pub(super) struct Waiter {
     pub offer: Offer,
     pub slots_free: u32,
     pub held: u32,
+    pub held_windows: u32,
     pub reply: oneshot::Sender<Vec<Lease>>,
 }
 
@@ -52,6 +53,7 @@ impl Waiting {
                 worker: waiter.worker,
                 slots_free: waiter.slots_free,
                 held: waiter.held,
+                held_windows: waiter.held_windows,
                 offer: waiter.offer.clone(),
             };
             (number, seat)

@@ -224,7 +224,7 @@ pub(super) fn view(house: &House, told: &Told, stream: &Stream) -> api::Stream {
 fn stuck(house: &House, stream: &Stream) -> Option<String> {
     let is_open = matches!(stream.state, StreamState::Live | StreamState::Interrupted | StreamState::Finishing);
     let codecs: BTreeSet<_> = stream.rungs.iter().map(|rung| rung.codec).collect();
-    let needs = Needs { codecs, sandboxed: stream.profile.policy.sandboxed };
+    let needs = Needs { codecs, sandboxed: stream.profile.policy.sandboxed, model: None };
     let waits = is_open && stream.listed_seq < stream.next_seq && !needs.codecs.is_empty();
     if waits { house.farm.lack(&needs, now_ms()) } else { None }
 }

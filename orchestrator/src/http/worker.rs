@@ -21,16 +21,12 @@ use super::{
     auth::{LeaseToken, Worker},
     error::{Error, Json},
 };
-use crate::{
-    clock::now_ms,
-    farm::Ticket,
-    house::House,
-    media,
-    task::source::{Decodable, source},
-};
+use crate::{clock::now_ms, farm::Ticket, house::House, media, task::source};
 
 /// Leases that one poll can name.
 const HELD_MAX: usize = 1_024;
+/// Models that one poll can name.
+const WARM_MAX: usize = 64;
 /// Slots that one worker can have.
 const SLOTS_MAX: u32 = 256;
 
@@ -57,10 +53,10 @@ pub(super) async fn session(State(house): State<Arc<House>>, Json(request): Json
 }
 
 pub(super) async fn poll(worker: Worker, State(house): State<Arc<House>>, Json(poll): Json<Poll>) -> Answer<Polled> {
-    if poll.held.len() > HELD_MAX || poll.instance.len() > 64 {
+    if poll.held.len() > HELD_MAX || poll.instance.len() > 64 || poll.warm.len() > WARM_MAX {
         return Err(Error::invalid(
             "bad_poll",
-            "too many leases or too long an instance name",
+            "too many leases or models, or too long an instance name",
             "name those held alone",
         ));
     }
@@ -147,11 +143,9 @@ pub(super) async fn input(
     Path((lease, name)): Path<(String, String)>,
 ) -> Result<Response, Error> {
     let task = house.farm.open(worker.0.address, &lease_id(&lease)?, &token.0).await?;
-    let segment = house.store.segment(&task.stream, task.seq).await?.ok_or(Error::LeaseGone)?;
-    let source = source(&*house.store, &segment).await?;
-    let (_, blob) = source
-        .iter()
-        .flat_map(Decodable::named)
+    let named = source::inputs(&*house.store, &task).await?.ok_or(Error::LeaseGone)?;
+    let (_, blob) = named
+        .into_iter()
         .find(|(known, _)| *known == name)
         .ok_or_else(|| Error::not_found("input", "the task has no such input", "use the lease's own URLs"))?;
     let found = house.media.get(&task.stream, blob.sha256, GetOptions::default()).await?;

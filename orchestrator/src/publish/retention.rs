@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
-use millrace_proto::api::{ClipState, StreamState};
+use millrace_proto::{
+    StreamId,
+    api::{ClipState, StreamState},
+};
 
 use super::window_from;
 use crate::{
@@ -14,6 +17,7 @@ use crate::{
         self, Move, Store,
         record::{Segment, Stream},
     },
+    task::window,
 };
 
 /// Segments freed in one step.
@@ -59,6 +63,7 @@ pub async fn sweep(store: &Arc<dyn Store>, media: &MediaStore, stream: &Stream, 
             media.delete(&stream.id, track.segment.sha256).await?;
         }
     }
+    forget_reports(store, media, &stream.id, window::ms(last.start_ns + last.duration_ns)).await?;
     store.forget_segments(&stream.id, last.seq + 1).await?;
     Ok(expired.len())
 }
@@ -84,9 +89,31 @@ pub async fn expire(store: &Arc<dyn Store>, media: &MediaStore, stream: &Stream,
     }
     // Nothing names it any more. The segments' records go last: as long as they are there, this is done again.
     media.delete_all_but_clips(id).await?;
+    forget_reports(store, media, id, i64::MAX).await?;
     store.expire_segments(id, u64::MAX).await?;
     store.forget_segments(id, u64::MAX).await?;
     Ok(true)
+}
+
+/// Frees what was found in a stream's windows that are over by `below_ms`.
+async fn forget_reports(
+    store: &Arc<dyn Store>,
+    media: &MediaStore,
+    stream: &StreamId,
+    below_ms: i64,
+) -> Result<(), Error> {
+    loop {
+        let over = store.reports_over(stream, below_ms, STEP_SEGMENTS).await?;
+        if over.is_empty() {
+            return Ok(());
+        }
+        for report in over {
+            if let Some(found) = &report.found {
+                media.delete(stream, found.blob.sha256).await?;
+            }
+            store.forget_report(&report).await?;
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod clips;
 mod pushes;
+mod reports;
 mod segments;
 mod streams;
 mod tasks;
@@ -32,13 +33,14 @@ use writer::{Write, Writer};
 const SCHEMA_VERSION: i64 = SCHEMAS.len() as i64;
 
 /// The n-th makes version n of version n - 1; the first one begins with nothing.
-const SCHEMAS: [&str; 6] = [
+const SCHEMAS: [&str; 7] = [
     include_str!("sqlite/schema.sql"),
     include_str!("sqlite/pushes.sql"),
     include_str!("sqlite/urls.sql"),
     include_str!("sqlite/clips.sql"),
     include_str!("sqlite/rungs.sql"),
     include_str!("sqlite/starts.sql"),
+    include_str!("sqlite/reports.sql"),
 ];
 
 const READERS: u32 = 4;

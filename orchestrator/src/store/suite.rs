@@ -8,7 +8,7 @@ use millrace_proto::{
     api::{ClipState, Source, StreamState},
     identity::Secret,
     offer::{Offer, Sandbox},
-    profile::Choice,
+    profile::{Captions, Choice},
     task::{Blob, Transcode, Work},
 };
 
@@ -16,8 +16,9 @@ use super::{
     Commit, Listing, Move, Noted, Settlement, Store,
     clips::Created,
     record::{Clip, Fetched, Media, Pushed, Segment, SegmentState, Starts, Stream, Tail},
+    reports::{Chain, Found, Of, Report},
 };
-use crate::task::{Held, State, Task};
+use crate::task::{Held, Link, State, Task};
 
 fn stream(id: &str, created_ms: u64) -> Stream {
     let profile = Choice::default().resolve().unwrap();
@@ -69,6 +70,7 @@ fn task(id: &str, seq: u64, live: bool, created_ms: u64) -> Task {
         duration_ms: 2_000,
         version: 0,
         work: Work::Transcode(Transcode { renditions: vec![] }),
+        link: None,
         sandboxed: false,
         created_ms,
         state: State::Waiting { not_before_ms: created_ms },
@@ -241,6 +243,7 @@ async fn a_settlement_is_written_with_its_task(store: impl Store) {
     done.state = State::Accepted { worker: worker(), lease: "l".parse().unwrap() };
     let settlement = Settlement {
         segment: Some((SegmentState::Ready, vec![media("720p")])),
+        report: None,
         accepted: Some(worker()),
         failed: vec![worker()],
     };
@@ -344,6 +347,62 @@ async fn clips_keep_what_they_are_made_of_until_they_are_settled(store: impl Sto
     assert!(store.clips(&id).await.unwrap().is_empty(), "clips go with their stream");
 }
 
+async fn chains_go_on_window_by_window(store: impl Store) {
+    let id: StreamId = "a".parse().unwrap();
+    let mut asked = stream("a", 1);
+    asked.profile.captions = Some(Captions { translate: true, ..Captions::default() });
+    store.create_stream(&asked).await.unwrap();
+    store.create_stream(&stream("b", 2)).await.unwrap();
+    store.commit_segment(&segment("a", 0), &[]).await.unwrap();
+    let chains = store.chains(&id).await.unwrap();
+    assert_eq!(chains.iter().map(|chain| chain.track.as_str()).collect::<Vec<_>>(), ["captions", "english"]);
+    assert_eq!(store.chains_open().await.unwrap(), chains, "b asks for none");
+    let chain = &chains[0];
+    let link = Link { kind: chain.kind, track: chain.track.clone(), number: 0 };
+    let window = Task { id: chain.task_id(), link: Some(link), ..task("a", 0, true, 5) };
+    assert!(!store.plan_window(&Chain { number: 1, ..chain.clone() }, &window).await.unwrap());
+    assert!(store.plan_window(chain, &window).await.unwrap());
+    assert!(!store.plan_window(chain, &window).await.unwrap(), "it is planned once");
+
+    let next = Chain { number: 1, position_ms: 3_000, label: Some("en".into()), ..chain.clone() };
+    let blob = Blob::of(b"heard");
+    let found = Found { blob, model: "base".into(), version: "1".into(), worker: worker() };
+    let report = |number, start_ms, end_ms| Report {
+        stream: id.clone(),
+        kind: chain.kind,
+        track: chain.track.clone(),
+        number,
+        start_ms,
+        end_ms,
+        created_ms: 7,
+        found: Some(found.clone()),
+        reason: None,
+    };
+    let given = (next.clone(), report(0, 0, 3_000));
+    let settlement = Settlement { report: Some(given), ..Settlement::default() };
+    let (lease, done) = ("a-0-captions-1".parse().unwrap(), worker());
+    let taken = Task { version: 1, state: State::Accepted { worker: done, lease }, ..window };
+    assert!(store.swap_task(&taken, &settlement).await.unwrap());
+    assert_eq!(store.chains(&id).await.unwrap()[0], next);
+    let skipped = Report { found: None, reason: Some("no sound".into()), ..report(1, 3_000, 5_000) };
+    let after = Chain { number: 2, position_ms: 5_000, label: None, open: false, ..next.clone() };
+    assert!(!store.step_chain(0, &after, Some(&skipped)).await.unwrap(), "it has gone on");
+    assert!(store.step_chain(1, &after, Some(&skipped)).await.unwrap());
+    let kept = Chain { label: Some("en".into()), ..after };
+    assert_eq!(store.chains(&id).await.unwrap()[0], kept, "the language stays");
+    assert_eq!(store.chains_open().await.unwrap(), chains[1..], "this one is closed");
+
+    let of = Of { stream: &id, kind: chain.kind, track: &chain.track };
+    assert_eq!(store.reports(of, 0, 9_000, 9).await.unwrap(), [report(0, 0, 3_000), skipped.clone()]);
+    assert_eq!(store.reports(of, 3_000, 9_000, 9).await.unwrap(), std::slice::from_ref(&skipped));
+    assert_eq!(store.reports(of, 0, 3_000, 9).await.unwrap(), [report(0, 0, 3_000)]);
+    assert_eq!(store.reports_over(&id, 3_000, 9).await.unwrap(), [report(0, 0, 3_000)]);
+    store.forget_report(&report(0, 0, 3_000)).await.unwrap();
+    assert_eq!(store.reports(of, 0, 9_000, 9).await.unwrap(), [skipped]);
+    store.delete_stream(&id).await.unwrap();
+    assert!(store.chains(&id).await.unwrap().is_empty() && store.reports(of, 0, 9_000, 9).await.unwrap().is_empty());
+}
+
 macro_rules! suite {
     ($name:ident, $open:expr) => {
         mod $name {
@@ -391,6 +450,11 @@ macro_rules! suite {
             async fn clips_keep_what_they_are_made_of_until_they_are_settled() {
                 let (store, _folder) = $open;
                 super::clips_keep_what_they_are_made_of_until_they_are_settled(store).await;
+            }
+            #[tokio::test]
+            async fn chains_go_on_window_by_window() {
+                let (store, _folder) = $open;
+                super::chains_go_on_window_by_window(store).await;
             }
             #[tokio::test]
             async fn workers_are_kept() {

@@ -2,7 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use millrace_proto::{Address, StreamId, offer::Offer, profile::VideoCodec, task::Work};
+use millrace_proto::{
+    Address, StreamId,
+    captions::language_name,
+    offer::{Capability, Offer},
+    profile::VideoCodec,
+    task::Work,
+};
 
 use super::Task;
 
@@ -15,6 +21,8 @@ pub struct Seat {
     pub slots_free: u32,
     /// Leases it holds already.
     pub held: u32,
+    /// Of these, those of windows.
+    pub held_windows: u32,
     /// What it can do.
     pub offer: Offer,
 }
@@ -26,19 +34,61 @@ pub struct Needs {
     pub codecs: BTreeSet<VideoCodec>,
     /// Its offer says that every part of its sandbox holds. The worker's word, no proof.
     pub sandboxed: bool,
+    /// It has a model.
+    pub model: Option<NeedsModel>,
+}
+
+/// What a task asks of the model that it is done with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NeedsModel {
+    /// What it is for.
+    pub capability: Capability,
+    /// What it understands; absent: it finds out.
+    pub language: Option<String>,
+    /// Its name, if not any will do.
+    pub id: Option<String>,
+}
+
+impl NeedsModel {
+    /// Whether it is in an offer; with `warm`, loaded just now.
+    fn is_met_by(&self, offer: &Offer, warm: bool) -> bool {
+        let mut models = offer.models_for(self.capability, self.language.as_deref(), self.id.as_deref());
+        models.any(|model| model.warm || !warm)
+    }
+
+    /// For people.
+    fn told(&self) -> String {
+        let what = self.capability.as_str();
+        let which =
+            self.id.as_ref().map_or_else(|| format!("a model for {what}"), |id| format!("the model {id} for {what}"));
+        match self.language.as_deref().map(|code| language_name(code).unwrap_or(code)) {
+            Some(language) => format!("{which} in {language}"),
+            None => format!("{which} in any language"),
+        }
+    }
 }
 
 impl Needs {
     /// What `task` asks.
     pub fn of(task: &Task) -> Self {
-        let Work::Transcode(transcode) = &task.work;
-        let codecs = transcode.renditions.iter().map(|target| target.codec).collect();
-        Self { codecs, sandboxed: task.sandboxed }
+        let (mut codecs, mut model) = (BTreeSet::new(), None);
+        match &task.work {
+            Work::Transcode(transcode) => codecs.extend(transcode.renditions.iter().map(|target| target.codec)),
+            Work::Captions(work) => {
+                // To write in another language than is spoken takes a model of many.
+                let language = work.language.clone().filter(|_| !work.translate);
+                model = Some(NeedsModel { capability: Capability::Captions, language, id: work.model.clone() });
+            }
+        }
+        Self { codecs, sandboxed: task.sandboxed, model }
     }
 
     /// Whether a worker with this offer may get the task.
     pub fn are_met_by(&self, offer: &Offer) -> bool {
-        (!self.sandboxed || offer.sandbox.is_whole()) && self.codecs.iter().all(|codec| offer.encodes(*codec))
+        let knows = |model: &NeedsModel| model.is_met_by(offer, false);
+        (!self.sandboxed || offer.sandbox.is_whole())
+            && self.codecs.iter().all(|codec| offer.encodes(*codec))
+            && self.model.as_ref().is_none_or(knows)
     }
 
     /// The encoders that a worker with this offer uses for the task. Other encoders make other headers, which players
@@ -67,6 +117,9 @@ pub fn lack(offers: &[&Offer], needs: &Needs) -> Option<String> {
         );
     }
     let who = if needs.sandboxed { "no sandboxed worker that is online" } else { "no worker that is online" };
+    if let Some(model) = &needs.model {
+        return Some(format!("{who} has {}: fetch one there with 'millrace-worker models fetch'", model.told()));
+    }
     let strange = |codec: &&VideoCodec| !within.iter().any(|offer| offer.encodes(**codec));
     let names =
         |codecs: Vec<&VideoCodec>| codecs.into_iter().map(|codec| codec.as_str()).collect::<Vec<_>>().join(", ");
@@ -81,6 +134,11 @@ pub fn lack(offers: &[&Offer], needs: &Needs) -> Option<String> {
 /// A task waits at most so long after its last failure for a worker that has done it less harm, in milliseconds:
 /// that one may never come.
 const OTHERS_WAIT_MS: u64 = 10_000;
+
+/// Leases of windows that a worker holds at once: half of its slots, so that segments never wait for all of them.
+fn windows_max(seat: &Seat) -> u32 {
+    (seat.offer.slots / 2).max(1)
+}
 
 /// Pairs of indexes into `seats` and `tasks`.
 ///
@@ -97,8 +155,10 @@ pub fn pairs(
     now_ms: u64,
 ) -> Vec<(usize, usize)> {
     let mut order: Vec<usize> = (0..tasks.len()).collect();
-    order.sort_by_key(|&at| (!tasks[at].live, tasks[at].created_ms, tasks[at].seq));
+    // Pictures go first: what is said may come later.
+    order.sort_by_key(|&at| (!tasks[at].live, tasks[at].link.is_some(), tasks[at].created_ms, tasks[at].seq));
     let mut taken = vec![0; seats.len()];
+    let mut windows: Vec<u32> = seats.iter().map(|seat| seat.held_windows).collect();
     let mut pairs = Vec::new();
     let mut hands: BTreeMap<&StreamId, Hands> = BTreeMap::new();
     for at in order {
@@ -112,17 +172,27 @@ pub fn pairs(
         let before = hands.get(&task.stream).cloned().or_else(|| hands_of(&task.stream));
         let key = |&s: &usize| {
             let worker = seats[s].worker;
-            let is_other = before.as_ref().is_some_and(|before| *before != needs.hands(&seats[s].offer));
+            let is_other = match &needs.model {
+                // A model that is loaded begins at once.
+                Some(model) => !model.is_met_by(&seats[s].offer, true),
+                None => before.as_ref().is_some_and(|before| *before != needs.hands(&seats[s].offer)),
+            };
             (task.rank_of(worker), task.tries_of(worker), is_other, load(s), s)
         };
-        let open = (0..seats.len()).filter(|&s| taken[s] < seats[s].slots_free && needs.are_met_by(&seats[s].offer));
+        let has_room = |s: usize| task.link.is_none() || windows[s] < windows_max(&seats[s]);
+        let open = (0..seats.len())
+            .filter(|&s| taken[s] < seats[s].slots_free && has_room(s) && needs.are_met_by(&seats[s].offer));
         let Some(seat) = open.min_by_key(key) else { continue };
         let is_fresh = task.attempts.last().is_some_and(|last| now_ms < last.at_ms + OTHERS_WAIT_MS);
         let rank = task.rank_of(seats[seat].worker);
         if is_fresh && rank > 0 && least_online(task).is_some_and(|least| least < rank) {
             continue;
         }
-        hands.insert(&task.stream, needs.hands(&seats[seat].offer));
+        if task.link.is_some() {
+            windows[seat] += 1;
+        } else {
+            hands.insert(&task.stream, needs.hands(&seats[seat].offer));
+        }
         taken[seat] += 1;
         pairs.push((seat, at));
     }

@@ -52,6 +52,14 @@ impl Default for Policy {
     }
 }
 
+/// A window of a chain has this part of the patience, since all that comes after it waits for it.
+const WINDOW_HASTE: u64 = 4;
+
+/// Work on a window ends after so many times its playing time, or after so long, and after `work_ms_min` at the latest:
+/// one who keeps it keeps all that come after it.
+const WINDOW_DURATIONS: u64 = 4;
+const WINDOW_WORK_MS: u64 = 20_000;
+
 /// What a new lease is made of.
 #[derive(Debug, Clone)]
 pub struct Grant {
@@ -100,7 +108,10 @@ pub fn lease(mut task: Task, grant: Grant, policy: &Policy, now_ms: u64) -> Opti
     if now_ms < not_before_ms {
         return None;
     }
-    let work_ms = policy.work_ms_min.max(task.duration_ms * policy.work_durations_max);
+    let work_ms = match task.link {
+        None => policy.work_ms_min.max(task.duration_ms * policy.work_durations_max),
+        Some(_) => (task.duration_ms * WINDOW_DURATIONS).max(WINDOW_WORK_MS).min(policy.work_ms_min),
+    };
     let held = Held {
         id: grant.id,
         token_sha256: grant.token_sha256,
@@ -227,9 +238,11 @@ pub fn is_doubtful(task: &Task, kind: FailureKind, policy: &Policy) -> bool {
 /// Strikes alone say little: whoever wants to harm a stream can make them. It takes everyone's, and time.
 pub fn is_hopeless(task: &Task, least_online: Option<u32>, policy: &Policy, now_ms: u64) -> bool {
     let first_ms = task.attempts.iter().find(|attempt| attempt.fault.is_strike()).map(|attempt| attempt.at_ms);
+    // Captions come late or not at all: their chain goes on without the window.
+    let patience_ms = if task.link.is_some() { policy.patience_ms / WINDOW_HASTE } else { policy.patience_ms };
     task.strikes(None) >= policy.strikes_max
         && least_online.is_some_and(|rank| rank >= policy.worker_strikes_max)
-        && first_ms.is_some_and(|first_ms| now_ms.saturating_sub(first_ms) >= policy.patience_ms)
+        && first_ms.is_some_and(|first_ms| now_ms.saturating_sub(first_ms) >= patience_ms)
 }
 
 /// Waiting -> Failed. `None` if the task is not waiting.

@@ -80,6 +80,7 @@ pub fn tasks(rungs: &[Rung], subject: &Subject<'_>, now_ms: u64) -> Vec<Task> {
         duration_ms: subject.duration_ms,
         version: 0,
         work: Work::Transcode(Transcode { renditions }),
+        link: None,
         sandboxed: subject.policy.sandboxed,
         created_ms: now_ms,
         state: State::Waiting { not_before_ms: now_ms },

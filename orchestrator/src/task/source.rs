@@ -1,8 +1,9 @@
 //! What a task's source is made of: its own segment, and those before it that its decoder has to have seen.
 //! Called by `farm.rs`, `http/worker.rs` and `verify.rs`, so that worker and checker decode the same bytes.
 
-use millrace_proto::task::{Blob, INIT, SEGMENT, preroll_name};
+use millrace_proto::task::{Blob, INIT, SEGMENT, SEGMENTS_MAX, Work, preroll_name, segment_name};
 
+use super::{Task, window};
 use crate::store::{self, Store, record::Segment};
 
 /// A segment's video as bytes that can be decoded.
@@ -36,4 +37,24 @@ pub async fn source(store: &dyn Store, segment: &Segment) -> store::Result<Optio
         preroll = before.filter(|other| other.init == video.init).map(|other| other.segment).collect();
     }
     Ok(Some(Decodable { init: video.init, preroll, segment: video.segment }))
+}
+
+/// All that a task's worker gets, by its name, in order: its own segment's video, or its window's sound. None if that is
+/// no longer there.
+pub async fn inputs(store: &dyn Store, task: &Task) -> store::Result<Option<Vec<(String, Blob)>>> {
+    match &task.work {
+        Work::Transcode(_) => {
+            let Some(segment) = store.segment(&task.stream, task.seq).await? else { return Ok(None) };
+            Ok(source(store, &segment).await?.as_ref().map(Decodable::named))
+        }
+        Work::Captions(work) => {
+            let limit = u32::try_from(SEGMENTS_MAX).unwrap_or(u32::MAX);
+            let segments = store.segments(&task.stream, task.seq, limit).await?;
+            let inside = segments.iter().take_while(|segment| window::ms(segment.start_ns) < work.end_ms);
+            let sound: Vec<_> = inside.filter_map(|segment| segment.audio.as_ref()).collect();
+            let Some(first) = sound.first().filter(|_| segments[0].seq == task.seq) else { return Ok(None) };
+            let named = sound.iter().enumerate().map(|(at, audio)| (segment_name(at), audio.segment));
+            Ok(Some([(INIT.to_owned(), first.init)].into_iter().chain(named).collect()))
+        }
+    }
 }

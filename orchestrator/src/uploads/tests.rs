@@ -110,12 +110,12 @@ impl World {
 
     /// The worker uploads what it made and hands it in.
     async fn hand_in(&mut self) {
-        let Work::Transcode(work) = &self.task.work;
+        let Work::Transcode(work) = &self.task.work else { panic!("it is a transcode") };
         let name = work.renditions[0].name.clone();
         let init = self.upload(&format!("{name}.init"), INIT).await.unwrap().unwrap();
         let segment = self.upload(&format!("{name}.segment"), SEGMENT).await.unwrap().unwrap();
         let made = Rendition { name, init, segment, codec: "avc1.42001f".into(), frames: 1 };
-        let done = Done { renditions: vec![made], frames_concealed: 0, work_ms: 1 };
+        let done = Done { renditions: vec![made], report: None, frames_concealed: 0, work_ms: 1 };
         let outcome = Outcome { result: Handed::Done(done), signature: String::new() };
         let Finish::Taken(task) = machine::finish(self.task.clone(), &self.lease, outcome, 1) else {
             panic!("the lease is open")
@@ -156,7 +156,7 @@ impl Look for Eyes {
     }
 
     async fn inspect(&self, segments: &[Placed<'_>], _: bool) -> Result<Vec<Inspection>, verify::Error> {
-        let Work::Transcode(work) = &self.task.work;
+        let Work::Transcode(work) = &self.task.work else { panic!("it is a transcode") };
         let target = &work.renditions[0];
         let seen = Seen {
             codec: "h264".into(),
@@ -246,7 +246,7 @@ impl ObjectStore for Dying {
 #[tokio::test]
 async fn a_worker_that_uploads_without_end_is_bounded() {
     let world = World::new(MediaStore::over(Arc::new(InMemory::new()))).await;
-    let Work::Transcode(work) = &world.task.work;
+    let Work::Transcode(work) = &world.task.work else { panic!("it is a transcode") };
     let output = format!("{}.segment", work.renditions[0].name);
     assert!(world.upload("other.segment", b"x").await.unwrap().is_none(), "the task has no such output");
     let most = output_bytes_max(&world.task, &output).unwrap();
@@ -292,7 +292,7 @@ fn files(folder: &Folder) -> Vec<String> {
 async fn what_an_open_lease_needs_stays_and_what_is_given_up_goes() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::new(MediaStore::local(folder.path()).unwrap()).await;
-    let Work::Transcode(work) = &world.task.work;
+    let Work::Transcode(work) = &world.task.work else { panic!("it is a transcode") };
     let output = format!("{}.segment", work.renditions[0].name);
     // Somebody else's bytes have the same hash: they stay, whatever becomes of the lease.
     world.media.put(&world.task.stream, Bytes::from_static(SEGMENT)).await.unwrap();

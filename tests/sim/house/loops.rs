@@ -7,6 +7,7 @@ use millrace_orchestrator::{
     ingest::live,
     publish::{self, hls},
     store::Store,
+    task::window::Pace,
     uploads,
 };
 use millrace_proto::{
@@ -28,6 +29,7 @@ const CHECKS_MAX: usize = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Loop {
     Assign,
+    Plan,
     Expire,
     Check,
     Publish,
@@ -38,8 +40,17 @@ pub(crate) enum Loop {
     Uploads,
 }
 
-pub(super) const LOOPS: [Loop; 8] =
-    [Loop::Assign, Loop::Expire, Loop::Check, Loop::Sweep, Loop::Grace, Loop::Files, Loop::Retain, Loop::Uploads];
+pub(super) const LOOPS: [Loop; 9] = [
+    Loop::Assign,
+    Loop::Plan,
+    Loop::Expire,
+    Loop::Check,
+    Loop::Sweep,
+    Loop::Grace,
+    Loop::Files,
+    Loop::Retain,
+    Loop::Uploads,
+];
 
 impl World {
     pub(super) fn start_checks(&mut self) {
@@ -83,6 +94,10 @@ impl World {
         match which {
             Loop::Assign => self.spawn("assign", None, async move {
                 let _ = rooms.farm.assign_once(rooms.gate.now_ms()).await;
+                Effect::Turned(which)
+            }),
+            Loop::Plan => self.spawn("plan", None, async move {
+                let _ = rooms.farm.plan_once(&Pace::default(), rooms.gate.now_ms()).await;
                 Effect::Turned(which)
             }),
             Loop::Expire => self.spawn("expire", None, async move {

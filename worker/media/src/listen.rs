@@ -88,6 +88,11 @@ impl Listener {
         self.child.is_some()
     }
 
+    /// Lets the child go, with what it has loaded; the next call starts another one. False if there was none.
+    pub fn cool(&mut self) -> bool {
+        self.child.take().is_some()
+    }
+
     /// The child's process id, while it runs; for logs and tests.
     pub fn process_id(&self) -> Option<u32> {
         self.child.as_ref()?.0.id()

@@ -2,8 +2,13 @@
 //! names here, sizes become memory and disk, so each is checked before anything is done.
 
 use millrace_proto::{
+    captions::language_name,
     outcome::{Failure, FailureKind},
-    task::{INIT, Lease, PREROLL_MAX, SEGMENT, Target, Work, preroll_name},
+    profile::is_model_id,
+    task::{
+        Captions, INIT, Input, Lease, PREROLL_MAX, SEGMENT, SEGMENTS_MAX, Target, Transcode, Work, preroll_name,
+        segment_name,
+    },
 };
 
 /// What a lease may ask of this worker.
@@ -43,16 +48,23 @@ impl Limits {
         if !lease.output_url.contains("{output}") {
             return unsupported("the output URL has no {output} in it".into());
         }
-        let preroll = lease.inputs.len().saturating_sub(2);
-        let names = [INIT.to_owned()].into_iter().chain((0..preroll).map(preroll_name)).chain([SEGMENT.to_owned()]);
-        if preroll > PREROLL_MAX || !names.eq(lease.inputs.iter().map(|input| input.name.as_str())) {
-            return unsupported("the inputs of a transcode task are init, preroll-0 and so on, and segment".into());
-        }
         let bytes = lease.inputs.iter().fold(0_u64, |sum, input| sum.saturating_add(input.blob.bytes));
         if bytes > self.input_bytes_max {
             return limit(format!("the inputs have {bytes} bytes: this worker takes {}", self.input_bytes_max));
         }
-        let Work::Transcode(work) = &lease.work;
+        match &lease.work {
+            Work::Transcode(work) => self.check_transcode(work, &lease.inputs),
+            Work::Captions(work) => check_captions(work, &lease.inputs),
+        }
+    }
+
+    fn check_transcode(&self, work: &Transcode, inputs: &[Input]) -> Result<(), Failure> {
+        let limit = |message: String| Err(Failure { kind: FailureKind::Limit, message });
+        let preroll = inputs.len().saturating_sub(2);
+        let names = [INIT.to_owned()].into_iter().chain((0..preroll).map(preroll_name)).chain([SEGMENT.to_owned()]);
+        if preroll > PREROLL_MAX || !are_named(inputs, names) {
+            return unsupported("the inputs of a transcode task are init, preroll-0 and so on, and segment".into());
+        }
         if !(1..=self.targets_max).contains(&work.renditions.len()) {
             let asked = work.renditions.len();
             return limit(format!("{asked} renditions are asked for: this worker makes 1 to {}", self.targets_max));
@@ -84,6 +96,35 @@ impl Limits {
     }
 }
 
+/// Most of the text before that is taken, in bytes.
+const CONTEXT_BYTES_MAX: usize = 4_096;
+/// Longest window, in milliseconds.
+const WINDOW_MS_MAX: i64 = 120_000;
+
+fn check_captions(work: &Captions, inputs: &[Input]) -> Result<(), Failure> {
+    let segments = inputs.len().saturating_sub(1);
+    let names = [INIT.to_owned()].into_iter().chain((0..segments).map(segment_name));
+    if !(1..=SEGMENTS_MAX).contains(&segments) || !are_named(inputs, names) {
+        return unsupported("the inputs of a captions task are init, segment-0 and so on".into());
+    }
+    if work.model.as_ref().is_some_and(|model| !is_model_id(model)) {
+        return unsupported("the model that is asked for has no model's name".into());
+    }
+    if work.language.as_ref().is_some_and(|code| language_name(code).is_none()) {
+        return unsupported("the language that is asked for is none".into());
+    }
+    let length_ms = work.end_ms.saturating_sub(work.start_ms);
+    if !(0..=WINDOW_MS_MAX).contains(&length_ms) || work.context.len() > CONTEXT_BYTES_MAX {
+        let message = format!("the window has {length_ms} ms and {} bytes of text before", work.context.len());
+        return Err(Failure { kind: FailureKind::Limit, message });
+    }
+    Ok(())
+}
+
+fn are_named(inputs: &[Input], names: impl Iterator<Item = String>) -> bool {
+    names.eq(inputs.iter().map(|input| input.name.as_str()))
+}
+
 fn unsupported(message: String) -> Result<(), Failure> {
     Err(Failure { kind: FailureKind::Unsupported, message })
 }
@@ -100,9 +141,15 @@ mod tests {
         Limits::default().check(&lease).unwrap_err().kind
     }
 
+    fn transcode(lease: &mut Lease) -> &mut Transcode {
+        match &mut lease.work {
+            Work::Transcode(work) => work,
+            Work::Captions(_) => panic!("it is a transcode"),
+        }
+    }
+
     fn target(lease: &mut Lease) -> &mut Target {
-        let Work::Transcode(work) = &mut lease.work;
-        &mut work.renditions[0]
+        &mut transcode(lease).renditions[0]
     }
 
     #[test]
@@ -119,19 +166,35 @@ mod tests {
         assert_eq!(refusal(|l| target(l).width = 100_000), Limit);
         assert_eq!(refusal(|l| target(l).height = 3), Limit);
         let many = |l: &mut Lease| {
-            let Work::Transcode(work) = &mut l.work;
+            let work = transcode(l);
             work.renditions = vec![work.renditions[0].clone(); 17];
         };
         assert_eq!(refusal(many), Limit);
         let twice = |l: &mut Lease| {
-            let Work::Transcode(work) = &mut l.work;
+            let work = transcode(l);
             work.renditions.push(work.renditions[0].clone());
         };
         assert_eq!(refusal(twice), Unsupported);
-        let none = |l: &mut Lease| {
-            let Work::Transcode(work) = &mut l.work;
-            work.renditions.clear();
-        };
+        let none = |l: &mut Lease| transcode(l).renditions.clear();
         assert_eq!(refusal(none), Limit);
+    }
+
+    #[test]
+    fn what_a_window_may_not_ask() {
+        let refused = |change: fn(&mut Captions, &mut Vec<Input>)| {
+            let Lease { mut inputs, .. } = testing::window("l-1");
+            let mut work = Captions { end_ms: 4_000, language: Some("en".into()), ..Captions::default() };
+            assert_eq!(check_captions(&work, &inputs), Ok(()));
+            change(&mut work, &mut inputs);
+            check_captions(&work, &inputs).unwrap_err().kind
+        };
+        use FailureKind::{Limit, Unsupported};
+        assert_eq!(refused(|_, inputs| inputs[1].name = "segment".into()), Unsupported);
+        assert_eq!(refused(|_, inputs| inputs.truncate(1)), Unsupported);
+        assert_eq!(refused(|work, _| work.model = Some("../x".into())), Unsupported);
+        assert_eq!(refused(|work, _| work.language = Some("zz".into())), Unsupported);
+        assert_eq!(refused(|work, _| work.end_ms = 1_000_000), Limit);
+        assert_eq!(refused(|work, _| work.start_ms = 5_000), Limit);
+        assert_eq!(refused(|work, _| work.context = "a".repeat(5_000)), Limit);
     }
 }

@@ -38,7 +38,7 @@ pub enum Input {
     Finished(Call, Result<Finished, Fault>),
     /// Answers [`Output::Fetch`]: every input lies in the job's scratch folder, checked.
     Fetched(Call, Result<(), Fault>),
-    /// Answers [`Output::Work`]: every rendition lies in the job's scratch folder.
+    /// Answers [`Output::Work`]: what was made lies in the job's scratch folder.
     Worked(Call, Result<outcome::Done, outcome::Failure>),
     /// Answers [`Output::Work`] with a card: the card did not do it. Software may.
     CardRefused(Call, Refusal),
@@ -122,6 +122,18 @@ pub enum Output {
         time_ms_max: u64,
         /// The card to use, by its number in [`super::Config::cards`]; in software without one.
         card: Option<usize>,
+        /// The model to use, by its name; for work that takes one.
+        model: Option<String>,
+    },
+    /// Load a model, unless it is loaded: work with it is about to begin.
+    Warm {
+        /// Its name.
+        model: String,
+    },
+    /// Let a model go.
+    Cool {
+        /// Its name.
+        model: String,
     },
     /// Upload what was made; what went up already may be left out.
     Upload {

@@ -2,28 +2,36 @@
 
 use std::collections::VecDeque;
 
+use millrace_proto::{
+    offer::Model,
+    outcome::{Failure, FailureKind},
+    task::Lease,
+};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::{
     Call, Output, Timing,
     cards::{Cards, Seats},
+    models::Models,
 };
 
 pub(super) struct Outbox {
     pub(super) now_ms: u64,
     pub(super) timing: Timing,
     pub(super) cards: Cards,
+    pub(super) models: Models,
     outputs: VecDeque<Output>,
     calls: u64,
     randomness: StdRng,
 }
 
 impl Outbox {
-    pub(super) fn new(timing: Timing, seed: u64, cards: &[Seats]) -> Self {
+    pub(super) fn new(timing: Timing, seed: u64, cards: &[Seats], models: &[Model]) -> Self {
         Self {
             now_ms: 0,
             timing,
             cards: Cards::new(cards),
+            models: Models::new(models),
             outputs: VecDeque::new(),
             calls: 0,
             randomness: StdRng::seed_from_u64(seed),
@@ -41,6 +49,18 @@ impl Outbox {
 
     pub(super) fn abort(&mut self, call: Call) {
         self.push(Output::Abort { call });
+    }
+
+    /// Why a lease can't be worked on, if it takes a model that is not here.
+    pub(super) fn lacks_model(&self, lease: &Lease) -> Option<Failure> {
+        let message = self.models.choose(&lease.work).err()?;
+        Some(Failure { kind: FailureKind::Unsupported, message })
+    }
+
+    /// Lets go of models that nothing has needed for a while.
+    pub(super) fn cool(&mut self) {
+        let outputs = self.models.cool(self.now_ms);
+        self.outputs.extend(outputs);
     }
 
     pub(super) fn pop(&mut self) -> Option<Output> {
@@ -82,7 +102,7 @@ mod tests {
 
     #[test]
     fn delays_grow_to_the_ceiling_and_are_never_nought() {
-        let mut out = Outbox::new(Timing::default(), 7, &[]);
+        let mut out = Outbox::new(Timing::default(), 7, &[], &[]);
         let mut backoff = Backoff::default();
         let delays: Vec<u64> = (0..40).map(|_| backoff.next_at_ms(&mut out, None)).collect();
         let Timing { retry_ms_min, retry_ms_max, .. } = out.timing;
@@ -95,7 +115,7 @@ mod tests {
 
     #[test]
     fn the_orchestrator_may_ask_for_patience_within_reason() {
-        let mut out = Outbox::new(Timing::default(), 7, &[]);
+        let mut out = Outbox::new(Timing::default(), 7, &[], &[]);
         assert!(Backoff::default().next_at_ms(&mut out, Some(9_000)) >= 9_000);
         assert!(Backoff::default().next_at_ms(&mut out, Some(u64::MAX)) <= 4 * out.timing.retry_ms_max);
     }

@@ -96,10 +96,11 @@ impl Polling {
             until_ms: out.after_ms(wait_ms.saturating_add(out.timing.call_ms_max)),
             slots: slots_free,
         };
+        let warm = out.models.warm();
         out.push(Output::Poll {
             call,
             session: session.token.clone(),
-            poll: Poll { instance: instance.to_owned(), slots_free, held: held(), wait_ms },
+            poll: Poll { instance: instance.to_owned(), slots_free, held: held(), warm, wait_ms },
         });
     }
 

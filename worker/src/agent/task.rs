@@ -38,6 +38,8 @@ pub(super) struct Task {
     failing_since_ms: Option<u64>,
     /// The card that works on it.
     place: Option<Place>,
+    /// The model that works on it.
+    model: Option<String>,
     /// Work that is not done then is given up, early enough to say so while the lease lasts.
     cut_ms: u64,
 }
@@ -65,6 +67,10 @@ impl Task {
             None => Step::Fetch(now),
             Some(failure) => Step::Finish(now, outcome::Result::Failed(failure)),
         };
+        let model = out.models.choose(&lease.work).ok().flatten().filter(|_| matches!(step, Step::Fetch(_)));
+        if let Some(output) = model.as_ref().and_then(|model| out.models.take(model)) {
+            out.push(output);
+        }
         let work_ms_max = lease.work_ms_max.min(work_ms_max);
         let margin_ms = (work_ms_max / 10).min(lease.lease_ms / 3);
         Self {
@@ -75,6 +81,7 @@ impl Task {
             backoff: Backoff::default(),
             failing_since_ms: None,
             place: None,
+            model,
             cut_ms: out.after_ms(work_ms_max - margin_ms),
         }
     }
@@ -173,6 +180,9 @@ impl Task {
     /// Lets go of the lease.
     pub(super) fn end(mut self, ending: Ending, out: &mut Outbox) {
         self.leave_card(out);
+        if let Some(model) = &self.model {
+            out.models.give_back(model, out.now_ms);
+        }
         for call in [self.step_call(), self.hold.call()].into_iter().flatten() {
             out.abort(call);
         }
@@ -195,8 +205,9 @@ impl Task {
         if let Err(fault) = answer {
             return self.transfer_failed(epoch, &fault, out);
         }
-        let Work::Transcode(work) = &self.lease.work;
-        self.place = out.cards.take(work.renditions.len(), out.now_ms);
+        if let Work::Transcode(work) = &self.lease.work {
+            self.place = out.cards.take(work.renditions.len(), out.now_ms);
+        }
         self.work(out);
         Then::Nothing
     }
@@ -209,7 +220,8 @@ impl Task {
         // A card that hangs must leave time for software.
         let time_ms_max = if self.place.is_some() { left_ms / 2 } else { left_ms };
         let card = self.place.map(|place| place.card);
-        out.push(Output::Work { call, job: self.job, lease: Arc::clone(&self.lease), time_ms_max, card });
+        let (job, lease, model) = (self.job, Arc::clone(&self.lease), self.model.clone());
+        out.push(Output::Work { call, job, lease, time_ms_max, card, model });
     }
 
     /// The card did not do it: software does, in the time that is left.
@@ -237,6 +249,9 @@ impl Task {
             && answer.is_ok()
         {
             out.cards.did(place);
+        }
+        if let Some(model) = &self.model {
+            out.models.worked(model, answer.is_ok());
         }
         let now = Attempt::At(out.now_ms);
         self.next(match answer {

@@ -2,9 +2,10 @@
 
 use millrace_proto::{
     api,
+    offer::{Capability, Model},
     outcome::{Done, Rendition},
     profile::{H264Profile, Preset, Rate, VideoCodec},
-    task::{Blob, Input, Lease, Target, Transcode, Work},
+    task::{Blob, Captions, Input, Lease, Target, Transcode, Work},
 };
 
 pub(crate) fn lease(id: &str) -> Lease {
@@ -35,11 +36,38 @@ pub(crate) fn lease(id: &str) -> Lease {
     }
 }
 
+/// A model for captions.
+pub(crate) fn model(id: &str, language: &str) -> Model {
+    Model {
+        id: id.into(),
+        version: "1".into(),
+        capability: Capability::Captions,
+        languages: vec![language.into()],
+        audio_s_per_s: 10.0,
+        memory_bytes: 1 << 30,
+        load_ms: 300,
+        warm: false,
+    }
+}
+
+/// A window of sound in two segments.
+pub(crate) fn window(id: &str) -> Lease {
+    let input =
+        |name: &str| Input { name: name.into(), url: format!("/v1/in/{name}"), blob: Blob::of(name.as_bytes()) };
+    let work = Captions { end_ms: 4_000, patience_ms: 5_000, ..Captions::default() };
+    Lease {
+        media_ms: 4_000,
+        work: Work::Captions(work),
+        inputs: vec![input("init"), input("segment-0"), input("segment-1")],
+        ..lease(id)
+    }
+}
+
 pub(crate) fn done() -> Done {
     let blob = Blob::of(b"made");
     let rendition =
         Rendition { name: "720p".into(), init: blob, segment: blob, codec: "avc1.64001f".into(), frames: 60 };
-    Done { renditions: vec![rendition], frames_concealed: 0, work_ms: 1_000 }
+    Done { renditions: vec![rendition], report: None, frames_concealed: 0, work_ms: 1_000 }
 }
 
 pub(crate) fn error(code: &str) -> api::Error {

@@ -24,7 +24,7 @@ impl World {
 
     fn with_cards(slots: u32, cards: Vec<Seats>) -> Self {
         let (timing, limits) = (Timing::default(), Limits::default());
-        let config = Config { instance: "i-1".into(), slots, seed: 1, timing, limits, cards };
+        let config = Config { instance: "i-1".into(), slots, seed: 1, timing, limits, cards, models: vec![] };
         Self { agent: Agent::new(config), now_ms: 1_000 }
     }
 

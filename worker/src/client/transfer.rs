@@ -56,7 +56,7 @@ impl Client {
             .transfers
             .put(url.clone())
             .header(SHA256_HEADER, blob.sha256.to_string())
-            .header(CONTENT_TYPE, "video/mp4")
+            .header(CONTENT_TYPE, if output.ends_with(".json") { "application/json" } else { "video/mp4" })
             // Storage behind signed URLs takes no body of unknown length.
             .header(CONTENT_LENGTH, blob.bytes)
             .body(Body::wrap_stream(ReaderStream::new(file)));

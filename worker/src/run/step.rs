@@ -17,11 +17,11 @@ use millrace_media::{
 use millrace_proto::{
     Sha256,
     outcome::{Done, Failure, FailureKind, Rendition},
-    task::{Blob, INIT, Lease, Part, SEGMENT, Target, Work, output_name, preroll_name},
+    task::{Blob, INIT, Lease, Part, REPORT, SEGMENT, Target, Work, output_name, preroll_name},
 };
 use sha2::Digest;
 
-use super::Worker;
+use super::{Worker, hear};
 use crate::{
     agent::{Fault, Job},
     scratch::Folder,
@@ -78,6 +78,7 @@ pub(super) struct Means<'a> {
     pub(super) threads: u32,
     pub(super) time_ms_max: u64,
     pub(super) card: Option<&'a Use>,
+    pub(super) model: Option<&'a str>,
 }
 
 /// Why work came to nothing.
@@ -96,7 +97,7 @@ impl From<Failure> for Spoilt {
 }
 
 pub(super) async fn work(worker: &Worker, bench: &Bench, lease: &Lease, means: Means<'_>) -> Result<Done, Spoilt> {
-    let Means { threads, time_ms_max, card } = means;
+    let Means { threads, time_ms_max, card, .. } = means;
     let begun = Instant::now();
     let crashed = |message: String| Failure { kind: FailureKind::Crashed, message };
     let Some(folder) = bench.folder.get() else { return Err(crashed("the inputs are gone".into()).into()) };
@@ -105,7 +106,10 @@ pub(super) async fn work(worker: &Worker, bench: &Bench, lease: &Lease, means: M
         let message = format!("the worker can't make a scratch folder: {error}");
         Failure { kind: FailureKind::Limit, message }
     })?;
-    let Work::Transcode(work) = &lease.work;
+    let work = match &lease.work {
+        Work::Transcode(work) => work,
+        Work::Captions(work) => return Ok(hear::work(worker, folder, OUT, lease, work, means).await?),
+    };
     let mut source = Pair { init: folder.path(INIT), preroll: Vec::new(), segment: folder.path(SEGMENT) };
     source.preroll = (0..lease.inputs.len() - 2).map(|at| folder.path(&preroll_name(at))).collect();
     let job =
@@ -148,7 +152,7 @@ pub(super) async fn work(worker: &Worker, bench: &Bench, lease: &Lease, means: M
     let renditions = described
         .map_err(|error| crashed(format!("hashing failed: {error}")))?
         .map_err(|error| crashed(format!("the media child's results can't be read: {error}")))?;
-    Ok(Done { renditions, frames_concealed: made.frames_concealed, work_ms })
+    Ok(Done { renditions, report: None, frames_concealed: made.frames_concealed, work_ms })
 }
 
 /// What a failure of a job with a card says of the card. A child that died or hung may have done so in the driver.
@@ -169,20 +173,22 @@ pub(super) async fn upload(
     done: &Done,
 ) -> Result<(), Fault> {
     let Some(folder) = bench.folder.get() else { return Err(Fault::Spoiled("the results are gone".into())) };
-    let mut uploads = Vec::new();
+    let mut outputs = Vec::new();
     for Rendition { name, init, segment, .. } in &done.renditions {
-        for (part, blob) in [(Part::Init, *init), (Part::Segment, *segment)] {
-            let output = output_name(name, part);
-            if bench.is_uploaded(&output) {
-                continue;
-            }
-            let from = folder.path(OUT).join(&output);
-            uploads.push(async move {
-                worker.client.upload(session, lease, &output, blob, &from).await?;
-                bench.set_uploaded(output);
-                Ok(())
-            });
+        outputs.extend([(output_name(name, Part::Init), *init), (output_name(name, Part::Segment), *segment)]);
+    }
+    outputs.extend(done.report.iter().map(|report| (REPORT.to_owned(), report.blob)));
+    let mut uploads = Vec::new();
+    for (output, blob) in outputs {
+        if bench.is_uploaded(&output) {
+            continue;
         }
+        let from = folder.path(OUT).join(&output);
+        uploads.push(async move {
+            worker.client.upload(session, lease, &output, blob, &from).await?;
+            bench.set_uploaded(output);
+            Ok(())
+        });
     }
     stream::iter(uploads).buffer_unordered(TRANSFERS_MAX).try_collect().await
 }

@@ -98,7 +98,7 @@ impl Watch {
                 assert_eq!(self.jobs.remove(job).as_ref(), Some(lease), "ended once, after it began");
                 assert!(!self.calls.values().any(|(_, of)| of.as_ref() == Some(lease)), "something of it still runs");
             }
-            Output::Ignored { .. } => {}
+            Output::Ignored { .. } | Output::Warm { .. } | Output::Cool { .. } => {}
             Output::Exit(_) => self.exited = true,
         }
     }

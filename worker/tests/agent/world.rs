@@ -49,7 +49,7 @@ pub(crate) fn lease(id: u32) -> Lease {
 pub(crate) fn done() -> Done {
     let blob = Blob::of(b"made");
     let rendition = Rendition { name: "720p".into(), init: blob, segment: blob, codec: "avc1".into(), frames: 60 };
-    Done { renditions: vec![rendition], frames_concealed: 0, work_ms: 1 }
+    Done { renditions: vec![rendition], report: None, frames_concealed: 0, work_ms: 1 }
 }
 
 /// How bad the wire is.

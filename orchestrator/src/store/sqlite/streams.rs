@@ -3,10 +3,11 @@
 use millrace_proto::{StreamId, api::StreamState, profile::Rung};
 use sqlx::{Row, sqlite::SqliteRow};
 
-use super::{SqliteStore, from_json, from_word, int, parsed, to_json, uint, word};
+use super::{SqliteStore, from_json, from_word, int, parsed, reports, to_json, uint, word};
 use crate::store::{
     Move, Result,
     record::{Fetched, Stream},
+    reports::Chain,
 };
 
 pub(super) async fn create(store: &SqliteStore, stream: &Stream) -> Result<bool> {
@@ -41,6 +42,11 @@ pub(super) async fn create(store: &SqliteStore, stream: &Stream) -> Result<bool>
     .bind(stream.fetched.as_ref().map(to_json))
     .execute(&mut *tx)
     .await?;
+    if done.rows_affected() == 1 {
+        for chain in Chain::of(stream) {
+            reports::begin(&mut tx, &chain).await?;
+        }
+    }
     tx.commit().await?;
     Ok(done.rows_affected() == 1)
 }

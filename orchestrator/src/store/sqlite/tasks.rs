@@ -3,7 +3,7 @@
 use millrace_proto::{Address, StreamId, TaskId};
 use sqlx::SqliteConnection;
 
-use super::{SqliteStore, from_json, int, to_json, uint};
+use super::{SqliteStore, from_json, int, reports, to_json, uint};
 use crate::{
     store::{Result, Settlement},
     task::{State, Task},
@@ -112,7 +112,8 @@ pub(super) async fn open(store: &SqliteStore, stream: &StreamId) -> Result<u64> 
 
 pub(super) async fn swap(store: &SqliteStore, task: &Task, settlement: &Settlement) -> Result<bool> {
     let keys = Keys::of(task);
-    let mut tx = store.write(settlement.segment.is_some().then_some(&task.stream)).await?;
+    let shows = settlement.segment.is_some() || settlement.report.is_some();
+    let mut tx = store.write(shows.then_some(&task.stream)).await?;
     let done = sqlx::query(
         "UPDATE tasks SET version = ?, ready_ms = ?, due_ms = ?, checking_ms = ?, record = ?
          WHERE id = ? AND version = ?",
@@ -139,6 +140,11 @@ pub(super) async fn swap(store: &SqliteStore, task: &Task, settlement: &Settleme
             .bind(int(task.seq))
             .execute(&mut *tx)
             .await?;
+    }
+    if let Some((chain, report)) = &settlement.report
+        && reports::step(&mut tx, report.number, chain).await?
+    {
+        reports::insert(&mut tx, report).await?;
     }
     if let Some(worker) = settlement.accepted {
         sqlx::query("UPDATE workers SET accepted = accepted + 1 WHERE address = ?")

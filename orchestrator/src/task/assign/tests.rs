@@ -2,14 +2,14 @@
 
 use millrace_proto::{
     identity::Secret,
-    offer::{Encoder, Lack, Offer, Part, Sandbox},
+    offer::{Encoder, Lack, Model, Offer, Part, Sandbox},
     outcome::FailureKind,
     profile::{H264Profile, Preset, Rate, VideoCodec},
-    task::{Target, Transcode},
+    task::{Captions, Target, Transcode},
 };
 
 use super::*;
-use crate::task::{Attempt, Fault, State};
+use crate::task::{Attempt, Fault, Link, State};
 
 fn worker(byte: u8) -> Address {
     Secret::from_hex(&format!("{byte:064x}")).unwrap().address()
@@ -27,7 +27,7 @@ fn seat(by: u8, slots_free: u32, held: u32) -> Seat {
         models: vec![],
         cards: vec![],
     };
-    Seat { worker: worker(by), slots_free, held, offer }
+    Seat { worker: worker(by), slots_free, held, held_windows: 0, offer }
 }
 
 fn task(seq: u64, live: bool, tries: &[(u8, Fault)]) -> Task {
@@ -51,6 +51,7 @@ fn task(seq: u64, live: bool, tries: &[(u8, Fault)]) -> Task {
         duration_ms: 2_000,
         version: 0,
         work: Work::Transcode(Transcode { renditions: vec![target] }),
+        link: None,
         sandboxed: false,
         created_ms: seq,
         state: State::Waiting { not_before_ms: 0 },
@@ -109,7 +110,7 @@ fn a_task_goes_to_who_encodes_all_of_it_and_what_is_lacking_is_said() {
     };
     let (h264, hevc, av1) = (VideoCodec::H264, VideoCodec::Hevc, VideoCodec::Av1);
     let mut task = task(0, true, &[]);
-    let Work::Transcode(work) = &mut task.work;
+    let Work::Transcode(work) = &mut task.work else { panic!("it is a transcode") };
     work.renditions.push(Target { name: "av1".into(), codec: av1, ..work.renditions[0].clone() });
     let seats = [with(1, &[h264]), with(2, &[h264, hevc]), with(3, &[av1, hevc, h264])];
     assert_eq!(pairs(&seats, std::slice::from_ref(&task), |_| Some(0), |_| None, 0), [(2, 0)]);
@@ -145,7 +146,7 @@ fn a_task_that_asks_for_a_sandbox_goes_to_none_without_a_whole_one() {
     assert_eq!(said(&[&part, &whole], &asks), None);
     assert!(said(&[&part], &asks).unwrap().contains("policy.sandboxed"));
     assert_eq!(said(&[&part], &task(0, true, &[])), None);
-    let Work::Transcode(work) = &mut asks.work;
+    let Work::Transcode(work) = &mut asks.work else { panic!("it is a transcode") };
     work.renditions[0].codec = VideoCodec::Av1;
     let mut av1 = part;
     av1.offer.encoders[0].codec = VideoCodec::Av1;
@@ -171,4 +172,57 @@ fn a_stream_stays_with_one_kind_of_encoder_while_it_can() {
     let kinds: BTreeSet<usize> = to(&seats[1..], None)[..2].iter().copied().collect();
     assert_eq!(kinds.len(), 1, "a new stream's tasks are not spread over two kinds at once");
     assert_eq!(to(&seats[..1], hands("h264_nvenc")).len(), 2, "nothing waits for the same kind");
+}
+
+fn window(seq: u64, live: bool, language: Option<&str>, model: Option<&str>) -> Task {
+    let (language, model) = (language.map(str::to_owned), model.map(str::to_owned));
+    let work = Captions { language, model, end_ms: 4_000, ..Captions::default() };
+    let link = Link { kind: Capability::Captions, track: "captions".into(), number: seq };
+    Task { work: Work::Captions(work), link: Some(link), ..task(seq, live, &[]) }
+}
+
+fn hearing(mut seat: Seat, id: &str, language: &str, warm: bool) -> Seat {
+    seat.offer.models = vec![Model {
+        id: id.into(),
+        version: "1".into(),
+        capability: Capability::Captions,
+        languages: vec![language.into()],
+        audio_s_per_s: 1.0,
+        memory_bytes: 1,
+        load_ms: 1,
+        warm,
+    }];
+    seat
+}
+
+#[test]
+fn windows_go_to_those_with_a_model_for_them() {
+    let deaf = seat(1, 2, 0);
+    let given = |seats: &[Seat], task: Task| pairs(seats, &[task], |_| Some(0), |_| None, 0);
+    assert!(given(std::slice::from_ref(&deaf), window(0, true, Some("en"), None)).is_empty());
+    let seats = [deaf.clone(), hearing(seat(2, 2, 0), "tiny.en", "en", false)];
+    assert_eq!(given(&seats, window(0, true, Some("en"), None)), [(1, 0)]);
+    assert!(given(&seats, window(0, true, Some("de"), None)).is_empty());
+    assert!(given(&seats, window(0, true, None, None)).is_empty(), "it can't find out what is spoken");
+    assert!(given(&seats, window(0, true, Some("en"), Some("base"))).is_empty());
+    let seats = [hearing(seat(1, 2, 0), "base", "any", false), hearing(seat(2, 2, 0), "base", "any", true)];
+    assert_eq!(given(&seats, window(0, true, None, Some("base"))), [(1, 0)], "it is loaded there");
+    let offers = [&deaf.offer];
+    let told = lack(&offers, &Needs::of(&window(0, true, Some("de"), None))).unwrap();
+    assert!(told.contains("a model for captions in German"), "{told}");
+    assert_eq!(given(&[deaf], task(0, true, &[])), [(0, 0)], "and still transcodes");
+}
+
+#[test]
+fn windows_leave_room_for_pictures() {
+    let one = |slots, held_windows| {
+        let mut seat = hearing(seat(1, slots, 0), "base", "any", true);
+        (seat.held_windows, seat.offer.slots) = (held_windows, 2);
+        seat
+    };
+    let tasks = [window(0, true, None, None), window(1, true, None, None), task(2, true, &[])];
+    // The segment is the youngest, and goes first; of two slots one is for windows.
+    assert_eq!(pairs(&[one(2, 0)], &tasks, |_| Some(0), |_| None, 0), [(0, 2), (0, 0)]);
+    assert_eq!(pairs(&[one(1, 1)], &tasks, |_| Some(0), |_| None, 0), [(0, 2)]);
+    assert!(pairs(&[one(1, 1)], &tasks[..2], |_| Some(0), |_| None, 0).is_empty());
 }

@@ -22,6 +22,7 @@ fn task() -> Task {
         duration_ms: 2_000,
         version: 0,
         work: Work::Transcode(Transcode { renditions: vec![] }),
+        link: None,
         sandboxed: false,
         created_ms: 0,
         state: State::Waiting { not_before_ms: 0 },
@@ -42,7 +43,7 @@ fn outcome(result: Handed) -> Outcome {
 }
 
 fn done() -> Outcome {
-    outcome(Handed::Done(Done { renditions: vec![], frames_concealed: 0, work_ms: 1 }))
+    outcome(Handed::Done(Done { renditions: vec![], report: None, frames_concealed: 0, work_ms: 1 }))
 }
 
 fn taken(finish: Finish) -> Task {

@@ -34,7 +34,7 @@ fn good() -> (Transcode, Done, Seen, Vec<Inspection>) {
     };
     let seen =
         Seen { codec: "h264".into(), codec_string: "avc1.64001e".into(), width: 640, height: 360, ..source.clone() };
-    let done = Done { renditions: vec![claimed], frames_concealed: 0, work_ms: 1 };
+    let done = Done { renditions: vec![claimed], report: None, frames_concealed: 0, work_ms: 1 };
     (Transcode { renditions: vec![target] }, done, source, vec![Inspection::Readable(seen)])
 }
 

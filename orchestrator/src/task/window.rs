@@ -1,0 +1,193 @@
+//! Windows: a chain of pieces of sound, each planned when there is enough of it. Pure: `farm/windows.rs` reads and writes.
+//!
+//! A window is sound without a hole: segments one after the other, of one discontinuity and with one header. The next one
+//! begins where it is settled, which its outcome says. What can't be heard is skipped, so that a chain always comes to
+//! its stream's end.
+
+use millrace_proto::{
+    api::StreamState,
+    profile,
+    task::{Captions, SEGMENTS_MAX, Work},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Link, State, Task};
+use crate::store::{
+    record::{Segment, Stream},
+    reports::{Chain, ENGLISH, Report},
+};
+
+/// Sound of one window at most, in milliseconds: what Whisper hears at once, nearly.
+pub const WINDOW_MS_MAX: i64 = 28_000;
+
+/// How windows are cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pace {
+    /// A live stream's window is heard when so much new sound has come: less shows words sooner and takes more work.
+    pub live_ms: u32,
+    /// Live sound without a pause is settled after this all the same.
+    pub live_patience_ms: u32,
+    /// A recording's window is heard when so much new sound is there.
+    pub recorded_ms: u32,
+    /// A recording's sound without a pause is settled after this all the same.
+    pub recorded_patience_ms: u32,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { live_ms: 3_000, live_patience_ms: 5_000, recorded_ms: 25_000, recorded_patience_ms: 12_000 }
+    }
+}
+
+impl Pace {
+    /// Checks what the types do not; the error names the key.
+    pub fn check(&self) -> Result<(), String> {
+        for (key, value) in [
+            ("live_ms", self.live_ms),
+            ("live_patience_ms", self.live_patience_ms),
+            ("recorded_ms", self.recorded_ms),
+            ("recorded_patience_ms", self.recorded_patience_ms),
+        ] {
+            if !(1_000..=25_000).contains(&value) {
+                return Err(format!("{key} is {value}: use 1000 to 25000"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is to be done on a chain.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Nothing, until more sound has come.
+    Wait,
+    /// Its next window.
+    Plan(Box<Task>),
+    /// There is nothing to hear up to where the new chain begins; the report says why.
+    Skip(Chain, Report),
+    /// Nothing more comes: the chain is closed.
+    Close(Chain),
+}
+
+/// A place on the stream's timeline in milliseconds.
+pub fn ms(ns: u64) -> i64 {
+    i64::try_from(ns / 1_000_000).unwrap_or(i64::MAX)
+}
+
+fn end_ms(segment: &Segment) -> i64 {
+    ms(segment.start_ns + segment.duration_ns)
+}
+
+/// What is next on a chain that has no window open. `segments` are the stream's from `chain.seq` on, or from the first
+/// one that is kept: at least [`SEGMENTS_MAX`] and one, or all; the stream was read before them.
+pub fn next(
+    chain: &Chain,
+    stream: &Stream,
+    wish: &profile::Captions,
+    segments: &[Segment],
+    pace: &Pace,
+    now_ms: u64,
+) -> Step {
+    let mut ahead = segments.iter().filter(|segment| end_ms(segment) > chain.position_ms).peekable();
+    let ended = match stream.state {
+        StreamState::Finishing | StreamState::Ended | StreamState::Failed => true,
+        StreamState::Expired => return close(chain),
+        StreamState::Waiting | StreamState::Live | StreamState::Interrupted => false,
+    };
+    let Some(first) = ahead.peek().copied() else { return if ended { close(chain) } else { Step::Wait } };
+    if ms(first.start_ns) > chain.position_ms {
+        return skip(chain, ms(first.start_ns), first.seq, "it was freed before it could be heard", now_ms);
+    }
+    let Some(audio) = &first.audio else {
+        let mute = ahead.take_while(|segment| segment.audio.is_none()).last().unwrap_or(first);
+        return skip(chain, end_ms(mute), mute.seq, "there is no sound", now_ms);
+    };
+    let goes_on = |segment: &&Segment| {
+        let same = |other: &crate::store::record::Media| other.init == audio.init;
+        segment.discontinuity == first.discontinuity && segment.audio.as_ref().is_some_and(same)
+    };
+    let run: Vec<&Segment> = ahead.clone().take_while(goes_on).collect();
+    let fits = |segment: &&&Segment| end_ms(segment) - chain.position_ms <= WINDOW_MS_MAX;
+    let count = run.iter().take(SEGMENTS_MAX).take_while(fits).count().max(1);
+    let (is_whole, to) = (count == run.len(), run[count - 1]);
+    let is_over = is_whole && (ended && to.seq + 1 >= stream.next_seq || ahead.any(|segment| segment.seq > to.seq));
+    let end_ms = end_ms(to);
+    let (live, wanted_ms, patience_ms) = if stream.is_live() {
+        (true, pace.live_ms, pace.live_patience_ms)
+    } else {
+        (false, pace.recorded_ms, pace.recorded_patience_ms)
+    };
+    let new_ms = end_ms - chain.position_ms.max(chain.seen_ms);
+    if is_whole && !is_over && new_ms < i64::from(wanted_ms) {
+        return Step::Wait;
+    }
+    let work = Captions {
+        model: wish.model.clone(),
+        language: wish.language.clone(),
+        translate: chain.track == ENGLISH,
+        start_ms: chain.position_ms,
+        end_ms,
+        context: chain.context.clone(),
+        last: is_over,
+        patience_ms,
+    };
+    Step::Plan(Box::new(Task {
+        id: chain.task_id(),
+        stream: chain.stream.clone(),
+        seq: first.seq,
+        live,
+        duration_ms: u64::try_from(end_ms - chain.position_ms).unwrap_or(0),
+        version: 0,
+        work: Work::Captions(work),
+        link: Some(Link { kind: chain.kind, track: chain.track.clone(), number: chain.number }),
+        sandboxed: stream.profile.policy.sandboxed,
+        created_ms: now_ms,
+        state: State::Waiting { not_before_ms: now_ms },
+        attempts: Vec::new(),
+    }))
+}
+
+fn close(chain: &Chain) -> Step {
+    Step::Close(Chain { open: false, context: String::new(), ..chain.clone() })
+}
+
+fn skip(chain: &Chain, to_ms: i64, seq: u64, reason: &str, now_ms: u64) -> Step {
+    let report = Report {
+        stream: chain.stream.clone(),
+        kind: chain.kind,
+        track: chain.track.clone(),
+        number: chain.number,
+        start_ms: chain.position_ms,
+        end_ms: to_ms,
+        created_ms: now_ms,
+        found: None,
+        reason: Some(reason.to_owned()),
+    };
+    let (position_ms, seen_ms, number) = (to_ms, to_ms, chain.number + 1);
+    Step::Skip(Chain { number, seq, position_ms, seen_ms, context: String::new(), ..chain.clone() }, report)
+}
+
+/// What a chain's window leaves of it, and the report without anything found, if nothing came of the window's task.
+pub fn given_up(task: &Task, reason: &str, now_ms: u64) -> Option<(Chain, Report)> {
+    let (Some(Link { kind, track, number }), Work::Captions(work)) = (&task.link, &task.work) else { return None };
+    let chain = Chain {
+        stream: task.stream.clone(),
+        kind: *kind,
+        track: track.clone(),
+        number: *number,
+        seq: task.seq,
+        position_ms: work.start_ms,
+        seen_ms: work.start_ms,
+        context: String::new(),
+        label: None,
+        open: true,
+    };
+    match skip(&chain, work.end_ms, task.seq, reason, now_ms) {
+        Step::Skip(next, report) => Some((next, report)),
+        Step::Wait | Step::Plan(_) | Step::Close(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! Captions, simulated: what honest ears write down of a window, what liars do, and the book of chains.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use millrace_orchestrator::{
+    store::reports::{Chain, Report},
+    task::Task,
+};
+use millrace_proto::{
+    StreamId,
+    captions::{Heard, Word},
+    offer::{Capability, Model},
+    outcome::{self, Done},
+    task::{Blob, Captions, REPORT},
+};
+
+use crate::lies::{Lie, Product, failure};
+
+/// Its only model.
+const MODEL: &str = "parrot";
+
+/// What workers with ears offer.
+pub(crate) fn model() -> Model {
+    Model {
+        id: MODEL.into(),
+        version: "1".into(),
+        capability: Capability::Captions,
+        languages: vec!["any".into()],
+        audio_s_per_s: 10.0,
+        memory_bytes: 1,
+        load_ms: 1,
+        warm: false,
+    }
+}
+
+/// A word each second, named by its time; what goes on behind the window's end is left to the next one.
+fn honest(work: &Captions) -> Heard {
+    let settled_ms = if work.last { work.end_ms } else { (work.end_ms - 450).max(work.start_ms) };
+    let seconds = (work.start_ms.div_euclid(1_000)..=settled_ms.div_euclid(1_000)).map(|second| second * 1_000);
+    let inside = seconds.filter(|at| (work.start_ms..settled_ms).contains(at));
+    let word = |at: i64| Word {
+        text: format!("w{at}"),
+        joined: false,
+        start_ms: at,
+        end_ms: (at + 300).min(settled_ms),
+        confidence: 0.5,
+    };
+    let words: Vec<Word> = inside.map(word).collect();
+    let language = (!words.is_empty()).then(|| work.language.clone().unwrap_or_else(|| "en".into()));
+    Heard { language, words, speech: Vec::new(), start_ms: work.start_ms, settled_ms, end_ms: work.end_ms }
+}
+
+/// Honest work on a window, or a lie.
+pub(crate) fn work(work: &Captions, lie: Option<Lie>) -> Product {
+    if let Some(Lie::Failure(kind)) = lie {
+        return failure(kind);
+    }
+    let mut heard = honest(work);
+    match lie {
+        Some(Lie::Shifted) => heard.settled_ms = work.end_ms + 60_000,
+        Some(Lie::Stale) => heard.start_ms = work.start_ms - 60_000,
+        Some(Lie::Small) => heard.language = Some("klingon".into()),
+        _ => {}
+    }
+    let bytes = match lie {
+        Some(Lie::Garbage) => Bytes::from_static(b"garbage"),
+        _ => serde_json::to_vec(&heard).unwrap().into(),
+    };
+    let blob = Blob::of(&bytes);
+    let model = if lie == Some(Lie::FalseCount) { "no model".into() } else { MODEL.into() };
+    let report = outcome::Report { blob, model, version: "1".into() };
+    let sent = if lie == Some(Lie::FalseHash) { Bytes::from_static(b"other bytes") } else { bytes };
+    let files = if lie == Some(Lie::NotUploaded) { vec![] } else { vec![(REPORT.to_owned(), blob, sent)] };
+    let report = (lie != Some(Lie::Missing)).then_some(report);
+    (Ok(Done { renditions: Vec::new(), report, frames_concealed: 0, work_ms: 1 }), files)
+}
+
+/// What is known of a chain.
+#[derive(Debug, Clone)]
+struct Kept {
+    number: u64,
+    position_ms: i64,
+    open: bool,
+}
+
+/// The book of all chains: each goes on where it was, and every one comes to its end.
+#[derive(Debug, Default)]
+pub(crate) struct Chains(BTreeMap<(StreamId, String), Kept>);
+
+impl Chains {
+    /// A stream is there that has these.
+    pub(crate) fn begin(&mut self, chains: &[Chain]) {
+        for chain in chains {
+            let kept = Kept { number: 0, position_ms: 0, open: true };
+            self.0.insert((chain.stream.clone(), chain.track.clone()), kept);
+        }
+    }
+
+    /// Whether all have come to their end.
+    pub(crate) fn all_closed(&self) -> bool {
+        self.0.values().all(|kept| !kept.open)
+    }
+
+    /// Where those of a stream have come.
+    pub(crate) fn positions(&self, stream: &StreamId) -> Vec<i64> {
+        self.0.iter().filter(|((of, _), _)| of == stream).map(|(_, kept)| kept.position_ms).collect()
+    }
+
+    /// A window is planned; what is wrong with that.
+    pub(crate) fn planned(&self, chain: &Chain, task: &Task) -> Option<String> {
+        let kept = self.0.get(&(chain.stream.clone(), chain.track.clone()))?;
+        let link = task.link.as_ref()?;
+        let fits = kept.open && link.number == kept.number && chain.position_ms == kept.position_ms;
+        (!fits).then(|| format!("{}: planned on {kept:?}", task.id))
+    }
+
+    /// A chain went on; what is wrong with that.
+    pub(crate) fn stepped(&mut self, number: u64, next: &Chain, report: Option<&Report>) -> Option<String> {
+        let kept = self.0.get_mut(&(next.stream.clone(), next.track.clone()))?;
+        let starts_right = report.is_none_or(|report| {
+            (report.number, report.start_ms, report.end_ms) == (kept.number, kept.position_ms, next.position_ms)
+                && (report.found.is_some() || report.reason.as_ref().is_some_and(|reason| !reason.is_empty()))
+        });
+        let fits = kept.open && number == kept.number && next.position_ms >= kept.position_ms && starts_right;
+        let wrong = (!fits).then(|| format!("{} {}: {next:?} with {report:?} on {kept:?}", next.stream, next.track));
+        *kept = Kept { number: next.number, position_ms: next.position_ms, open: next.open };
+        wrong
+    }
+}
