@@ -14,6 +14,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use crate::{
     config::Config,
     farm::{Farm, sessions::Sessions},
+    http::sealed::Seals,
     ingest::{pull::Pulls, push::Pushes},
     media::MediaStore,
     metrics::Metrics,
@@ -72,10 +73,8 @@ pub struct House {
     pub asset_places: Semaphore,
     /// Places for the media child to put pushed segments' renditions into transport streams.
     pub mux_places: Semaphore,
-    /// Places to make the maps of segments whose samples are encrypted.
-    pub seal_places: Semaphore,
-    /// Room for such segments on their way out, in units of `http::sealed::PERMIT_BYTES`.
-    pub seal_room: Arc<Semaphore>,
+    /// What encrypting segments may cost at once.
+    pub seals: Seals,
     /// Clips wait to be made.
     pub clips: Notify,
     /// Streams that may have something to list.

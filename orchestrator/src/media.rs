@@ -326,6 +326,11 @@ impl MediaStore {
         Ok(self.0.get_opts(&Self::key(place, hash), options).await?)
     }
 
+    /// All of a stored file. Segments fit in memory: they came through it.
+    pub async fn read<'a>(&self, place: impl Into<Place<'a>>, hash: Sha256) -> Result<Bytes> {
+        Ok(self.get(place, hash, GetOptions::default()).await?.bytes().await?)
+    }
+
     /// Copies a blob into a file, for the media child.
     pub async fn copy_out<'a>(&self, place: impl Into<Place<'a>>, hash: Sha256, file: &Path) -> Result<()> {
         Self::write_out(self.get(place, hash, GetOptions::default()).await?, file).await

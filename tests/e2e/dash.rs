@@ -12,7 +12,7 @@ use crate::{
     player,
     playlist::Master,
     push::push,
-    retention::Expiring,
+    retention::{Expiring, ExpiringLive},
     table::outputs::{self, LIVE, RECORDED},
     wait::{s, until},
     webdriver::Browser,
@@ -97,8 +97,9 @@ fn a_recording_plays_to_its_end_in_dash_js_and_ffmpeg() {
 
 #[test]
 fn a_live_push_plays_in_dash_js_through_a_reconnect_to_its_end() {
-    let house = House::with_workers(1);
-    let expiring = Expiring::start(&house);
+    // Nothing is pushed into the stream that expires beside this one for as long as that takes.
+    let house = House::configured(1, "[ingest]\npush_idle_s = 600\n");
+    let (expiring, expiring_live) = (Expiring::start(&house), ExpiringLive::start(&house));
     let stream = house.api.create("live", &small_ladder());
     let mut publisher = push(&house, &stream, &live_source(62));
     until_playable(&house, &stream, 4);
@@ -148,4 +149,5 @@ fn a_live_push_plays_in_dash_js_through_a_reconnect_to_its_end() {
     browser.run("player.seek(player.duration() - 28);");
     until("the end of the recording", s(60), || (look(&browser)["over"] == true).then_some(()));
     expiring.finish(&house);
+    expiring_live.finish(&house);
 }

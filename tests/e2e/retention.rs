@@ -1,5 +1,5 @@
-//! A recording that is kept for a minute only, beside tests that take that long anyway: then all of it is gone but its
-//! clips.
+//! Streams that are kept for a minute only, beside tests that take that long anyway: then all of a recording is gone but
+//! its clips, and of a live stream what its playlists no longer name.
 
 use std::fs;
 
@@ -9,8 +9,10 @@ use serde_json::json;
 use crate::{
     clip::live_source,
     house::House,
-    live::small_ladder,
-    table::outputs::{self, RECORDED},
+    http_push::{pieces, put, put_all},
+    live::{small_ladder, until_playable},
+    playlist::{Master, Media},
+    table::outputs::{self, LIVE, RECORDED},
     wait::{s, until},
 };
 
@@ -71,4 +73,74 @@ impl Expiring {
         let found = format!("after {KEPT_S} s playlists, MP4s and pictures are 410 `{}`, clips stay", codes[0]);
         outputs::tell(&[("retention", RECORDED, found)]);
     }
+}
+
+/// A live stream whose first segments are on their way to expire.
+#[derive(Debug)]
+pub(crate) struct ExpiringLive {
+    stream: Stream,
+    /// To be pushed when they have.
+    later: Vec<Vec<u8>>,
+    /// What the playlist named first.
+    first: String,
+    /// Media stored before any of it was freed.
+    files: usize,
+}
+
+/// The shortest that a profile may list, in seconds.
+const WINDOW_S: u32 = 6;
+/// Segments of two seconds that are pushed at once; six are listed.
+const AT_ONCE: usize = 10;
+
+impl ExpiringLive {
+    /// Pushes more than is listed at once. `house` lets a stream live on without pushes.
+    #[track_caller]
+    pub(crate) fn start(house: &House) -> Self {
+        let profile = json!({"passthrough": true, "retention_s": KEPT_S, "window_s": WINDOW_S});
+        let stream = house.api.create("live", &profile);
+        let mut pieces = pieces(house, &live_source(24), "mpegts", "ts", "");
+        let later = pieces.split_off(AT_ONCE);
+        put_all(house, &stream, &pieces[..1], &[0]);
+        let first = until_playable(house, &stream, 1).all().next().and_then(|list| Media::fetch(&house.api, list));
+        let first = first.expect("it is playable").segments[0].url.clone();
+        put_all(house, &stream, &pieces, &(1..AT_ONCE).collect::<Vec<_>>());
+        until("the first segment to be no longer listed", s(30), || {
+            let master = Master::fetch(&house.api, &stream.playback.hls)?;
+            let mut lists = master.all().filter_map(|list| Media::fetch(&house.api, list));
+            lists.all(|list| list.segments.iter().all(|segment| segment.url != first)).then_some(())
+        });
+        let files = stored(house, &stream);
+        Self { stream, later, first, files }
+    }
+
+    /// Waits until its first segments have expired, and looks whether all that is listed is there.
+    #[track_caller]
+    pub(crate) fn finish(self, house: &House) {
+        let gone = until("the first segment to expire", s(u64::from(KEPT_S) + SWEEP_S), || {
+            let answer = house.api.send("GET", &self.first, &[], None).unwrap();
+            (answer.status != 200).then(|| answer.error(404).code)
+        });
+        until("its media to be freed", s(SWEEP_S), || (stored(house, &self.stream) < self.files).then_some(()));
+        let master = until_playable(house, &self.stream, 6);
+        for list in master.all() {
+            let list = Media::fetch(&house.api, list).expect("the playlist is there");
+            for segment in &list.segments {
+                house.api.get(&segment.url);
+            }
+        }
+        // It lives on.
+        for (piece, number) in self.later.iter().zip(AT_ONCE..) {
+            assert_eq!(put(house, &self.stream, number, piece).status, 200);
+        }
+        assert_eq!(house.api.stream(&self.stream.id).state, StreamState::Live);
+        let found = format!(
+            "after {KEPT_S} s what is no longer listed is 404 `{gone}` and its media freed; all that is listed is there"
+        );
+        outputs::tell(&[("retention", LIVE, found)]);
+    }
+}
+
+/// Files of a stream's media.
+fn stored(house: &House, stream: &Stream) -> usize {
+    fs::read_dir(house.data().join("media").join(stream.id.as_str())).into_iter().flatten().count()
 }

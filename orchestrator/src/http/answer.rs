@@ -7,12 +7,11 @@ use axum::{
     http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
 use millrace_cmaf::protect;
 use millrace_proto::{Sha256, api::StreamState, profile::Encryption};
 use object_store::{GetOptions, GetRange};
 
-use super::{error::Error, sealed, tokens::in_query};
+use super::{error::Error, tokens::in_query};
 use crate::{
     house::House,
     media,
@@ -99,11 +98,11 @@ pub(super) async fn bytes(
     match (stream.profile.encryption, piece) {
         (Some(Encryption::Cbcs), Piece::Header(_)) => protected_header(house, stream, kind, hash, etag, request).await,
         (Some(Encryption::Cbcs), Piece::Segment(_, media)) => {
-            let segment = sealed::segment(house, stream, media).await?;
+            let segment = house.seals.segment(&house.media, &stream.id, media).await?;
             let whole = Whole { kind, cache: FOREVER, etag, size: cbcs::sealed_size(&segment.protected, segment.size) };
             let part = wanted(request, &whole.etag, whole.size)?;
             let through = part.clone().unwrap_or(0..whole.size);
-            let (plain, protected) = segment.open(house, stream, media).await?;
+            let (plain, protected) = segment.open(&house.media, &stream.id, media).await?;
             let scheme = house.playback.scheme(&stream.id);
             Ok(whole.answer(part, Body::from_stream(cbcs::seal(plain, &key, &scheme, protected, through))))
         }
@@ -135,7 +134,7 @@ async fn protected_header(
     etag: String,
     request: &Parts,
 ) -> Result<Response, Error> {
-    let plain = read(house, stream, hash).await?;
+    let plain = house.media.read(&stream.id, hash).await?;
     let header = protect::header(&plain, &house.playback.scheme(&stream.id));
     // A segment has a hash, too, and is no header.
     let header =
@@ -144,12 +143,6 @@ async fn protected_header(
     let part = wanted(request, &whole.etag, whole.size)?;
     let body = part.clone().map_or(header.clone(), |part| header.slice(part.start as usize..part.end as usize));
     Ok(whole.answer(part, Body::from(body)))
-}
-
-/// All of a stored file. Segments fit in memory: they came through it.
-pub(super) async fn read(house: &House, stream: &Stream, hash: Sha256) -> Result<Bytes, Error> {
-    let stored = house.media.get(&stream.id, hash, GetOptions::default()).await?;
-    stored.bytes().await.map_err(|error| media::Error::from(error).into())
 }
 
 /// A file that is served whole or in parts.

@@ -42,6 +42,7 @@ pub(crate) const OUT: Shared = Shared {
         ["clip", LIVE],
         ["clip", RECORDED],
         ["seeking back", LIVE],
+        ["retention", LIVE],
         ["retention", RECORDED],
         ["aes-128", LIVE],
         ["aes-128", RECORDED],
