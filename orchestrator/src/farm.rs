@@ -10,7 +10,10 @@ mod windows;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, OnceLock},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use millrace_proto::{
@@ -41,6 +44,9 @@ const STEP_TASKS: u32 = 256;
 /// A worker that was not heard for so long is not counted on, in milliseconds.
 pub const ONLINE_MS: u64 = 45_000;
 
+/// After so long without a lease given or renewed it is quiet, in milliseconds.
+const QUIET_MS: u64 = 30_000;
+
 /// Streams whose encoders are remembered.
 const HANDS_MAX: usize = 10_000;
 
@@ -55,6 +61,8 @@ pub struct Farm {
     hands: Mutex<HashMap<StreamId, assign::Hands>>,
     /// When this run first looked for work to give.
     begun_ms: OnceLock<u64>,
+    /// When a lease was given or renewed last, or may have been: before this run, or by another.
+    leased_ms: AtomicU64,
     /// Woken when a task may be ready or a worker waits.
     pub assign: Notify,
     /// Woken when an outcome came in.
@@ -109,6 +117,7 @@ impl Farm {
             online: Mutex::default(),
             hands: Mutex::default(),
             begun_ms: OnceLock::new(),
+            leased_ms: AtomicU64::new(u64::MAX),
             assign: Notify::new(),
             check: Notify::new(),
             plan: Notify::new(),
@@ -163,7 +172,8 @@ impl Farm {
             worker,
             instance: poll.instance.clone(),
             offer: warmed(session.offer.clone(), &poll.warm),
-            slots_free: poll.slots_free,
+            slots_free: poll.slots_free.min(session.offer.slots),
+            ahead_free: poll.ahead_free.min(session.offer.slots),
             held: u32::try_from(open.len()).unwrap_or(u32::MAX),
             held_windows,
             reply,
@@ -194,11 +204,17 @@ impl Farm {
     /// Gives ready tasks to waiting workers, and gives up those that nobody could do.
     pub async fn assign_once(&self, now_ms: u64) -> store::Result<Assigned> {
         let mut done = Assigned::default();
-        let seats = self.waiting.lock().expect("no panic while held").seats();
+        let mut seats = self.waiting.lock().expect("no panic while held").seats();
         if seats.is_empty() {
             return Ok(done);
         }
         let mut tasks = self.store.tasks_ready(now_ms, STEP_TASKS).await?;
+        if tasks.iter().any(|task| task.link.is_some()) {
+            // A worker asks while it hands in: what it held then, it may hold no more.
+            for (number, seat) in seats.iter_mut().filter(|(_, seat)| seat.held_windows > 0) {
+                seat.held_windows = self.windows_held(*number).await?;
+            }
+        }
         let online = Online::new(self, now_ms);
         for task in tasks.extract_if(.., |task| online.is_hopeless(task)) {
             let tries = task.attempts.len();
@@ -232,6 +248,17 @@ impl Farm {
         Ok(done)
     }
 
+    /// Leases of windows that whoever has this place holds.
+    async fn windows_held(&self, number: u64) -> store::Result<u32> {
+        let Some((worker, instance, _)) = self.waiting.lock().expect("no panic while held").who(number) else {
+            return Ok(0);
+        };
+        let mine = |held: &Held| held.worker == worker && held.instance == instance;
+        let tasks = self.store.tasks_held(worker).await?;
+        let windows = tasks.iter().filter(|task| task.link.is_some() && task.leases().iter().any(mine));
+        Ok(u32::try_from(windows.count()).unwrap_or(u32::MAX))
+    }
+
     fn hands_of(&self, stream: &StreamId) -> Option<assign::Hands> {
         self.hands.lock().expect("no panic while held").get(stream).cloned()
     }
@@ -249,13 +276,13 @@ impl Farm {
     }
 
     async fn lease(&self, number: u64, task: &Task, now_ms: u64) -> store::Result<Option<Lease>> {
-        let Some((worker, instance, slots)) = self.waiting.lock().expect("no panic while held").who(number) else {
+        let Some((worker, instance, most)) = self.waiting.lock().expect("no panic while held").who(number) else {
             return Ok(None);
         };
         // What a poll says is free may be old: the answer to an earlier one can still be on its way.
         let held = self.store.tasks_held(worker).await?;
         let open = held.iter().flat_map(Task::leases).filter(|held| held.worker == worker && held.instance == instance);
-        if open.count() >= slots as usize {
+        if open.count() >= most as usize {
             return Ok(None);
         }
         let Some(segment) = self.store.segment(&task.stream, task.seq).await? else { return Ok(None) };
@@ -267,6 +294,7 @@ impl Farm {
         if !self.store.swap_task(&leased, &store::Settlement::default()).await? {
             return Ok(None);
         }
+        self.leased_ms.store(now_ms, Ordering::Relaxed);
         let work_ms_max = leased.leases().first().map_or(0, |held| held.work_ends_ms - now_ms);
         // Players run on, a segment at a time: it is wanted when the next one has come in.
         // Who hears a window leaves the cores to what is due.
@@ -303,6 +331,7 @@ impl Farm {
             let task = self.open(worker, lease, token).await?;
             let renewed = machine::renew(task, lease, &self.policy, now_ms)?;
             if self.store.swap_task(&renewed, &store::Settlement::default()).await? {
+                self.leased_ms.store(now_ms, Ordering::Relaxed);
                 let end_ms =
                     renewed.leases().iter().find(|held| held.id == *lease).map_or(now_ms, |held| held.expires_ms);
                 return Ok(end_ms.saturating_sub(now_ms));
@@ -344,6 +373,13 @@ impl Farm {
                 }
             }
         }
+    }
+
+    /// Whether no lease was given or renewed for long, as far as this run knows: then none is about to run out. A hint.
+    pub fn is_quiet(&self, now_ms: u64) -> bool {
+        // It is not known of the time before this run.
+        let _ = self.leased_ms.compare_exchange(u64::MAX, now_ms, Ordering::Relaxed, Ordering::Relaxed);
+        now_ms.saturating_sub(self.leased_ms.load(Ordering::Relaxed)) > QUIET_MS.max(2 * self.policy.lease_ms)
     }
 
     /// Takes back the leases that have run out. Returns how many tasks changed.

@@ -58,14 +58,22 @@ pub struct Session {
     pub token: String,
 }
 
+/// Leases that a worker may hold for each slot that it offers: one that is worked on, one that is handed in, and one
+/// whose inputs it fetches ahead.
+pub const LEASES_A_SLOT_MAX: u32 = 3;
+
 /// Asks for work, and waits for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Poll {
     /// Names this running program, made at start: two programs with one key don't take each other's leases for
     /// lost. What a program that is gone held runs out by itself.
     pub instance: String,
-    /// Leases wanted at most; 0 is a sign of life alone.
+    /// Leases wanted at most that are worked on at once.
     pub slots_free: u32,
+    /// Leases wanted beyond these, to be fetched while others are worked on: given only of recordings, and only where
+    /// more tasks wait than there are free slots. 0 for both is a sign of life alone.
+    #[serde(default)]
+    pub ahead_free: u32,
     /// Leases this program still works on or hands in. What the orchestrator thinks it holds beyond these was
     /// lost on the way, and is leased anew.
     pub held: Vec<LeaseId>,
@@ -79,7 +87,7 @@ pub struct Poll {
 /// The answer to a poll.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Polled {
-    /// New leases, at most `slots_free`; the worker starts each at once.
+    /// New leases, at most `slots_free` and `ahead_free` together; the worker fetches the inputs of each at once.
     pub leases: Vec<Lease>,
     /// Leases in `held` that are no longer this worker's: stop work on them.
     pub revoked: Vec<LeaseId>,

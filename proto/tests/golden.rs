@@ -245,6 +245,7 @@ fn every_message_is_as_its_file_says() {
         &Poll {
             instance: "7f".into(),
             slots_free: 1,
+            ahead_free: 1,
             held: vec![lease_id()],
             warm: vec!["whisper-base".into()],
             wait_ms: 20_000,

@@ -22,6 +22,7 @@ use millrace_proto::{
     Address, LeaseId, StreamId, TaskId,
     api::StreamState,
     task::{Blob, Work},
+    worker::LEASES_A_SLOT_MAX,
 };
 use object_store::GetOptions;
 
@@ -340,7 +341,7 @@ impl Watch {
             }
             let of = |kept: &TaskKept| kept.leases.iter().filter(|(w, i, _)| w == worker && i == instance).count();
             let held: usize = tasks.values().map(of).sum();
-            if held > *slots as usize {
+            if held > (*slots * LEASES_A_SLOT_MAX) as usize {
                 self.trace.object(format_args!("{name} has {held} leases for {slots} slots"));
             }
         }

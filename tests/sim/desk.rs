@@ -25,9 +25,6 @@ use crate::{
     wire::{Answer, Ask, Claim, Request, Who},
 };
 
-/// Slots that one worker can have.
-const SLOTS_MAX: u32 = 256;
-
 /// What the desk says to a request.
 pub(crate) enum Said {
     /// This.
@@ -87,19 +84,16 @@ pub(crate) async fn serve(rooms: Arc<Rooms>, request: Request) -> (Who, millrace
             Input::Challenged(call, text.map(|text| Challenge { text }).map_err(session_fault))
         }
         Ask::Open(request) => Input::Opened(call, open(&rooms, request, now_ms).await),
-        Ask::Poll { session, poll } => {
-            let poll = millrace_proto::worker::Poll { slots_free: poll.slots_free.min(SLOTS_MAX), ..poll };
-            match caller(&rooms, &session) {
-                Err(fault) => Input::Polled(call, Err(fault)),
-                Ok(session) => match rooms.farm.poll(&session, &poll, now_ms).await {
-                    Err(error) => Input::Polled(call, Err(store_fault(error))),
-                    Ok(ticket) => {
-                        let wait_ms = if ticket.revoked.is_empty() { poll.wait_ms.min(30_000) } else { 0 };
-                        return (who, call, Said::Later(ticket, wait_ms));
-                    }
-                },
-            }
-        }
+        Ask::Poll { session, poll } => match caller(&rooms, &session) {
+            Err(fault) => Input::Polled(call, Err(fault)),
+            Ok(session) => match rooms.farm.poll(&session, &poll, now_ms).await {
+                Err(error) => Input::Polled(call, Err(store_fault(error))),
+                Ok(ticket) => {
+                    let wait_ms = if ticket.revoked.is_empty() { poll.wait_ms.min(30_000) } else { 0 };
+                    return (who, call, Said::Later(ticket, wait_ms));
+                }
+            },
+        },
         Ask::Renew { held } => Input::Renewed(call, renew(&rooms, &held, now_ms).await),
         Ask::Finish { held, outcome } => Input::Finished(call, finish(&rooms, &held, outcome, now_ms).await),
         Ask::Fetch { held, inputs } => match fetch(&rooms, &held, &inputs).await {

@@ -14,7 +14,7 @@ use millrace_proto::{
     outcome::FailureKind,
     profile::VideoCodec,
     task::{Blob, Lease, Work},
-    worker::SessionRequest,
+    worker::{LEASES_A_SLOT_MAX, SessionRequest},
 };
 use millrace_worker::{
     agent::{Agent, Call, Config, Exit, Input, Job, Limits, Output, Timing},
@@ -136,6 +136,7 @@ impl World {
         let agent = Agent::new(Config {
             instance: format!("i{}", worker.run),
             slots: worker.plan.slots,
+            ahead: 1,
             seed,
             timing: Timing::default(),
             limits: Limits::default(),
@@ -214,7 +215,7 @@ impl World {
             self.after(wake_ms.saturating_sub(now_ms), Event::Wake(who, wake_ms));
         }
         let worker = &self.workers[who.worker];
-        if slots > worker.plan.slots as usize {
+        if slots > (worker.plan.slots * LEASES_A_SLOT_MAX) as usize {
             self.trace.object(format_args!("{} holds {slots} leases", worker.name));
         }
     }

@@ -32,7 +32,7 @@ pub use cards::Seats;
 pub use limits::Limits;
 pub use message::{Call, Ending, Exit, Fault, Input, Job, Output};
 use outbox::Outbox;
-use poll::{Heard, Polling};
+use poll::{Heard, Polling, Room};
 use session::Sessions;
 use task::{Task, Then};
 
@@ -41,8 +41,11 @@ use task::{Task, Then};
 pub struct Config {
     /// Names this running program; a new one at every start.
     pub instance: String,
-    /// Leases held at once, at most. At least 1.
+    /// Leases worked on at once, at most. At least 1. As many again may be on their way back.
     pub slots: u32,
+    /// Leases of recordings that are held beyond the slots, their inputs fetched, so that no slot waits for them: asked
+    /// for once work is known to take a small part of its time. At most as many as slots.
+    pub ahead: u32,
     /// Randomness for the back-off.
     pub seed: u64,
     /// Waits and patience.
@@ -102,6 +105,9 @@ struct Drain {
 pub struct Agent {
     instance: String,
     slots: u32,
+    ahead: u32,
+    /// The last work that was done took so small a part of its time that another lease can wait for it.
+    is_quick: bool,
     limits: Limits,
     out: Outbox,
     session: Sessions,
@@ -118,6 +124,8 @@ impl Agent {
         Self {
             instance: config.instance,
             slots: config.slots.max(1),
+            ahead: config.ahead.min(config.slots.max(1)),
+            is_quick: false,
             limits: config.limits,
             out: Outbox::new(config.timing, config.seed, &config.cards, &config.models),
             session: Sessions::new(),
@@ -142,7 +150,7 @@ impl Agent {
         let session = self.session.open();
         let drain_ms = self.drain.map(|drain| if drain.released { drain.exit_ms } else { drain.release_ms });
         let tasks_ms = self.tasks.values().map(|task| task.wake_ms(session.is_some())).min();
-        let polling_ms = self.polling.wake_ms(session, self.slots_free());
+        let polling_ms = self.polling.wake_ms(session, self.room());
         let models_ms = self.out.models.wake_ms();
         [self.session.wake_ms(), polling_ms, tasks_ms, drain_ms, models_ms].into_iter().flatten().min()
     }
@@ -189,8 +197,28 @@ impl Agent {
         }
     }
 
-    fn slots_free(&self) -> u32 {
-        if self.drain.is_some() { 0 } else { self.slots.saturating_sub(self.tasks.len() as u32) }
+    fn room(&self) -> Room {
+        if self.drain.is_some() {
+            return Room::default();
+        }
+        // What is handed in takes no slot, but no more of it is let pile up than could be worked on.
+        let handing_in = self.tasks.values().filter(|task| task.is_handing_in()).count() as u32;
+        let busy = self.tasks.len() as u32 - handing_in.min(self.slots);
+        let ahead = if self.is_quick { self.ahead } else { 0 };
+        Room {
+            slots: self.slots.saturating_sub(busy),
+            ahead: (self.slots + ahead).saturating_sub(busy.max(self.slots)),
+        }
+    }
+
+    /// Starts work on what is there, as far as there are slots: on what viewers wait for first, then in turn.
+    fn start_work(&mut self) {
+        let working = self.tasks.values().filter(|task| task.is_working()).count();
+        let mut ready: Vec<&mut Task> = self.tasks.values_mut().filter(|task| task.is_ready()).collect();
+        ready.sort_by_key(|task| task.lease().due_ms.is_none());
+        for task in ready.into_iter().take((self.slots as usize).saturating_sub(working)) {
+            task.start(&mut self.out);
+        }
     }
 
     fn polled(&mut self, call: Call, answer: Result<Polled, Fault>) {
@@ -198,12 +226,12 @@ impl Agent {
             Heard::Nothing => {}
             Heard::Failed => self.farewell_failed(),
             Heard::SessionLost(epoch) => self.session_lost(epoch),
-            Heard::Answer { polled, slots } => {
+            Heard::Answer { polled, room } => {
                 self.session.proven();
                 for lease in polled.revoked {
                     self.each(|task, _| if task.lease().id == lease { task.revoked() } else { Then::Nothing });
                 }
-                let mut wanted = slots.min(self.slots.saturating_sub(self.tasks.len() as u32));
+                let mut wanted = room.all().min(self.room().all());
                 for lease in polled.leases {
                     if wanted == 0 || self.tasks.values().any(|task| task.lease().id == lease.id) {
                         self.out.push(Output::Ignored { lease: lease.id });
@@ -228,6 +256,7 @@ impl Agent {
             match act(task, &mut self.out) {
                 Then::Nothing => {}
                 Then::Proven => self.session.proven(),
+                Then::Worked { is_quick } => self.is_quick = is_quick,
                 Then::SessionLost(epoch) => lost = Some(epoch),
                 Then::End(ending) => ended.push((job, ending)),
             }
@@ -260,10 +289,11 @@ impl Agent {
         }
         let session = self.session.open().cloned();
         self.each(|task, out| task.advance(session.as_ref(), out));
+        self.start_work();
         self.out.cool();
-        let slots_free = self.slots_free();
+        let room = self.room();
         let held = || self.tasks.values().map(|task| task.lease().id.clone()).collect();
-        self.polling.advance(session.as_ref(), slots_free, &self.instance, held, &mut self.out);
+        self.polling.advance(session.as_ref(), room, &self.instance, held, &mut self.out);
         self.leave_if_done();
     }
 
@@ -279,6 +309,8 @@ impl Agent {
                 // the orchestrator to give it to somebody else.
                 self.polling.abort(&mut self.out);
                 self.polling.announce();
+                // Somebody else can begin sooner than this worker, which is to go.
+                self.release(Task::is_ready);
             }
         }
     }
@@ -291,10 +323,14 @@ impl Agent {
         } else if !drain.released && drain.release_ms <= now_ms {
             drain.released = true;
             drain.exit_ms = self.out.after_ms(self.out.timing.farewell_ms);
-            for task in self.tasks.values_mut().filter(|task| !task.is_finishing()) {
-                let message = "the worker is going away".into();
-                task.give_up(Failure { kind: FailureKind::Released, message }, &mut self.out);
-            }
+            self.release(|task| !task.is_finishing());
+        }
+    }
+
+    fn release(&mut self, which: impl Fn(&Task) -> bool) {
+        for task in self.tasks.values_mut().filter(|task| which(task)) {
+            let message = "the worker is going away".into();
+            task.give_up(Failure { kind: FailureKind::Released, message }, &mut self.out);
         }
     }
 

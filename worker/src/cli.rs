@@ -107,6 +107,9 @@ pub struct Join {
     /// Leases worked on at once. [default: as many as the cards take, or the cores]
     #[arg(long, env = "MILLRACE_SLOTS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub slots: Option<u32>,
+    /// Leases of recordings held beyond the slots, fetched while others are worked on; as many as slots at most.
+    #[arg(long, env = "MILLRACE_AHEAD", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(..=256))]
+    pub ahead: u32,
     /// Most threads of one lease; it has fewer beside others. [default: the cores]
     #[arg(long, env = "MILLRACE_THREADS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub threads: Option<u32>,

@@ -150,6 +150,7 @@ async fn join(join: cli::Join) -> Result<(), Stop> {
     let config = Config {
         instance: format!("{:032x}", rand::random::<u128>()),
         slots,
+        ahead: join.ahead,
         seed: rand::random(),
         timing: Timing { grace_ms: join.grace_s * 1_000, ..Timing::default() },
         limits: Limits { input_bytes_max: join.input_mib_max << 20, ..Limits::default() },
@@ -163,6 +164,7 @@ async fn join(join: cli::Join) -> Result<(), Stop> {
         secret: key.secret.clone(),
         offer,
         scratch,
+        slots,
         threads_max: threads,
         cores: cores(),
         cards: cards.into_iter().map(|(used, _)| used).collect(),

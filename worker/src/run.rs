@@ -47,6 +47,8 @@ pub struct Worker {
     pub offer: Offer,
     /// Where files go.
     pub scratch: Scratch,
+    /// Leases that are worked on at once.
+    pub slots: u32,
     /// Most threads of one lease.
     pub threads_max: u32,
     /// Cores of this machine.
@@ -144,9 +146,6 @@ impl Driver {
             }
             Output::Finish { call, session, lease, result } => {
                 log_result(&lease, &result);
-                if let outcome::Result::Done(done) = &result {
-                    self.shares.worked(&lease.id, done.work_ms);
-                }
                 let outcome = sign::outcome(&worker.secret, &lease.id, result);
                 self.spawn(
                     call,
@@ -171,7 +170,8 @@ impl Driver {
             Output::Cool { model } => drop(self.tasks.spawn(async move { worker.ears.cool(&model).await })),
             Output::Work { call, job, lease, time_ms_max, card, model } => {
                 let Some(bench) = self.jobs.get(&job).cloned() else { return };
-                let threads = self.shares.threads(&lease.id, worker.threads_max, worker.cores, self.now_ms());
+                let Worker { slots, threads_max, cores, .. } = *worker;
+                let threads = self.shares.threads(&lease.id, slots, threads_max, cores, self.now_ms());
                 self.spawn(call, worked, async move {
                     let card = card.and_then(|at| worker.cards.get(at));
                     step::work(&worker, &bench, &lease, Means { threads, time_ms_max, card, model: model.as_deref() })
@@ -179,6 +179,7 @@ impl Driver {
                 });
             }
             Output::Upload { call, job, session, lease, done } => {
+                self.shares.worked(&lease.id, done.work_ms);
                 let Some(bench) = self.jobs.get(&job).cloned() else { return };
                 self.spawn(call, Input::Uploaded, async move {
                     step::upload(&worker, &bench, &session, &lease, &done).await

@@ -1,4 +1,5 @@
-//! How leases share the machine's cores. Pure; the driver tells what begins and ends, and asks when work begins.
+//! How leases share the machine's cores. Pure; the driver tells what begins and ends, and asks when work begins. What is
+//! handed in takes no core, and what is fetched ahead takes the place of what is worked on now.
 //!
 //! Segments on one thread each, as many at once as there are cores, are done soonest as a whole; one segment on all
 //! threads is done soonest by itself. So every lease has its share of the cores, unless it is due before it could be
@@ -25,6 +26,7 @@ struct Stake {
     /// Pixels of all renditions, times the seconds they are shown.
     size: f64,
     threads: u32,
+    is_over: bool,
 }
 
 impl Shares {
@@ -36,7 +38,7 @@ impl Shares {
             Work::Captions(_) => 0.0,
         };
         let due_ms = lease.due_ms.map(|due_ms| now_ms.saturating_add(due_ms));
-        let stake = Stake { due_ms, size: pixels * lease.media_ms as f64 / 1e3, threads: 1 };
+        let stake = Stake { due_ms, size: pixels * lease.media_ms as f64 / 1e3, threads: 1, is_over: false };
         self.stakes.insert(lease.id.clone(), stake);
     }
 
@@ -45,25 +47,30 @@ impl Shares {
         self.stakes.remove(lease);
     }
 
-    /// A lease's work took so long.
+    /// A lease's work took so long. Said again, it changes nothing.
     pub fn worked(&mut self, lease: &LeaseId, work_ms: u64) {
-        let Some(stake) = self.stakes.get(lease).filter(|stake| stake.size > 0.0) else { return };
+        let Some(stake) = self.stakes.get_mut(lease).filter(|stake| !stake.is_over) else { return };
+        stake.is_over = true;
+        if stake.size <= 0.0 {
+            return;
+        }
         let pace = work_ms as f64 * f64::from(stake.threads) / stake.size;
         // The last few count most: a machine's neighbours come and go.
         self.pace = Some(self.pace.map_or(pace, |before| 0.7 * before + 0.3 * pace));
     }
 
-    /// Threads for a lease whose work begins now.
-    pub fn threads(&mut self, lease: &LeaseId, threads_max: u32, cores: u32, now_ms: u64) -> u32 {
-        let among = |leases: usize| cores / u32::try_from(leases.max(1)).unwrap_or(u32::MAX);
-        let mut share = among(self.stakes.len());
+    /// Threads for a lease whose work begins now, where `slots` leases are worked on at once.
+    pub fn threads(&mut self, lease: &LeaseId, slots: u32, threads_max: u32, cores: u32, now_ms: u64) -> u32 {
+        let among = |leases: usize| cores / u32::try_from(leases).unwrap_or(u32::MAX).min(slots).max(1);
+        let open = || self.stakes.values().filter(|stake| !stake.is_over);
+        let mut share = among(open().count());
         let is_late = |stake: &Stake| {
             let due_ms = stake.due_ms?;
             let needed_ms = stake.size * self.pace? / f64::from(share.max(1));
             Some(needed_ms > due_ms.saturating_sub(now_ms) as f64)
         };
         if self.stakes.get(lease).and_then(is_late) == Some(true) {
-            share = among(self.stakes.values().filter(|stake| stake.due_ms.is_some()).count());
+            share = among(open().filter(|stake| stake.due_ms.is_some()).count());
         }
         let threads = share.clamp(1, threads_max.max(1));
         if let Some(stake) = self.stakes.get_mut(lease) {
@@ -89,7 +96,16 @@ mod tests {
     }
 
     fn threads(shares: &mut Shares, id: &str) -> u32 {
-        shares.threads(&id.parse().unwrap(), CORES, CORES, 1_000)
+        shares.threads(&id.parse().unwrap(), 100, CORES, CORES, 1_000)
+    }
+
+    /// A lease as long as the others took so long, on so many threads.
+    fn took(shares: &mut Shares, work_ms: u64, threads: u32) {
+        let id = "past".parse().unwrap();
+        shares.begin(&Lease { media_ms: 2_000, ..testing::lease("past") }, 0);
+        shares.stakes.get_mut(&id).unwrap().threads = threads;
+        shares.worked(&id, work_ms);
+        shares.end(&id);
     }
 
     #[test]
@@ -106,8 +122,8 @@ mod tests {
     #[test]
     fn the_operators_limit_holds() {
         let mut shares = with(&[("a", None)]);
-        assert_eq!(shares.threads(&"a".parse().unwrap(), 2, CORES, 1_000), 2);
-        assert_eq!(shares.threads(&"a".parse().unwrap(), 0, 0, 1_000), 1);
+        assert_eq!(shares.threads(&"a".parse().unwrap(), 1, 2, CORES, 1_000), 2);
+        assert_eq!(shares.threads(&"a".parse().unwrap(), 0, 0, 0, 1_000), 1);
     }
 
     #[test]
@@ -115,10 +131,14 @@ mod tests {
         let recordings = [("a", None), ("b", None), ("c", None), ("live", Some(1_500))];
         let mut shares = with(&recordings);
         assert_eq!(threads(&mut shares, "live"), 2, "nothing is known of the pace");
-        // On its two threads it took a second: there is time.
-        shares.worked(&"live".parse().unwrap(), 1_000);
+        // On two threads one before it took a second: there is time.
+        took(&mut shares, 1_000, 2);
         assert_eq!(threads(&mut shares, "live"), 2);
-        assert_eq!(shares.threads(&"live".parse().unwrap(), CORES, CORES, 2_400), CORES, "half of its time has gone");
+        assert_eq!(
+            shares.threads(&"live".parse().unwrap(), 100, CORES, CORES, 2_400),
+            CORES,
+            "half of its time has gone"
+        );
         assert_eq!(threads(&mut shares, "a"), 2);
 
         shares.begin(&Lease { due_ms: Some(10), media_ms: 2_000, ..testing::lease("second") }, 1_000);
@@ -133,13 +153,23 @@ mod tests {
         let mut shares = with(&[("a", None), ("live", Some(1_500))]);
         assert_eq!(threads(&mut shares, "live"), 4);
         for _ in 0..20 {
-            shares.worked(&"live".parse().unwrap(), 4_000);
+            took(&mut shares, 4_000, 4);
         }
         assert_eq!(threads(&mut shares, "live"), CORES, "it has become slow");
         for _ in 0..20 {
-            shares.worked(&"live".parse().unwrap(), 100);
+            took(&mut shares, 100, 4);
         }
         assert_eq!(threads(&mut shares, "live"), 4);
+    }
+
+    #[test]
+    fn what_is_over_and_what_is_ahead_take_no_core() {
+        let id = |text: &str| text.parse().unwrap();
+        let mut shares = with(&[("a", None), ("b", None), ("c", None)]);
+        assert_eq!(shares.threads(&id("a"), 2, CORES, CORES, 1_000), 4, "the third waits for one of two slots");
+        shares.worked(&id("a"), 1_000);
+        shares.worked(&id("b"), 1_000);
+        assert_eq!(shares.threads(&id("c"), 2, CORES, CORES, 1_000), CORES, "the others are handed in");
     }
 
     #[test]

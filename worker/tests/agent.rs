@@ -21,6 +21,7 @@ fn config(slots: u32, seed: u64) -> Config {
     Config {
         instance: "i-1".into(),
         slots,
+        ahead: 1,
         seed,
         timing: Timing::default(),
         limits: Limits::default(),
@@ -144,7 +145,7 @@ proptest! {
 
     /// A reachable orchestrator, however slow and however often it says things twice: no lease ever runs out,
     /// every task is done once. Lost sessions don't change that, though a lease may be given for nothing: its
-    /// answer is on its way when the session is found lost.
+    /// answer is on its way when the session is found lost, or when its poll is taken back for one that asks for more.
     #[test]
     fn while_reachable_every_lease_is_kept_and_finished(seed in any::<u64>(), slots in 1..5_u32, forgets: bool) {
         let wire = Wire { loss: 0.0, twice: 0.2, delay_ms_max: 400 };
@@ -153,7 +154,7 @@ proptest! {
         world.run_until(3_600_000, |world| world.server.all_done());
         prop_assert!(world.server.all_done(), "{:?}", world.server);
         prop_assert_eq!(world.server.expired, 0);
-        prop_assert!(forgets || world.server.given == world::TASKS, "{:?}", world.server);
+        prop_assert!(forgets || world.server.given <= world::TASKS + world.polls_aborted, "{:?}", world.server);
     }
 
     /// A wire that loses much: the rules hold, and once it is well again everything is done, and a drain ends.

@@ -239,6 +239,7 @@ fn a_card_that_refuses_costs_no_segment() {
             cards: vec![],
         },
         scratch: Scratch::new(folder.path()).unwrap(),
+        slots: 1,
         threads_max: 1,
         cores: 1,
         ears: Ears::default(),
@@ -246,7 +247,8 @@ fn a_card_that_refuses_costs_no_segment() {
     };
     let seats = vec![Seats { slots: 1, sessions: 8 }];
     let (timing, limits) = (Timing::default(), Asked::default());
-    let config = Config { instance: "i-1".into(), slots: 1, seed: 1, timing, limits, cards: seats, models: vec![] };
+    let config =
+        Config { instance: "i-1".into(), slots: 1, ahead: 1, seed: 1, timing, limits, cards: seats, models: vec![] };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (drain, drains) = tokio::sync::mpsc::channel(2);
     let running = runtime.spawn(run::run(Agent::new(config), worker, drains));

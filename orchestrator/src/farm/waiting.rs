@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use millrace_proto::{Address, offer::Offer, task::Lease};
+use millrace_proto::{Address, offer::Offer, task::Lease, worker::LEASES_A_SLOT_MAX};
 use tokio::sync::oneshot;
 
 use crate::task::assign::Seat;
@@ -14,6 +14,7 @@ pub(super) struct Waiter {
     pub instance: String,
     pub offer: Offer,
     pub slots_free: u32,
+    pub ahead_free: u32,
     pub held: u32,
     pub held_windows: u32,
     pub reply: oneshot::Sender<Vec<Lease>>,
@@ -39,19 +40,24 @@ impl Waiting {
         self.waiters.remove(&number)
     }
 
-    /// Who has this place, and how many leases it may hold.
+    /// Who has this place, and how many leases it may hold: as many as it asked for beyond what it had then.
     pub(super) fn who(&self, number: u64) -> Option<(Address, String, u32)> {
-        self.waiters.get(&number).map(|waiter| (waiter.worker, waiter.instance.clone(), waiter.offer.slots))
+        self.waiters.get(&number).map(|waiter| {
+            let asked = waiter.held + waiter.slots_free + waiter.ahead_free;
+            let most = asked.min(waiter.offer.slots.saturating_mul(LEASES_A_SLOT_MAX));
+            (waiter.worker, waiter.instance.clone(), most)
+        })
     }
 
     /// Those that want work and still listen, in the order they came.
     pub(super) fn seats(&mut self) -> Vec<(u64, Seat)> {
         self.waiters.retain(|_, waiter| !waiter.reply.is_closed());
-        let open = self.waiters.iter().filter(|(_, waiter)| waiter.slots_free > 0);
+        let open = self.waiters.iter().filter(|(_, waiter)| waiter.slots_free > 0 || waiter.ahead_free > 0);
         open.map(|(&number, waiter)| {
             let seat = Seat {
                 worker: waiter.worker,
                 slots_free: waiter.slots_free,
+                ahead_free: waiter.ahead_free,
                 held: waiter.held,
                 held_windows: waiter.held_windows,
                 offer: waiter.offer.clone(),

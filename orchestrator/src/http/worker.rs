@@ -60,7 +60,6 @@ pub(super) async fn poll(worker: Worker, State(house): State<Arc<House>>, Json(p
             "name those held alone",
         ));
     }
-    let poll = Poll { slots_free: poll.slots_free.min(SLOTS_MAX), ..poll };
     let ticket = house.farm.poll(&worker.0, &poll, now_ms()).await?;
     let revoked = ticket.revoked.clone();
     let wait_ms = if revoked.is_empty() { poll.wait_ms.min(house.config.api.poll_ms_max) } else { 0 };

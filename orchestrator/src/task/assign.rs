@@ -17,8 +17,10 @@ use super::Task;
 pub struct Seat {
     /// Who waits.
     pub worker: Address,
-    /// Leases it takes at most.
+    /// Leases it takes at most and works on at once.
     pub slots_free: u32,
+    /// Leases it takes beyond, whose inputs it fetches while it works on others.
+    pub ahead_free: u32,
     /// Leases it holds already.
     pub held: u32,
     /// Of these, those of windows.
@@ -147,6 +149,9 @@ fn windows_max(seat: &Seat) -> u32 {
 /// where that is known), and then to the one with the fewest leases for its slots: a new header is better than a late
 /// segment, so nothing waits for the same encoders. While an able worker is online that has
 /// a lower rank (`least_online`, see [`Task::rank_of`]) than all who wait, the task waits for it, for a time.
+///
+/// What is left when all slots are full is given ahead, so that no slot waits for inputs: recordings' pictures alone, since a
+/// segment that viewers wait for goes to whichever slot is free first, and nothing that has failed before.
 pub fn pairs(
     seats: &[Seat],
     tasks: &[Task],
@@ -157,11 +162,11 @@ pub fn pairs(
     let mut order: Vec<usize> = (0..tasks.len()).collect();
     // Pictures go first: what is said may come later.
     order.sort_by_key(|&at| (!tasks[at].live, tasks[at].link.is_some(), tasks[at].created_ms, tasks[at].seq));
-    let mut taken = vec![0; seats.len()];
+    let mut taken = vec![0_u32; seats.len()];
     let mut windows: Vec<u32> = seats.iter().map(|seat| seat.held_windows).collect();
     let mut pairs = Vec::new();
     let mut hands: BTreeMap<&StreamId, Hands> = BTreeMap::new();
-    for at in order {
+    for &at in &order {
         let task = &tasks[at];
         let needs = Needs::of(task);
         let load = |s: usize| {
@@ -196,7 +201,28 @@ pub fn pairs(
         taken[seat] += 1;
         pairs.push((seat, at));
     }
+    ahead(seats, tasks, &order, &taken, &mut pairs);
     pairs
+}
+
+/// Adds pairs for the seats that take more than they have slots for.
+fn ahead(seats: &[Seat], tasks: &[Task], order: &[usize], taken: &[u32], pairs: &mut Vec<(usize, usize)>) {
+    let mut open: Vec<u32> = seats.iter().map(|seat| seat.ahead_free).collect();
+    if open.iter().all(|&open| open == 0) {
+        return;
+    }
+    let given: BTreeSet<usize> = pairs.iter().map(|&(_, task)| task).collect();
+    let may = |task: &Task| !task.live && task.link.is_none() && task.attempts.is_empty();
+    for &at in order.iter().filter(|at| !given.contains(at) && may(&tasks[**at])) {
+        let needs = Needs::of(&tasks[at]);
+        let can = |&s: &usize| open[s] > 0 && taken[s] == seats[s].slots_free && needs.are_met_by(&seats[s].offer);
+        // Who has least ahead waits least for the next.
+        let Some(seat) = (0..seats.len()).filter(can).max_by_key(|&s| (open[s], std::cmp::Reverse(s))) else {
+            continue;
+        };
+        open[seat] -= 1;
+        pairs.push((seat, at));
+    }
 }
 
 #[cfg(test)]

@@ -11,10 +11,25 @@ use super::{
     session::Open,
 };
 
+/// How many leases may come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Room {
+    /// To be worked on at once.
+    pub(super) slots: u32,
+    /// To be fetched beside.
+    pub(super) ahead: u32,
+}
+
+impl Room {
+    pub(super) fn all(self) -> u32 {
+        self.slots + self.ahead
+    }
+}
+
 #[derive(Debug)]
 enum State {
     Idle { next_ms: u64 },
-    Asked { call: Call, epoch: u64, sent_ms: u64, until_ms: u64, slots: u32 },
+    Asked { call: Call, epoch: u64, sent_ms: u64, until_ms: u64, room: Room },
 }
 
 #[derive(Debug)]
@@ -30,7 +45,7 @@ pub(super) enum Heard {
     /// It answers nothing that is waited for.
     Nothing,
     /// Leases to start, as many as were asked for, and leases taken away.
-    Answer { polled: Polled, slots: u32 },
+    Answer { polled: Polled, room: Room },
     /// The session of this epoch has ended.
     SessionLost(u64),
     /// It did not work; it is tried again by itself.
@@ -59,10 +74,10 @@ impl Polling {
         }
     }
 
-    pub(super) fn wake_ms(&self, session: Option<&Open>, slots_free: u32) -> Option<u64> {
+    pub(super) fn wake_ms(&self, session: Option<&Open>, room: Room) -> Option<u64> {
         match self.state {
             State::Asked { until_ms, .. } => Some(until_ms),
-            State::Idle { next_ms } if session.is_some() && (self.news || slots_free > 0) => Some(next_ms),
+            State::Idle { next_ms } if session.is_some() && (self.news || room.all() > 0) => Some(next_ms),
             State::Idle { .. } => None,
         }
     }
@@ -71,7 +86,7 @@ impl Polling {
     pub(super) fn advance(
         &mut self,
         session: Option<&Open>,
-        slots_free: u32,
+        room: Room,
         instance: &str,
         held: impl FnOnce() -> Vec<LeaseId>,
         out: &mut Outbox,
@@ -82,30 +97,42 @@ impl Polling {
             out.abort(call);
             self.state = State::Idle { next_ms: self.backoff.next_at_ms(out, None) };
         }
+        // Whoever asks for what is not urgent alone is told of nothing else.
+        if matches!(self.state, State::Asked { room: asked, .. } if asked.slots == 0 && asked.ahead > 0 && room.slots > 0)
+        {
+            self.abort(out);
+        }
         let State::Idle { next_ms } = self.state else { return };
         let Some(session) = session else { return };
-        if next_ms > out.now_ms || (slots_free == 0 && !self.news) {
+        if next_ms > out.now_ms || (room.all() == 0 && !self.news) {
             return;
         }
-        let wait_ms = if slots_free == 0 { 0 } else { out.timing.wait_ms };
+        let wait_ms = if room.all() == 0 { 0 } else { out.timing.wait_ms };
         let call = out.call();
         self.state = State::Asked {
             call,
             epoch: session.epoch,
             sent_ms: out.now_ms,
             until_ms: out.after_ms(wait_ms.saturating_add(out.timing.call_ms_max)),
-            slots: slots_free,
+            room,
         };
         let warm = out.models.warm();
         out.push(Output::Poll {
             call,
             session: session.token.clone(),
-            poll: Poll { instance: instance.to_owned(), slots_free, held: held(), warm, wait_ms },
+            poll: Poll {
+                instance: instance.to_owned(),
+                slots_free: room.slots,
+                ahead_free: room.ahead,
+                held: held(),
+                warm,
+                wait_ms,
+            },
         });
     }
 
     pub(super) fn polled(&mut self, call: Call, answer: Result<Polled, Fault>, out: &mut Outbox) -> Heard {
-        let State::Asked { call: asked, epoch, sent_ms, slots, .. } = self.state else { return Heard::Nothing };
+        let State::Asked { call: asked, epoch, sent_ms, room, .. } = self.state else { return Heard::Nothing };
         if asked != call {
             return Heard::Nothing;
         }
@@ -116,7 +143,7 @@ impl Polling {
                 // An orchestrator that answers "nothing" at once must not be asked in a tight loop.
                 let pause_ms = if polled.leases.is_empty() { out.timing.poll_gap_ms } else { 0 };
                 self.state = State::Idle { next_ms: sent_ms.saturating_add(pause_ms) };
-                Heard::Answer { polled, slots }
+                Heard::Answer { polled, room }
             }
             Err(Fault::Unauthorized(_)) => {
                 self.state = State::Idle { next_ms: out.now_ms };

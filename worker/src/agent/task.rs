@@ -21,6 +21,8 @@ use super::{
 #[derive(Debug)]
 enum Step {
     Fetch(Attempt),
+    /// Its inputs are here; it waits for a slot.
+    Ready,
     Work(Call),
     Upload(Attempt, outcome::Done),
     Finish(Attempt, outcome::Result),
@@ -53,9 +55,14 @@ pub(super) enum Then {
     Proven,
     /// The session of this epoch has ended.
     SessionLost(u64),
+    /// Work was done, and `is_quick` if it took a small part of its time.
+    Worked { is_quick: bool },
     /// The lease is over.
     End(Ending),
 }
+
+/// Work that took this part of its time at most is quick: what waits for it, and for another one, is still done in time.
+const QUICK_PART: u64 = 4;
 
 impl Task {
     /// Starts on a lease. With a `refusal`, nothing is done but handing it in.
@@ -90,6 +97,21 @@ impl Task {
         &self.lease
     }
 
+    /// Its inputs are here, and no work on it has begun.
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.step, Step::Ready)
+    }
+
+    /// It is worked on.
+    pub(super) fn is_working(&self) -> bool {
+        matches!(self.step, Step::Work(_))
+    }
+
+    /// The work on it is over.
+    pub(super) fn is_handing_in(&self) -> bool {
+        matches!(self.step, Step::Upload(..) | Step::Finish(..))
+    }
+
     /// Only handing in is left.
     pub(super) fn is_finishing(&self) -> bool {
         matches!(self.step, Step::Finish(..))
@@ -107,8 +129,11 @@ impl Task {
             return Then::End(Ending::Expired);
         }
         if self.cut_ms <= out.now_ms && !self.is_finishing() {
-            let message = "the work was not done when its time was over".into();
-            self.give_up(Failure { kind: FailureKind::TimedOut, message }, out);
+            let (kind, message) = match self.step {
+                Step::Ready => (FailureKind::Released, "no slot was free while there was time"),
+                _ => (FailureKind::TimedOut, "the work was not done when its time was over"),
+            };
+            self.give_up(Failure { kind, message: message.into() }, out);
         }
         self.hold.advance(&self.lease, session, out);
         if let Some(call) = self.attempt().and_then(|attempt| attempt.overdue(out)) {
@@ -133,21 +158,21 @@ impl Task {
             Step::Fetch(_) => Output::Fetch { call, job, session, lease },
             Step::Upload(_, done) => Output::Upload { call, job, session, lease, done: done.clone() },
             Step::Finish(_, result) => Output::Finish { call, session, lease, result: result.clone() },
-            Step::Work(_) => unreachable!("work is not attempted twice"),
+            Step::Ready | Step::Work(_) => unreachable!("neither is attempted twice"),
         });
     }
 
     fn attempt(&self) -> Option<Attempt> {
         match self.step {
             Step::Fetch(attempt) | Step::Upload(attempt, _) | Step::Finish(attempt, _) => Some(attempt),
-            Step::Work(_) => None,
+            Step::Ready | Step::Work(_) => None,
         }
     }
 
     fn set_attempt(&mut self, next: Attempt) {
         match &mut self.step {
             Step::Fetch(attempt) | Step::Upload(attempt, _) | Step::Finish(attempt, _) => *attempt = next,
-            Step::Work(_) => {}
+            Step::Ready | Step::Work(_) => {}
         }
     }
 
@@ -205,11 +230,16 @@ impl Task {
         if let Err(fault) = answer {
             return self.transfer_failed(epoch, &fault, out);
         }
+        self.next(Step::Ready);
+        Then::Nothing
+    }
+
+    /// A slot is free for it.
+    pub(super) fn start(&mut self, out: &mut Outbox) {
         if let Work::Transcode(work) = &self.lease.work {
             self.place = out.cards.take(work.renditions.len(), out.now_ms);
         }
         self.work(out);
-        Then::Nothing
     }
 
     /// Starts to compute, on the card that there is for it or in software.
@@ -254,11 +284,15 @@ impl Task {
             out.models.worked(model, answer.is_ok());
         }
         let now = Attempt::At(out.now_ms);
-        self.next(match answer {
-            Ok(done) => Step::Upload(now, done),
-            Err(failure) => Step::Finish(now, outcome::Result::Failed(failure)),
-        });
-        Then::Nothing
+        let (next, then) = match answer {
+            Ok(done) => {
+                let is_quick = done.work_ms.saturating_mul(QUICK_PART) <= self.lease.work_ms_max;
+                (Step::Upload(now, done), Then::Worked { is_quick })
+            }
+            Err(failure) => (Step::Finish(now, outcome::Result::Failed(failure)), Then::Nothing),
+        };
+        self.next(next);
+        then
     }
 
     pub(super) fn uploaded(&mut self, call: Call, answer: Result<(), Fault>, out: &mut Outbox) -> Then {

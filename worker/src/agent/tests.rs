@@ -24,7 +24,7 @@ impl World {
 
     fn with_cards(slots: u32, cards: Vec<Seats>) -> Self {
         let (timing, limits) = (Timing::default(), Limits::default());
-        let config = Config { instance: "i-1".into(), slots, seed: 1, timing, limits, cards, models: vec![] };
+        let config = Config { instance: "i-1".into(), slots, ahead: 1, seed: 1, timing, limits, cards, models: vec![] };
         Self { agent: Agent::new(config), now_ms: 1_000 }
     }
 
@@ -83,7 +83,7 @@ impl World {
     fn finish(&mut self, fetch: Call) -> Call {
         let work = self.work(fetch);
         let outputs = self.put(Input::Worked(work, Ok(done())));
-        let [Output::Upload { call, .. }] = outputs[..] else { panic!("{outputs:?}") };
+        let [Output::Upload { call, .. }, ..] = outputs[..] else { panic!("{outputs:?}") };
         let outputs = self.put(Input::Uploaded(call, Ok(())));
         let (call, result) = finish(&outputs);
         assert_eq!(result, outcome::Result::Done(done()));
@@ -119,10 +119,13 @@ fn ending(outputs: &[Output]) -> Option<Ending> {
 #[test]
 fn a_lease_goes_all_the_way_and_the_next_is_asked_for() {
     let (mut world, job, fetch) = World::with_lease(lease("l-1"));
-    let call = world.finish(fetch);
+    let work = world.work(fetch);
+    let outputs = world.put(Input::Worked(work, Ok(done())));
+    let [Output::Upload { call, .. }, ..] = outputs[..] else { panic!("{outputs:?}") };
+    assert_eq!(poll(&outputs[1..]).1, 1, "the slot is free");
+    let (call, _) = finish(&world.put(Input::Uploaded(call, Ok(()))));
     let outputs = world.put(Input::Finished(call, Ok(Finished { taken: true })));
-    assert_eq!(outputs[0], Output::End { job, lease: "l-1".parse().unwrap(), ending: Ending::Taken });
-    assert_eq!(poll(&outputs[1..]).1, 1);
+    assert_eq!(outputs, [Output::End { job, lease: "l-1".parse().unwrap(), ending: Ending::Taken }]);
 }
 
 #[test]
@@ -383,5 +386,91 @@ fn what_a_card_refuses_is_done_in_software_within_the_lease() {
     assert!(world.put(Input::CardRefused(call, Refusal::Full)).is_empty(), "an answer to what is over");
     assert!(world.put(Input::Worked(call, Ok(done()))).is_empty(), "so is this");
     let outputs = world.put(Input::Worked(again, Ok(done())));
-    assert!(matches!(outputs[..], [Output::Upload { .. }]), "{outputs:?}");
+    assert!(matches!(outputs[..], [Output::Upload { .. }, ..]), "{outputs:?}");
+}
+
+/// Leases come, as the answer to the poll among `outputs`.
+fn given(world: &mut World, outputs: &[Output], names: &[&str]) -> Vec<Output> {
+    let asked =
+        outputs.iter().find_map(|output| if let Output::Poll { call, .. } = output { Some(*call) } else { None });
+    let leases = names.iter().map(|name| lease(name)).collect();
+    world.put(Input::Polled(asked.expect("a poll"), Ok(Polled { leases, revoked: vec![] })))
+}
+
+fn asks(outputs: &[Output]) -> Option<(u32, u32)> {
+    outputs.iter().find_map(|output| match output {
+        Output::Poll { poll, .. } => Some((poll.slots_free, poll.ahead_free)),
+        _ => None,
+    })
+}
+
+fn works_on(outputs: &[Output]) -> Option<(Call, String)> {
+    outputs.iter().find_map(|output| match output {
+        Output::Work { call, lease, .. } => Some((*call, lease.id.to_string())),
+        _ => None,
+    })
+}
+
+/// One slot: the first lease is handed in, the second worked on and the third fetched.
+fn one_of_each() -> (World, Call, Call) {
+    let (mut world, _, fetch) = World::with_lease(lease("l-1"));
+    let work = world.work(fetch);
+    let outputs = world.put(Input::Worked(work, Ok(done())));
+    let upload = outputs.iter().find_map(|o| if let Output::Upload { call, .. } = o { Some(*call) } else { None });
+    assert_eq!(asks(&outputs), Some((1, 1)), "the slot is free while what was made goes up: {outputs:?}");
+    let outputs = given(&mut world, &outputs, &["l-2", "l-3"]);
+    let calls: Vec<Call> =
+        outputs.iter().filter_map(|o| if let Output::Fetch { call, .. } = o { Some(*call) } else { None }).collect();
+    let outputs = world.put(Input::Fetched(calls[0], Ok(())));
+    let (work, name) = works_on(&outputs).expect("a slot is free");
+    assert_eq!(name, "l-2");
+    let outputs = world.put(Input::Fetched(calls[1], Ok(())));
+    assert_eq!(outputs, [], "it waits for the slot, and nothing more is asked for");
+    (world, upload.expect("an upload"), work)
+}
+
+#[test]
+fn a_slot_goes_on_at_once_with_what_was_fetched_ahead() {
+    let (mut world, _, work) = one_of_each();
+    let outputs = world.put(Input::Worked(work, Ok(done())));
+    assert_eq!(works_on(&outputs).expect("it is there").1, "l-3");
+    assert_eq!(asks(&outputs), None, "two are handed in for one slot: the line is slower than the work");
+}
+
+#[test]
+fn what_is_slow_takes_nothing_ahead() {
+    let (mut world, _, fetch) = World::with_lease(lease("l-1"));
+    let work = world.work(fetch);
+    let outputs = world.put(Input::Worked(work, Ok(outcome::Done { work_ms: 16_000, ..done() })));
+    assert_eq!(asks(&outputs), Some((1, 0)), "more than a quarter of its 60 s");
+    let mut world = World::new(1);
+    let outputs = world.join();
+    assert_eq!(asks(&outputs), Some((1, 0)), "nothing is known yet");
+}
+
+#[test]
+fn a_free_slot_is_told_even_while_a_lease_ahead_is_waited_for() {
+    let (mut world, upload, work) = one_of_each();
+    let (finishing, _) = finish(&world.put(Input::Uploaded(upload, Ok(()))));
+    let outputs = world.put(Input::Finished(finishing, Ok(Finished { taken: true })));
+    assert_eq!(ending(&outputs), Some(Ending::Taken));
+    let outputs = world.put(Input::Worked(work, Ok(done())));
+    let (work, _) = works_on(&outputs).expect("l-3 is there");
+    let [Output::Upload { call: upload, .. }, .., Output::Poll { call: asked, .. }] = outputs[..] else {
+        panic!("{outputs:?}")
+    };
+    assert_eq!(asks(&outputs), Some((0, 1)));
+    let (finishing, _) = finish(&world.put(Input::Uploaded(upload, Ok(()))));
+    world.put(Input::Finished(finishing, Ok(Finished { taken: true })));
+    // Nobody has one yet, and the slot is free.
+    let outputs = world.put(Input::Worked(work, Ok(done())));
+    assert!(outputs.contains(&Output::Abort { call: asked }), "{outputs:?}");
+    assert_eq!(asks(&outputs), Some((1, 1)));
+}
+
+#[test]
+fn a_drain_hands_back_what_waits_for_a_slot() {
+    let (mut world, ..) = one_of_each();
+    let (_, kind) = failed(&world.put(Input::Drain));
+    assert_eq!(kind, FailureKind::Released);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use millrace_proto::LeaseId;
+use millrace_proto::{LeaseId, worker::LEASES_A_SLOT_MAX};
 use millrace_worker::agent::{Agent, Call, Input, Job, Output};
 
 pub(crate) struct Watch {
@@ -51,7 +51,9 @@ impl Watch {
             }
         }
         assert_eq!(self.agent.leases_held(), self.jobs.len());
-        assert!(self.jobs.len() <= self.slots as usize, "more leases than slots");
+        assert!(self.jobs.len() <= (self.slots * LEASES_A_SLOT_MAX) as usize, "more leases than slots allow");
+        let working = self.calls.values().filter(|(kind, _)| *kind == "work").count();
+        assert!(working <= self.slots as usize, "more at work than slots");
         match self.agent.wake_ms() {
             Some(wake_ms) => assert!(!self.exited && (wake_ms > self.now_ms || wake_ms == u64::MAX), "it would spin"),
             None => assert!(self.exited || !self.calls.is_empty(), "asleep for ever"),
@@ -73,8 +75,10 @@ impl Watch {
                 held.sort();
                 told.sort();
                 assert_eq!(held, told);
-                assert!(poll.slots_free as usize + held.len() <= self.slots as usize, "asks for too much");
-                assert!(poll.slots_free > 0 || poll.wait_ms == 0, "waits for nothing");
+                let most = (poll.slots_free + poll.ahead_free) as usize + held.len();
+                assert!(poll.slots_free <= self.slots, "asks for more than it works on at once");
+                assert!(most <= (self.slots * LEASES_A_SLOT_MAX) as usize, "asks for too much");
+                assert!(poll.slots_free + poll.ahead_free > 0 || poll.wait_ms == 0, "waits for nothing");
                 self.asked(*call, "poll", None);
             }
             Output::Renew { call, lease, .. } => self.asked(*call, "renew", Some(&lease.id)),

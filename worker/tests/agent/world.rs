@@ -168,6 +168,9 @@ pub(crate) struct World {
     events: u64,
     randomness: StdRng,
     aborted: BTreeSet<Call>,
+    /// The newest poll, and how many were taken back for another one.
+    polled: Option<Call>,
+    pub(crate) polls_aborted: u32,
 }
 
 impl World {
@@ -182,6 +185,8 @@ impl World {
             events: 0,
             randomness: StdRng::seed_from_u64(seed ^ 0x5eed),
             aborted: BTreeSet::new(),
+            polled: None,
+            polls_aborted: 0,
         };
         world.put(Input::Wake);
         world
@@ -224,7 +229,10 @@ impl World {
             let work_ms = self.randomness.random_range(0..20_000);
             match output {
                 Output::Begin { .. } | Output::End { .. } | Output::Ignored { .. } | Output::Exit(_) => {}
-                Output::Abort { call } => drop(self.aborted.insert(call)),
+                Output::Abort { call } => {
+                    self.polls_aborted += u32::from(self.polled == Some(call));
+                    self.aborted.insert(call);
+                }
                 Output::Fetch { call, .. } => self.after(work_ms / 10, Event::Here(Input::Fetched(call, Ok(())))),
                 Output::Upload { call, .. } => self.after(work_ms / 10, Event::Here(Input::Uploaded(call, Ok(())))),
                 Output::Work { call, card: Some(_), .. } if self.randomness.random_bool(0.5) => {
@@ -234,6 +242,9 @@ impl World {
                 }
                 Output::Work { call, .. } => self.after(work_ms, Event::Here(Input::Worked(call, Ok(done())))),
                 request => {
+                    if let Output::Poll { call, .. } = request {
+                        self.polled = Some(call);
+                    }
                     if !self.randomness.random_bool(self.wire.loss) {
                         let delay_ms = self.delay_ms();
                         self.after(delay_ms, Event::There(request));
@@ -264,7 +275,8 @@ impl World {
                     return;
                 }
                 let authorized = self.server.authorize(&session, forget);
-                let answer = authorized.map(|()| self.server.poll(poll.slots_free, &poll.held, now_ms));
+                let answer =
+                    authorized.map(|()| self.server.poll(poll.slots_free + poll.ahead_free, &poll.held, now_ms));
                 if answer.as_ref().is_ok_and(|polled| polled.leases.is_empty() && polled.revoked.is_empty()) {
                     hold_ms = poll.wait_ms;
                 }

@@ -27,7 +27,7 @@ fn seat(by: u8, slots_free: u32, held: u32) -> Seat {
         models: vec![],
         cards: vec![],
     };
-    Seat { worker: worker(by), slots_free, held, held_windows: 0, offer }
+    Seat { worker: worker(by), slots_free, ahead_free: 0, held, held_windows: 0, offer }
 }
 
 fn task(seq: u64, live: bool, tries: &[(u8, Fault)]) -> Task {
@@ -225,4 +225,21 @@ fn windows_leave_room_for_pictures() {
     assert_eq!(pairs(&[one(2, 0)], &tasks, |_| Some(0), |_| None, 0), [(0, 2), (0, 0)]);
     assert_eq!(pairs(&[one(1, 1)], &tasks, |_| Some(0), |_| None, 0), [(0, 2)]);
     assert!(pairs(&[one(1, 1)], &tasks[..2], |_| Some(0), |_| None, 0).is_empty());
+}
+
+#[test]
+fn what_no_slot_is_free_for_goes_ahead_to_whoever_works_already() {
+    let ahead = |by, slots_free, held| Seat { ahead_free: 1, ..seat(by, slots_free, held) };
+    let to = |seats: &[Seat], tasks: &[Task]| pairs(seats, tasks, |_| Some(0), |_| None, 99_000);
+    let recorded: Vec<Task> = (0..4).map(|seq| task(seq, false, &[])).collect();
+    // One works, the other is idle: it has a slot for the only task.
+    let seats = [ahead(1, 0, 1), ahead(2, 1, 0)];
+    assert_eq!(to(&seats, &recorded[..1]), [(1, 0)]);
+    assert_eq!(to(&seats, &recorded), [(1, 0), (0, 1), (1, 2)], "no more than was asked for");
+    assert_eq!(to(&seats[..1], &[task(0, true, &[])]), [], "viewers wait for it: the first free slot has it");
+    assert_eq!(to(&seats[..1], &[task(0, false, &[(2, CRASHED)])]), [], "it has failed");
+    // A slot that the task's needs left empty is no reason to take ahead.
+    let mut unable = ahead(3, 1, 0);
+    unable.offer.encoders.clear();
+    assert_eq!(to(&[unable], &recorded), []);
 }
