@@ -65,6 +65,8 @@ pub struct House {
     pub reading: Busy,
     /// Which uploads are being written.
     pub uploading: Busy,
+    /// A file may be complete.
+    pub file_complete: Notify,
     /// Places for files to be read.
     pub files: Arc<Semaphore>,
     /// Which streams pictures are made of.

@@ -25,6 +25,10 @@ use crate::{
 /// Streams whose segments are listed at once: what they write shares a sync of the disk.
 const LISTED_AT_ONCE: usize = 16;
 
+/// What is told by a nudge is looked for anew after so long: only a crash loses nudges. Each look asks the store, and a
+/// server without work should have none.
+const QUIET: Duration = Duration::from_secs(2);
+
 /// Waits for a nudge, but not for long.
 async fn nudge(nudged: &tokio::sync::Notify, at_most: Duration) {
     let _ = tokio::time::timeout(at_most, nudged.notified()).await;
@@ -70,7 +74,8 @@ pub async fn windows(house: Arc<House>) {
 /// Leases that ran out are taken back.
 pub async fn expire(house: Arc<House>) {
     loop {
-        tokio::time::sleep(Duration::from_millis(250)).await;
+        let pause = if house.farm.is_quiet(now_ms()) { QUIET } else { Duration::from_millis(250) };
+        tokio::time::sleep(pause).await;
         match house.farm.expire_once(now_ms()).await {
             Ok(tasks) => {
                 for task in tasks {
@@ -93,7 +98,7 @@ pub async fn check(house: Arc<House>) {
     let slots = Arc::new(Semaphore::new(at_once));
     let busy = Arc::new(Mutex::new(HashSet::new()));
     loop {
-        nudge(&house.farm.check, Duration::from_millis(500)).await;
+        nudge(&house.farm.check, QUIET).await;
         let tasks = match house.store.tasks_checking(256).await {
             Ok(tasks) => tasks,
             Err(error) => {
@@ -109,24 +114,32 @@ pub async fn check(house: Arc<House>) {
             tokio::spawn(async move {
                 let _slot = slots.acquire().await;
                 let id = task.id.clone();
-                judge(&house, task).await;
+                let is_judged = judge(&house, task).await;
                 busy.lock().expect("no panic while held").remove(&id);
+                if !is_judged {
+                    house.farm.check.notify_one();
+                }
             });
         }
     }
 }
 
-async fn judge(house: &House, task: crate::task::Task) {
+/// False if it has to be tried again.
+async fn judge(house: &House, task: crate::task::Task) -> bool {
     let id = task.id.clone();
     // The list it came from may be older than a verdict on it.
     let task = match house.store.task(&id).await {
         Ok(Some(task)) => task,
-        Ok(None) => return,
-        Err(error) => return tell("checking", Err(error)),
+        Ok(None) => return true,
+        Err(error) => {
+            tell("checking", Err(error));
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            return false;
+        }
     };
     let before = task.clone();
     match house.verifier.check(task, now_ms()).await {
-        Ok(None) => {}
+        Ok(None) => true,
         Ok(Some(task)) => {
             time(house, &before, now_ms());
             let verdict = match &task.state {
@@ -139,10 +152,12 @@ async fn judge(house: &House, task: crate::task::Task) {
                 tracing::warn!(task = %id, worker = %last.worker, verdict, why = last.message, "outcome not accepted");
             }
             house.committed(&task.stream);
+            true
         }
         Err(error) => {
             tracing::warn!(task = %id, %error, "checking is tried again");
             tokio::time::sleep(Duration::from_millis(500)).await;
+            false
         }
     }
 }
@@ -224,10 +239,13 @@ async fn picture(house: &Arc<House>, stream: &StreamId) {
 
 /// Streams without a publisher are interrupted, and finished when their grace time is over.
 pub async fn grace(house: Arc<House>) {
-    loop {
+    for turn in 0_u64.. {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let recovered = live::recover(&house.store, &house.publishing, &house.config.ingest, now_ms()).await;
-        tell("interrupting streams", recovered);
+        // Publishers that leave say so; this is for those that a crash took along, and reads every live stream.
+        if turn.is_multiple_of(4) {
+            let recovered = live::recover(&house.store, &house.publishing, &house.config.ingest, now_ms()).await;
+            tell("interrupting streams", recovered);
+        }
         match live::end_overdue(&house.store, &house.publishing, now_ms()).await {
             Ok(ended) => ended.iter().for_each(|stream| house.committed(stream)),
             Err(error) => tell("ending streams", Err(error)),
@@ -247,7 +265,7 @@ pub async fn finish(house: &House, stream: &StreamId, from: &[StreamState]) -> s
 pub async fn files(house: Arc<House>) {
     loop {
         tell("looking for files", file::start_ready(&house).await);
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        nudge(&house.file_complete, QUIET).await;
     }
 }
 

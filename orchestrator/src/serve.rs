@@ -94,6 +94,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
         reading: Busy::default(),
         uploading: Busy::default(),
         clips: Notify::new(),
+        file_complete: Notify::new(),
         picturing: Busy::default(),
         asset_places: Semaphore::new(config.assets.jobs_max),
         mux_places: Semaphore::new(config.ingest.push_mux_max),

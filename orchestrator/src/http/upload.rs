@@ -66,6 +66,7 @@ pub(super) async fn put(
     }
     receive(&house, &stream, part, body).await?;
     drop(hold);
+    house.file_complete.notify_one();
     let stream = streams::find(&house, &id).await?;
     if stream.source_bytes == 0 && part.first == 0 {
         return Err(Error::invalid("empty_file", "not one byte came", "send the file as the request's body"));

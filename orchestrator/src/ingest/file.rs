@@ -47,8 +47,11 @@ pub async fn start_ready(house: &Arc<House>) -> store::Result<()> {
             let id = stream.id.clone();
             if let Err(error) = read(&house, stream).await {
                 tracing::warn!(stream = %id, %error, "reading the file stops here and starts again");
+                tokio::time::sleep(Duration::from_millis(500)).await;
             }
             drop((reading, slot));
+            // Another may have waited for the place, or this one starts again.
+            house.file_complete.notify_one();
         });
     }
     Ok(())
