@@ -1,6 +1,6 @@
-//! Why nothing was heard.
+//! Why nothing was heard or seen.
 
-/// Why nothing was heard.
+/// Why nothing was heard or seen.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
@@ -24,5 +24,15 @@ pub enum ErrorKind {
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
+    }
+
+    /// ONNX Runtime could not run a model.
+    pub(crate) fn broken(task: &str, error: &ort::Error) -> Self {
+        Self::new(ErrorKind::Broken, format!("the model for {task} fails: {error}"))
+    }
+
+    /// A model answers something else than its layout says.
+    pub(crate) fn form(task: &str, wanted: &str) -> Self {
+        Self::new(ErrorKind::Model, format!("the model for {task} answers something else than {wanted}"))
     }
 }

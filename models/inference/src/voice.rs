@@ -3,12 +3,11 @@
 use std::path::Path;
 
 use ort::{
-    environment::Environment,
     session::Session,
     value::{Tensor, TensorRef},
 };
 
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, session};
 
 /// Samples that it takes at once.
 pub(crate) const STEP: usize = 512;
@@ -24,11 +23,7 @@ pub(crate) struct Voice {
 impl Voice {
     /// Loads the library and the model. One thread is enough: a second of sound takes a few milliseconds.
     pub(crate) fn open(runtime: &Path, model: &Path) -> Result<Self, Error> {
-        let wrong = |what: &Path, why: String| {
-            Error::new(ErrorKind::Model, format!("{} can't be loaded: {why}", what.display()))
-        };
-        let environment = environment(runtime).map_err(|why| wrong(runtime, why))?;
-        let session = session(&environment, model).map_err(|why| wrong(model, why))?;
+        let session = session::open(&session::environment(runtime)?, model, 1)?;
         Ok(Self { session })
     }
 
@@ -62,16 +57,4 @@ impl Voice {
         }
         Ok(probabilities)
     }
-}
-
-fn environment(runtime: &Path) -> Result<Environment, String> {
-    let builder = ort::init_from(runtime).map_err(|error| error.to_string())?;
-    builder.with_name("millrace").with_telemetry(false).build().map_err(|error| error.to_string())
-}
-
-fn session(environment: &Environment, model: &Path) -> Result<Session, String> {
-    let builder = Session::builder(environment).map_err(|error| error.to_string())?;
-    let builder = builder.with_intra_threads(1).map_err(|error| error.to_string())?;
-    let mut builder = builder.with_inter_threads(1).map_err(|error| error.to_string())?;
-    builder.commit_from_file(model).map_err(|error| error.to_string())
 }
