@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::card::{Card, TryCard, Use};
 pub use crate::listen::Listen;
+pub use crate::look::{Boxes, Detect, Embed, Look, Picture};
 
 /// What the child is asked to do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -33,6 +34,8 @@ pub enum Job {
     Mux(Mux),
     /// See [`Listen`].
     Listen(Listen),
+    /// See [`Look`].
+    Look(Look),
     /// See [`TryCard`].
     TryCard(TryCard),
     /// Tells what holds of the sandbox that every job runs in, having tried it.
@@ -47,6 +50,11 @@ impl Job {
             Self::TryCard(TryCard { card }) => Some(card),
             _ => None,
         }
+    }
+
+    /// Its input comes through the pipe for as long as it lives, and has no length.
+    pub fn is_fed(&self) -> bool {
+        matches!(self, Self::Follow(_) | Self::Listen(_) | Self::Look(_))
     }
 }
 

@@ -6,11 +6,11 @@ use millrace_proto::offer::Sandbox;
 use tokio::{process::ChildStdin, time::timeout};
 
 use crate::{
-    Failure, Feed, Following, Limits, Listener,
+    Failure, Feed, Following, Limits, Listener, Looker,
     card::{Tried, TryCard},
     job::{
-        Demux, Demuxed, Follow, Gauge, Gauged, Inspect, Inspection, Job, Listen, Mux, Probe, Probed, Stilled, Stills,
-        Transcode, Transcoded,
+        Demux, Demuxed, Follow, Gauge, Gauged, Inspect, Inspection, Job, Listen, Look, Mux, Probe, Probed, Stilled,
+        Stills, Transcode, Transcoded,
     },
     process::Process,
     sandbox::Mode,
@@ -128,6 +128,12 @@ impl Launcher {
     /// whole, and its wall time for each window.
     pub fn listen(&self, job: Listen, limits: &Limits) -> Listener {
         Listener::new(self.clone(), job, *limits)
+    }
+
+    /// A child that looks at pictures, with these models. It is started when it is first needed; `limits` are for the child
+    /// as a whole, and its wall time for each call.
+    pub fn look(&self, job: Look, limits: &Limits) -> Looker {
+        Looker::new(self.clone(), job, *limits)
     }
 
     pub(crate) async fn start(&self, job: Job, limits: &Limits) -> Result<(Process, ChildStdin), Failure> {

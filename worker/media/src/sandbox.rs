@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    job::{Demux, Gauge, Inspect, Job, Listen, Mux, Pair, Stills, Transcode},
+    job::{Demux, Gauge, Inspect, Job, Listen, Look, Mux, Pair, Stills, Transcode},
     spawn::DRIVER_FOLDERS,
 };
 
@@ -97,6 +97,11 @@ impl Job {
             Self::Probe(_) | Self::Follow(_) | Self::TryCard(_) | Self::Sandbox => View::default(),
             Self::Listen(Listen { runtime, voice, whisper, .. }) => {
                 View { read: vec![runtime, voice, whisper], write: None, card: None }
+            }
+            Self::Look(Look { runtime, moderation, detection, embedding, threads: _ }) => {
+                let models = [moderation.as_ref(), detection.as_ref().map(|how| &how.model)];
+                let models = models.into_iter().chain([embedding.as_ref().map(|how| &how.model)]).flatten();
+                View { read: models.chain([runtime]).map(AsRef::as_ref).collect(), write: None, card: None }
             }
             Self::Mux(Mux { videos, audio, out, video_start: _, audio_start: _ }) => {
                 View { read: files(videos.iter().flatten().chain(audio)), write: Some(out), card: None }

@@ -3,26 +3,26 @@
 //!
 //! The child says [`Message::Hello`], the parent sends one [`Request`] and keeps its end open (its closing
 //! tells the child that the parent is gone), the child answers and ends. Behind a request to follow come the bytes of
-//! the stream, and the closing is its end. Behind a request to listen come windows ([`Ask`]), one after each answer, until
+//! the stream, and the closing is its end. Behind a request to listen or to look come questions ([`Ask`]), one after each answer, until
 //! the closing.
 
 use std::io;
 
 use bytes::{Buf, BufMut, Bytes};
 use millrace_cmaf::{Sample, Track};
-use millrace_proto::{captions::Heard, offer::Sandbox};
+use millrace_proto::{captions::Heard, offer::Sandbox, vision::Sights};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     Failure, Limits,
     card::Tried,
     job::{Gauged, Inspection, Job, Probed, Stilled, Transcoded},
-    listen::{Loaded, Window},
     sandbox::Mode,
+    warm::Loaded,
 };
 
 /// The version of these messages; both sides refuse another one.
-pub const PROTOCOL_VERSION: u32 = 5;
+pub const PROTOCOL_VERSION: u32 = 6;
 /// The program's version, told in the handshake.
 pub const PROGRAM_VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -81,10 +81,12 @@ pub enum Message {
     Stilled(Stilled),
     /// The transport streams are written.
     Muxed,
-    /// A child that listens has loaded its models; windows may come.
+    /// A child has loaded its models; questions may come.
     Loaded(Loaded),
     /// A window was heard; the next one may come.
     Heard(Heard),
+    /// Segments were looked at; the next ones may come.
+    Sighted(Sights),
     /// A demux found these tracks; samples follow, then `End`.
     Tracks {
         /// The video track.
@@ -154,23 +156,25 @@ impl Request {
     }
 }
 
-/// A window of sound for a child that listens: one frame of JSON, and behind it the bytes that it counts.
+/// A question for a child whose models are loaded: one frame of JSON, and behind it the bytes that it counts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Ask {
-    /// What to hear.
-    pub window: Window,
+pub struct Ask<T> {
+    /// What to hear or to look at.
+    pub asked: T,
     /// Bytes of the header, then of each segment.
     pub lengths: Vec<u32>,
 }
 
-impl Ask {
-    /// The frame's bytes, length first, without the sound.
+impl<T: Serialize> Ask<T> {
+    /// The frame's bytes, length first, without the media.
     pub fn encode(&self) -> Vec<u8> {
         json(self)
     }
+}
 
-    /// Reads one with its sound; nothing at the end.
-    pub fn read(from: &mut impl io::Read) -> io::Result<Option<(Self, Vec<Vec<u8>>)>> {
+impl<T: DeserializeOwned> Ask<T> {
+    /// Reads one with its media; nothing at the end.
+    pub fn read(from: &mut impl io::Read) -> io::Result<Option<(T, Vec<Vec<u8>>)>> {
         let mut length = [0; 4];
         if from.read(&mut length[..1])? == 0 {
             return Ok(None);
@@ -178,19 +182,19 @@ impl Ask {
         from.read_exact(&mut length[1..])?;
         let mut body = vec![0; frame_bytes(length)?];
         from.read_exact(&mut body)?;
-        let Some((&JSON, text)) = body.split_first() else { return Err(invalid("no window")) };
+        let Some((&JSON, text)) = body.split_first() else { return Err(invalid("no question")) };
         let ask: Self = parse(text)?;
         let total: u64 = ask.lengths.iter().map(|length| u64::from(*length)).sum();
         if total > FRAME_BYTES_MAX as u64 {
-            return Err(invalid(format!("a window of {total} bytes")));
+            return Err(invalid(format!("a question of {total} bytes")));
         }
-        let mut sound = Vec::with_capacity(ask.lengths.len());
+        let mut media = Vec::with_capacity(ask.lengths.len());
         for length in &ask.lengths {
             let mut bytes = vec![0; *length as usize];
             from.read_exact(&mut bytes)?;
-            sound.push(bytes);
+            media.push(bytes);
         }
-        Ok(Some((ask, sound)))
+        Ok(Some((ask.asked, media)))
     }
 }
 

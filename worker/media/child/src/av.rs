@@ -10,6 +10,7 @@ pub(crate) mod frame;
 pub(crate) mod full_range;
 pub(crate) mod input;
 pub(crate) mod params;
+pub(crate) mod rgb;
 pub(crate) mod track;
 
 use millrace_media::Failure;

@@ -18,7 +18,7 @@ mod trap;
 
 use std::fs::File;
 
-use millrace_media::{Failure, FailureKind, Mode, job::Job, wire::Request};
+use millrace_media::{Failure, FailureKind, Mode, wire::Request};
 use millrace_proto::offer::{Lack, Part, Sandbox};
 use nix::{errno::Errno, unistd::getpgid};
 
@@ -61,7 +61,7 @@ pub(crate) fn confine<T>(
         return Err(Failure::new(FailureKind::NotStarted, message));
     }
     // The stream comes in there, and its end is the job's; a parent that dies is told by the signal alone.
-    if matches!(request.job, Job::Follow(_) | Job::Listen(_)) {
+    if request.job.is_fed() {
         return Ok((sandbox, opened));
     }
     // The first thread beside this one; it is confined as this one is.

@@ -4,17 +4,13 @@
 
 mod sound;
 
-use std::{io, time::Instant};
+use std::time::Instant;
 
 use millrace_inference::{self as inference, Listener, Models};
-use millrace_media::{
-    Failure, FailureKind, Loaded, Window,
-    job::Listen,
-    wire::{Ask, Message},
-};
+use millrace_media::{Failure, Window, job::Listen, wire::Message};
 use millrace_proto::captions::{Heard, Span, Word};
 
-use crate::{answers::Answers, confine, trouble};
+use crate::{answers::Answers, warm};
 use sound::Sound;
 
 /// Samples in a millisecond.
@@ -31,17 +27,8 @@ pub(crate) fn run(job: &Listen, answers: &mut Answers) -> Result<(), Failure> {
         speech: job.speech,
         pause: job.pause,
     };
-    let mut listener = Listener::open(&models).map_err(|error| failure(&error))?;
-    let load_ms = started.elapsed().as_millis() as u64;
-    answers.say(Message::Loaded(Loaded { load_ms, memory_bytes: memory_bytes() }));
-    let mut input = io::stdin().lock();
-    loop {
-        let asked = Ask::read(&mut input)
-            .map_err(|error| Failure::new(FailureKind::Crashed, format!("the window can't be read: {error}")))?;
-        let Some((ask, sound)) = asked else { return Ok(()) };
-        let answer = hear(&mut listener, &ask.window, &sound);
-        answers.say(answer.map_or_else(Message::Failed, Message::Heard));
-    }
+    let mut listener = Listener::open(&models).map_err(|error| warm::failure(&error))?;
+    warm::serve(started, answers, |window, sound| hear(&mut listener, &window, sound).map(Message::Heard))
 }
 
 fn hear(listener: &mut Listener, window: &Window, parts: &[Vec<u8>]) -> Result<Heard, Failure> {
@@ -60,7 +47,7 @@ fn hear(listener: &mut Listener, window: &Window, parts: &[Vec<u8>]) -> Result<H
         patience: window.patience_ms as usize * PER_MS,
         threads: window.threads,
     };
-    let heard = listener.hear(&asked).map_err(|error| failure(&error))?;
+    let heard = listener.hear(&asked).map_err(|error| warm::failure(&error))?;
     let ms = |samples: usize| start_ms + (samples / PER_MS) as i64;
     Ok(Heard {
         language: heard.language.map(str::to_owned),
@@ -75,20 +62,4 @@ fn hear(listener: &mut Listener, window: &Window, parts: &[Vec<u8>]) -> Result<H
 fn placed(word: inference::Word, start_ms: i64) -> Word {
     let inference::Word { text, joined, start, end, confidence } = word;
     Word { text, joined, start_ms: start_ms + start * 10, end_ms: start_ms + end * 10, confidence }
-}
-
-fn failure(error: &inference::Error) -> Failure {
-    match error.kind {
-        inference::ErrorKind::Model | inference::ErrorKind::Unsupported => trouble::unsupported(error.to_string()),
-        inference::ErrorKind::Broken => Failure::new(FailureKind::Crashed, error.to_string()),
-    }
-}
-
-/// The most address space that was taken so far.
-fn memory_bytes() -> u64 {
-    let kib = confine::status().and_then(|status| {
-        let line = status.lines().find(|line| line.starts_with("VmPeak:"))?;
-        line.split_whitespace().nth(1)?.parse::<u64>().ok()
-    });
-    kib.unwrap_or(0) * 1_024
 }

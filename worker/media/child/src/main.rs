@@ -12,11 +12,13 @@ mod follow;
 mod gauge;
 mod inspect;
 mod listen;
+mod look;
 mod mux;
 mod probe;
 mod stills;
 mod transcode;
 mod trouble;
+mod warm;
 
 use std::{io, process::ExitCode};
 
@@ -64,6 +66,7 @@ fn run(job: Job, sandbox: Sandbox, device: Option<Device>, answers: &mut Answers
         Job::Sandbox => Ok(Message::Confined(confine::prove(sandbox))),
         Job::Demux(job) => demux::run(&job, answers).map(|()| Message::End),
         Job::Listen(job) => listen::run(&job, answers).map(|()| Message::End),
+        Job::Look(job) => look::run(&job, answers).map(|()| Message::End),
         Job::Follow(job) => follow::run(&job, answers).map(|()| Message::End),
     }
 }

@@ -8,6 +8,7 @@ mod follow;
 mod inspect;
 mod limits;
 mod listen;
+mod look;
 mod mutants;
 mod mux;
 mod refusals;

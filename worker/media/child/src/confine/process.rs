@@ -3,7 +3,7 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt, sync::OnceLock, thread};
 
-use millrace_media::{Limits, job::Job, wire::Request};
+use millrace_media::{Limits, wire::Request};
 use nix::{
     errno::Errno,
     libc,
@@ -101,7 +101,7 @@ pub(super) fn limits(request: &Request) -> [(Resource, u64, u64); 5] {
     // what of it is this process's own and can be written counts instead, since Linux 4.7.
     let memory = if request.job.card().is_some() { Resource::RLIMIT_DATA } else { Resource::RLIMIT_AS };
     // What has no length has its time counted by its parent, in windows.
-    let cpu_s_max = if matches!(request.job, Job::Follow(_) | Job::Listen(_)) { RLIM_INFINITY } else { cpu_s_max };
+    let cpu_s_max = if request.job.is_fed() { RLIM_INFINITY } else { cpu_s_max };
     [
         (Resource::RLIMIT_CORE, 0, 0),
         (memory, memory_bytes_max, memory_bytes_max),
