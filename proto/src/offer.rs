@@ -41,7 +41,11 @@ pub struct Model {
     #[serde(default)]
     pub languages: Vec<String>,
     /// Measured at start: seconds of sound that it hears in a second, on all cores.
+    #[serde(default)]
     pub audio_s_per_s: f64,
+    /// Measured at start: pictures that it looks at in a second, on all cores, decoding included.
+    #[serde(default)]
+    pub pictures_per_s: f64,
     /// The most memory that it took, in bytes of address space.
     pub memory_bytes: u64,
     /// What loading it took.
@@ -56,6 +60,10 @@ pub struct Model {
 pub enum Capability {
     /// Words of speech, with times.
     Captions,
+    /// What not everyone is to see.
+    Moderation,
+    /// Things, where and when they are to be seen.
+    Products,
 }
 
 impl Capability {
@@ -63,6 +71,8 @@ impl Capability {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Captions => "captions",
+            Self::Moderation => "moderation",
+            Self::Products => "products",
         }
     }
 }

@@ -13,6 +13,7 @@ use millrace_proto::{
     outcome::{Done, Failure, FailureKind, Outcome, Rendition, Report, Result as Handed},
     profile::{Choice, H264Profile, Preset, Rate, VideoCodec},
     task::{Blob, Captions, Input, Lease, Target, Transcode, Work, output_name},
+    vision::{Category, Named, Place as Spot, Sight, Sights, Thing},
     worker::{Challenge, ChallengeRequest, Finished, Poll, Polled, Renewed, Session, SessionRequest},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -28,6 +29,27 @@ fn heard() -> Heard {
         start_ms: 4_000,
         settled_ms: 7_550,
         end_ms: 8_000,
+    }
+}
+
+fn sights() -> Sights {
+    let place = Spot { x: 0.25, y: 0.5, width: 0.125, height: 0.25 };
+    let thing = Thing {
+        label: "cup".into(),
+        score: 0.75,
+        place,
+        finer: Some(Named { label: "espresso".into(), score: 0.5 }),
+        looks: vec![127, -3, 0],
+    };
+    let categories = vec![Category { name: "pornography".into(), score: 0.125 }];
+    Sights {
+        start_ms: 4_000,
+        end_ms: 6_000,
+        pictures: vec![
+            Sight { at_ms: 4_000, categories, things: vec![thing] },
+            Sight { at_ms: 5_000, ..Sight::default() },
+        ],
+        decoded: 2,
     }
 }
 
@@ -81,6 +103,7 @@ fn offer() -> Offer {
             capability: Capability::Captions,
             languages: vec!["any".into()],
             audio_s_per_s: 12.5,
+            pictures_per_s: 0.0,
             memory_bytes: 800_000_000,
             load_ms: 250,
             warm: true,
@@ -229,6 +252,7 @@ fn every_message_is_as_its_file_says() {
     let custom: Choice = serde_json::from_str(custom).unwrap();
     check(&mut seen, "challenge_request", &ChallengeRequest { address: address(), protocol: PROTOCOL_VERSION });
     check(&mut seen, "heard", &heard());
+    check(&mut seen, "sights", &sights());
     check(&mut seen, "challenge", &Challenge { text: "Millrace worker ... nonce 00".into() });
     let signature = secret().sign("Millrace worker ... nonce 00");
     let request = SessionRequest {

@@ -10,6 +10,7 @@ pub mod client;
 pub mod ears;
 pub mod key;
 pub mod listen;
+pub mod look;
 pub mod models;
 pub mod probe;
 pub mod run;

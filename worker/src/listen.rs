@@ -81,6 +81,7 @@ async fn try_out(launcher: &Launcher, shelf: &Shelf, model: &Model, cores: u32) 
         capability: Capability::Captions,
         languages: model.languages.clone(),
         audio_s_per_s,
+        pictures_per_s: 0.0,
         memory_bytes: loaded.memory_bytes,
         load_ms: loaded.load_ms,
         warm: false,

@@ -9,7 +9,7 @@ use millrace_media::{
     job::{Probe, Probed},
 };
 use millrace_proto::{
-    offer::{self, Absent, Encoder, Lack, Model, Offer, Part, Sandbox},
+    offer::{self, Absent, Capability, Encoder, Lack, Model, Offer, Part, Sandbox},
     profile::VideoCodec,
 };
 
@@ -17,7 +17,7 @@ use crate::{
     agent::Seats,
     cards::{self, Wanted},
     ears::Ear,
-    listen,
+    listen, look,
     models::Shelf,
 };
 
@@ -57,7 +57,8 @@ pub async fn run(launcher: &Launcher, shelf: &Shelf, cores: u32, wanted: &Wanted
     }
     encoders.sort_by(|a, b| b.pixels_per_s.total_cmp(&a.pixels_per_s));
     let tried = try_cards(launcher, wanted, &mut absent).await;
-    let (models, ears) = listen::probe(launcher, shelf, cores, &mut absent).await.into_iter().unzip();
+    let (mut models, ears): (Vec<_>, _) = listen::probe(launcher, shelf, cores, &mut absent).await.into_iter().unzip();
+    models.extend(look::probe(launcher, shelf, cores, &mut absent).await);
     // What a card encodes is encoded there.
     encoders.splice(0..0, card_encoders(&tried));
     let told: Vec<Tried> = tried.iter().map(|(_, tried)| tried.clone()).collect();
@@ -171,12 +172,13 @@ pub fn table(offer: &Offer) -> String {
         let times = pixels_per_s / FULL_HD_30;
         let _ = writeln!(text, "{name:<12} {codec:<6} {pixels_per_s:>14.0} {times:>9.2}x");
     }
-    for Model { id, capability, audio_s_per_s, memory_bytes, load_ms, .. } in &offer.models {
+    for Model { id, capability, audio_s_per_s, pictures_per_s, memory_bytes, load_ms, .. } in &offer.models {
+        let speed = match capability {
+            Capability::Captions => format!("{audio_s_per_s:.1} s of sound"),
+            Capability::Moderation | Capability::Products => format!("{pictures_per_s:.1} pictures"),
+        };
         let (capability, memory_mib) = (capability.as_str(), memory_bytes >> 20);
-        let _ = writeln!(
-            text,
-            "{id:<15} {capability}: {audio_s_per_s:.1} s of sound a second, {memory_mib} MiB, loaded in {load_ms} ms"
-        );
+        let _ = writeln!(text, "{id:<15} {capability}: {speed} a second, {memory_mib} MiB, loaded in {load_ms} ms");
     }
     for offer::Card { name, memory_bytes, slots, sessions, .. } in &offer.cards {
         let mib = memory_bytes >> 20;

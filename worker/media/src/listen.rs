@@ -60,7 +60,7 @@ impl Listener {
 
     /// Lets the child go, with what it has loaded; the next call starts another one. False if there was none.
     pub fn cool(&mut self) -> bool {
-        self.child.take().is_some()
+        self.0.cool()
     }
 
     /// The child's process id, while it runs; for logs and tests.

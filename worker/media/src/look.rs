@@ -113,6 +113,11 @@ impl Looker {
         self.0.is_warm()
     }
 
+    /// Lets the child go, with what it has loaded; the next call starts another one. False if there was none.
+    pub fn cool(&mut self) -> bool {
+        self.0.cool()
+    }
+
     /// The child's process id, while it runs; for logs and tests.
     pub fn process_id(&self) -> Option<u32> {
         self.0.process_id()

@@ -50,6 +50,11 @@ impl Warm {
         self.child.is_some()
     }
 
+    /// Lets the child go, with what it has loaded; the next call starts another one. False if there was none.
+    pub(crate) fn cool(&mut self) -> bool {
+        self.child.take().is_some()
+    }
+
     pub(crate) fn process_id(&self) -> Option<u32> {
         self.child.as_ref()?.0.id()
     }
