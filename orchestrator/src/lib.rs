@@ -18,6 +18,7 @@ pub mod playback;
 pub mod publish;
 pub mod segment;
 pub mod serve;
+pub mod sights;
 pub mod store;
 pub mod task;
 pub mod uploads;

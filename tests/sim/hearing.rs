@@ -28,6 +28,7 @@ pub(crate) fn model() -> Model {
         capability: Capability::Captions,
         languages: vec!["any".into()],
         audio_s_per_s: 10.0,
+        pictures_per_s: 0.0,
         memory_bytes: 1,
         load_ms: 1,
         warm: false,

@@ -44,6 +44,7 @@ pub(crate) fn model(id: &str, language: &str) -> Model {
         capability: Capability::Captions,
         languages: vec![language.into()],
         audio_s_per_s: 10.0,
+        pictures_per_s: 0.0,
         memory_bytes: 1 << 30,
         load_ms: 300,
         warm: false,

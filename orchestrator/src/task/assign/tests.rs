@@ -188,6 +188,7 @@ fn hearing(mut seat: Seat, id: &str, language: &str, warm: bool) -> Seat {
         capability: Capability::Captions,
         languages: vec![language.into()],
         audio_s_per_s: 1.0,
+        pictures_per_s: 0.0,
         memory_bytes: 1,
         load_ms: 1,
         warm,

@@ -19,7 +19,7 @@ pub(crate) fn convert(picture: &Video, (width, height): (u32, u32), matrix: Spac
     // the library, for any number asked for, and are copied.
     let set = unsafe {
         let from = ffi::sws_getCoefficients(ffi::AVColorSpace::from(matrix) as i32);
-        let to = ffi::sws_getCoefficients(ffi::SWS_CS_DEFAULT as i32);
+        let to = ffi::sws_getCoefficients(ffi::AVColorSpace::AVCOL_SPC_SMPTE170M as i32);
         ffi::sws_setColorspaceDetails(context.as_mut_ptr(), from, i32::from(full), to, 1, 0, ONE, ONE)
     };
     // What is RGB already has no matrix to set.
