@@ -158,12 +158,10 @@ impl Farm {
         let worker = session.address;
         let tasks = self.store.tasks_held(worker).await?;
         let mine = |held: &Held| held.worker == worker && held.instance == poll.instance;
-        let (mut open, mut held_windows) = (Vec::new(), 0);
+        let mut open = Vec::new();
         for task in tasks {
             let lost = |held: &Held| mine(held) && !poll.held.contains(&held.id);
-            let before = open.len();
             open.extend(task.leases().iter().filter(|held| mine(held) && !lost(held)).map(|held| held.id.clone()));
-            held_windows += u32::from(task.link.is_some() && open.len() > before);
             self.take_back(task, now_ms, lost).await?;
         }
         let revoked: Vec<LeaseId> = poll.held.iter().filter(|id| !open.contains(id)).cloned().collect();
@@ -175,7 +173,6 @@ impl Farm {
             slots_free: poll.slots_free.min(session.offer.slots),
             ahead_free: poll.ahead_free.min(session.offer.slots),
             held: u32::try_from(open.len()).unwrap_or(u32::MAX),
-            held_windows,
             reply,
         };
         let number = self.waiting.lock().expect("no panic while held").add(waiter);
@@ -223,7 +220,15 @@ impl Farm {
                 done.given_up.push(failed);
             }
         }
-        let plain: Vec<assign::Seat> = seats.iter().map(|(_, seat)| seat.clone()).collect();
+        let mut plain: Vec<assign::Seat> = seats.iter().map(|(_, seat)| seat.clone()).collect();
+        if tasks.iter().any(|task| task.link.is_some()) {
+            for seat in plain.iter_mut().filter(|seat| !seat.offer.models.is_empty()) {
+                // A poll may be older than the end of what it counted.
+                let held = self.store.tasks_held(seat.worker).await?;
+                let windows = held.iter().filter(|task| task.link.is_some()).count();
+                seat.held_windows = u32::try_from(windows).unwrap_or(u32::MAX);
+            }
+        }
         let pairs =
             assign::pairs(&plain, &tasks, |task| online.least_rank(task), |stream| self.hands_of(stream), now_ms);
         let mut grants: BTreeMap<u64, Vec<Lease>> = BTreeMap::new();

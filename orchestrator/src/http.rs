@@ -4,6 +4,7 @@
 
 mod answer;
 mod auth;
+mod captions;
 mod clips;
 mod dash;
 mod error;
@@ -143,7 +144,9 @@ fn span(request: &Request) -> tracing::Span {
 
 /// Playlists are text, and asked for again and again; media does not get smaller.
 fn is_playlist(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == hls::PLAYLIST_TYPE || kind == dash::MANIFEST_TYPE)
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind == hls::PLAYLIST_TYPE || kind == dash::MANIFEST_TYPE || kind == captions::VTT_TYPE)
 }
 
 async fn unknown() -> Error {

@@ -7,6 +7,7 @@ pub mod dash;
 pub mod hls;
 pub mod retention;
 pub mod seal;
+pub mod webvtt;
 
 use std::sync::Arc;
 

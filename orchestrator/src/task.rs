@@ -55,6 +55,7 @@ pub struct Link {
 }
 
 /// How far a task is.
+#[expect(clippy::large_enum_variant, reason = "one at a time, and written at once")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum State {

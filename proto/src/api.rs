@@ -1,11 +1,13 @@
 //! The apps' API: streams, workers, and the one form of every error.
 
 mod clip;
+mod transcript;
 
 use std::collections::BTreeMap;
 
 pub use clip::{Clip, ClipState, CreateClip, Place};
 use serde::{Deserialize, Serialize};
+pub use transcript::{Transcript, TranscriptWindow};
 
 use crate::{
     Address, Sha256, StreamId,
@@ -76,6 +78,9 @@ pub struct Stream {
     /// Why nobody works on its segments, while that is so: no worker that is online can.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub stuck: Option<String>,
+    /// Why nobody writes down what is said in it, while that is so: no worker that is online can.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub captions_stuck: Option<String>,
     /// What is wanted.
     pub profile: Profile,
     /// Shown on the page at `/`.
@@ -119,6 +124,9 @@ pub struct Playback {
     /// publishes the source.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub mp4: BTreeMap<String, String>,
+    /// Its captions as one file each, by form: `vtt`, `srt` and `json`. Other tracks are at `captions.LANGUAGE.FORM`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub captions: BTreeMap<String, String>,
     /// A picture of it, JPEG; while it lives, a picture of now.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub poster: Option<String>,

@@ -193,6 +193,7 @@ fn stream() -> api::Stream {
         state: StreamState::Live,
         reason: None,
         stuck: None,
+        captions_stuck: None,
         profile: Choice::default().resolve().unwrap(),
         listed: true,
         created_ms: 1_795_000_000_000,
@@ -227,6 +228,49 @@ fn clips(seen: &mut BTreeSet<String>) {
         url: Some("http://127.0.0.1:8080/hls/k3f9/clip-q7wz.mp4".into()),
     };
     check(seen, "clip", &clip);
+}
+
+fn captions(seen: &mut BTreeSet<String>) {
+    check(seen, "lease_captions", &window());
+    let report = Report { blob: Blob::of(b"heard"), model: "whisper-base".into(), version: "1".into() };
+    let found = Done { renditions: vec![], report: Some(report), frames_concealed: 0, work_ms: 310 };
+    check(seen, "outcome_report", &outcome(Handed::Done(found)));
+    let profile = r#"{"preset": "mobile", "captions": {"language": "de", "translate": true}}"#;
+    let profile = serde_json::from_str(profile).unwrap();
+    let name = "Evening news".into();
+    let asked = CreateStream { name, source: Source::Live, url: None, profile, listed: true };
+    check(seen, "create_stream_captions", &asked);
+    let transcript = api::Transcript {
+        schema: 1,
+        stream: stream_id(),
+        track: "captions".into(),
+        language: Some("en".into()),
+        settled_ms: 8_000,
+        complete: false,
+        windows: vec![
+            api::TranscriptWindow {
+                start_ms: 4_000,
+                end_ms: 7_550,
+                language: Some("en".into()),
+                words: heard().words,
+                model: Some("whisper-base".into()),
+                version: Some("1".into()),
+                worker: Some(address()),
+                reason: None,
+            },
+            api::TranscriptWindow {
+                start_ms: 7_550,
+                end_ms: 8_000,
+                language: None,
+                words: vec![],
+                model: None,
+                version: None,
+                worker: None,
+                reason: Some("there is no sound".into()),
+            },
+        ],
+    };
+    check(seen, "transcript", &transcript);
 }
 
 #[test]
@@ -276,12 +320,8 @@ fn every_message_is_as_its_file_says() {
         },
     );
     check(&mut seen, "polled", &Polled { leases: vec![lease()], revoked: vec![lease_id()] });
-    check(&mut seen, "lease_captions", &window());
     check(&mut seen, "renewed", &Renewed { lease_ms: 5_000 });
     check(&mut seen, "outcome_done", &outcome(Handed::Done(done)));
-    let report = Report { blob: Blob::of(b"heard"), model: "whisper-base".into(), version: "1".into() };
-    let found = Done { renditions: vec![], report: Some(report), frames_concealed: 0, work_ms: 310 };
-    check(&mut seen, "outcome_report", &outcome(Handed::Done(found)));
     check(&mut seen, "outcome_failed", &outcome(Handed::Failed(failure)));
     check(&mut seen, "finished", &Finished { taken: true });
     let create =
@@ -290,8 +330,6 @@ fn every_message_is_as_its_file_says() {
     check(&mut seen, "create_stream_ladder", &create(custom));
     let url = Some("https://media.example.org/match.m3u8?token=4711".to_owned());
     let fetch = CreateStream { source: Source::Url, url: url.clone(), ..create(Choice::default()) };
-    let captions = r#"{"preset": "mobile", "captions": {"language": "de", "translate": true}}"#;
-    check(&mut seen, "create_stream_captions", &create(serde_json::from_str(captions).unwrap()));
     check(&mut seen, "create_stream_url", &fetch);
     check(&mut seen, "stream", &stream());
     check(&mut seen, "stream_url", &api::Stream { source: Source::Url, url, ingest: None, ..stream() });
@@ -309,6 +347,7 @@ fn every_message_is_as_its_file_says() {
     let pushed = api::Pushed { stream: stream_id(), number: 17, sha256: Sha256::of(b"bytes"), bytes: 5 };
     check(&mut seen, "pushed", &pushed);
     clips(&mut seen);
+    captions(&mut seen);
     check(&mut seen, "create_token", &api::CreateToken { ttl_s: 3_600 });
     let token = api::Token {
         token: "1795003600.00ff".into(),

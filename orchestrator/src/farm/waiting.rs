@@ -16,7 +16,6 @@ pub(super) struct Waiter {
     pub slots_free: u32,
     pub ahead_free: u32,
     pub held: u32,
-    pub held_windows: u32,
     pub reply: oneshot::Sender<Vec<Lease>>,
 }
 
@@ -59,7 +58,7 @@ impl Waiting {
                 slots_free: waiter.slots_free,
                 ahead_free: waiter.ahead_free,
                 held: waiter.held,
-                held_windows: waiter.held_windows,
+                held_windows: 0,
                 offer: waiter.offer.clone(),
             };
             (number, seat)

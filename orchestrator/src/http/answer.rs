@@ -23,13 +23,13 @@ use crate::{
 };
 
 /// Bytes named by hash or by number never change.
-const FOREVER: &str = "public, max-age=31536000, immutable";
+pub(super) const FOREVER: &str = "public, max-age=31536000, immutable";
 /// A live playlist is old after half a segment.
 const LIVE: &str = "public, max-age=1";
 /// The playlists of what has ended change no more, but may be deleted.
 const ENDED: &str = "public, max-age=300";
 /// A playlist with a viewer's token in it is that viewer's.
-const PRIVATE: &str = "private, max-age=1";
+pub(super) const PRIVATE: &str = "private, max-age=1";
 
 /// A playlist or a manifest. Its validator is weak, since it goes out compressed, too (RFC 9110, 8.8.3.3).
 pub(super) fn text_answer(stream: &Stream, kind: &str, text: String, request: &Parts) -> Response {

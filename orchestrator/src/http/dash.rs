@@ -15,6 +15,7 @@ use millrace_proto::{StreamId, api::StreamState, profile::Encryption};
 
 use super::{
     answer::{changing, text_answer},
+    captions,
     error::Error,
     hls::not_yet,
     kept::Seen,
@@ -104,7 +105,10 @@ pub(super) async fn manifest(
     } else {
         None
     };
-    let text = dash::manifest(&stream, &periods, span, phase, key.as_ref()).ok_or_else(not_yet)?;
+    // A file of captions is whole when the stream is, and nobody carries a token to it.
+    let whole = phase == Phase::Closed && key.is_none();
+    let tracks = if whole { captions::whole_tracks(&house, &stream).await? } else { Vec::new() };
+    let text = dash::manifest(&stream, &periods, span, phase, key.as_ref(), &tracks).ok_or_else(not_yet)?;
     let answer = text_answer(&stream, MANIFEST_TYPE, text, &request);
     // How long it closes is a matter of time, and the licence's address one of who asks.
     let seen = seen.filter(|_| phase != Phase::Closing && key.is_none());
@@ -157,7 +161,7 @@ mod tests {
         let periods = periods(&store, &stream, None, 0).await.unwrap();
         assert_eq!(periods.len(), 1);
         assert!(periods[0].segments.iter().map(|slot| slot.seq).eq(0..200_000));
-        let text = dash::manifest(&stream, &periods, Span::Vod, dash::Phase::Closed, None).unwrap();
+        let text = dash::manifest(&stream, &periods, Span::Vod, dash::Phase::Closed, None, &[]).unwrap();
         assert!(text.contains("<S t=\"1000000\" d=\"2000000\" r=\"199999\"/>"), "{text}");
         assert!(text.contains("mediaPresentationDuration=\"PT400000.000S\""), "{text}");
         let longer = Stream { listed_seq: dash::SEGMENTS_MAX + 1, ..stream };

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use axum::{
     Extension,
     extract::{Path, State},
-    http::request::Parts,
+    http::{header, request::Parts},
     response::Response,
 };
 use millrace_proto::api::StreamState;
 
 use super::{
-    answer::{Piece, bytes, text_answer},
-    clips,
+    answer::{PRIVATE, Piece, bytes, text_answer},
+    captions, clips,
     error::Error,
     kept::Seen,
     movie::{self, Movies},
@@ -54,9 +54,16 @@ pub(super) async fn multivariant(
     if still {
         return stills::get(&house, &stream, &playlist, &request).await;
     }
+    if let Some(name) = playlist.strip_prefix("captions.") {
+        let answer = captions::download(&house, &stream, name, &request).await?;
+        return Ok(Seen::keep(seen.filter(|_| stream.profile.encryption.is_none()), answer));
+    }
     let span = span(&stream, &playlist)?;
     let named = format!("{playlist}{}", tokens::carried(&house, &stream, &request)?);
-    let text = hls::multivariant(&stream, &named, span).ok_or_else(not_yet)?;
+    // Who brings no token to an encrypted stream's captions is not led to them.
+    let is_open = stream.profile.encryption.is_none() || named != playlist;
+    let tracks = if is_open { captions::tracks(&house, &stream).await? } else { Vec::new() };
+    let text = hls::multivariant(&stream, &named, span, &tracks).ok_or_else(not_yet)?;
     Ok(Seen::keep(seen, text_answer(&stream, PLAYLIST_TYPE, text, &request)))
 }
 
@@ -82,12 +89,17 @@ pub(super) async fn file(
 ) -> Result<Response, Error> {
     let seen = Seen::begin(&house, &id);
     let answer = media(&house, &id, (&rendition, &file), &request).await?;
-    Ok(Seen::keep(seen, answer))
+    // Captions of an encrypted stream are for who has a token.
+    let is_private = answer.headers().get(header::CACHE_CONTROL).is_some_and(|cache| cache == PRIVATE);
+    Ok(Seen::keep(seen.filter(|_| !is_private), answer))
 }
 
 /// A file of a rendition: its playlists, its segments and their headers.
 async fn media(house: &House, id: &str, (rendition, file): (&str, &str), request: &Parts) -> Result<Response, Error> {
     let stream = streams::kept(house, id).await?;
+    if captions::is_track(rendition) {
+        return captions::file(house, &stream, (rendition, file), span, request).await;
+    }
     let known = rendition == AUDIO || stream.variants.iter().any(|variant| variant.name == rendition);
     if !known {
         return Err(Error::not_found("rendition", "the stream has no such rendition", "look it up in index.m3u8"));

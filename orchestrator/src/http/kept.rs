@@ -172,7 +172,7 @@ impl Asked {
             // Media is the same for all: a token is in its address only to be carried on, and it is not compressed.
             "m4s" | "mp4" => "",
             // A text may repeat what follows the `?`.
-            "m3u8" | "mpd" if request.uri().query().is_none() => {
+            "m3u8" | "mpd" | "vtt" if request.uri().query().is_none() => {
                 let mut encodings = request.headers().get_all(header::ACCEPT_ENCODING).iter();
                 let encoding = encodings.next().map_or(Some(""), |value| value.to_str().ok())?;
                 encodings.next().is_none().then_some(encoding).filter(|text| text.len() <= ENCODING_BYTES_MAX)?

@@ -12,6 +12,7 @@ use axum::{
 use millrace_proto::{
     Sha256, StreamId,
     api::{self, CreateStream, Ingest, Page, Playback, Progress, Source, StreamState},
+    offer::Capability,
     profile::Encryption,
 };
 use serde::Deserialize;
@@ -31,7 +32,7 @@ use crate::{
     loops,
     publish::hls::AUDIO,
     store::record::Stream,
-    task::assign::Needs,
+    task::assign::{Needs, NeedsModel},
 };
 
 const PAGE_ITEMS: u32 = 100;
@@ -205,6 +206,7 @@ pub(super) fn view(house: &House, told: &Told, stream: &Stream) -> api::Stream {
         state: stream.state,
         reason: stream.reason.clone(),
         stuck: stuck(house, stream),
+        captions_stuck: captions_stuck(house, stream),
         profile: stream.profile.clone(),
         listed: stream.listed,
         created_ms: stream.created_ms,
@@ -229,6 +231,16 @@ fn stuck(house: &House, stream: &Stream) -> Option<String> {
     if waits { house.farm.lack(&needs, now_ms()) } else { None }
 }
 
+/// Why nobody hears what waits of `stream`, if nobody can.
+fn captions_stuck(house: &House, stream: &Stream) -> Option<String> {
+    let is_open = matches!(stream.state, StreamState::Live | StreamState::Interrupted | StreamState::Finishing);
+    let wish = stream.profile.captions.as_ref().filter(|_| is_open)?;
+    let language = wish.language.clone().filter(|_| !wish.translate);
+    let model = NeedsModel { capability: Capability::Captions, language, id: wish.model.clone() };
+    let sandboxed = stream.profile.policy.sandboxed;
+    house.farm.lack(&Needs { codecs: BTreeSet::new(), sandboxed, model: Some(model) }, now_ms())
+}
+
 /// Where a stream is played, and what else there is of it.
 pub(super) fn playback(http: &str, stream: &Stream) -> Playback {
     let id = &stream.id;
@@ -249,11 +261,13 @@ pub(super) fn playback(http: &str, stream: &Stream) -> Playback {
         .filter(|name| !pictures || *name != AUDIO)
         .chain(pictures.then_some(SOURCE))
         .map(|name| (name.to_owned(), at(&format!("{name}.mp4"))));
+    let forms = || ["vtt", "srt", "json"].map(|form| (form.to_owned(), at(&format!("captions.{form}"))));
     Playback {
         hls: at("index.m3u8"),
         vod: if live { ended.then(|| at("vod.m3u8")) } else { known.then(|| at("index.m3u8")) },
         dash: (dash && (live || ended)).then(|| format!("{http}/dash/{id}/{manifest}")),
         mp4: if ended && some { files.collect() } else { BTreeMap::new() },
+        captions: stream.profile.captions.iter().flat_map(|_| forms()).collect(),
         poster: (some && pictures).then(|| at(POSTER)),
         thumbnails: (ended && some && pictures).then(|| at(THUMBNAILS)),
     }

@@ -101,6 +101,15 @@ async fn opened(house: &House, id: &str, request: &Parts) -> Result<Stream, Erro
     Ok(stream)
 }
 
+/// Of an encrypted stream, a right token is asked for.
+pub(super) fn check(house: &House, stream: &Stream, request: &Parts) -> Result<(), Error> {
+    if stream.profile.encryption.is_some() {
+        let token = in_query(request).or_else(|| bearer(&request.headers)).ok_or(Refused::Missing)?;
+        house.playback.check(&stream.id, token, now_ms())?;
+    }
+    Ok(())
+}
+
 /// What is to stand behind the addresses in a playlist: the token that it was asked for with, if that is a right one.
 pub(super) fn carried(house: &House, stream: &Stream, request: &Parts) -> Result<String, Error> {
     match in_query(request) {

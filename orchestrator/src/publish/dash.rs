@@ -16,7 +16,7 @@ use millrace_cmaf::ORIGIN_S;
 use millrace_proto::{Sha256, api::StreamState};
 
 use super::{
-    hls::{AUDIO, CODEC_RANK_MAX, Span, codec_rank, rfc3339},
+    hls::{AUDIO, CODEC_RANK_MAX, Span, codec_rank, rfc3339, subtitles::Track},
     published,
 };
 use crate::store::record::{Media, Segment, SegmentState, Stream};
@@ -24,6 +24,8 @@ use crate::store::record::{Media, Segment, SegmentState, Stream};
 /// Ticks per second in manifests.
 const TIMESCALE: u64 = 1_000_000;
 const NS_PER_TICK: u64 = 1_000_000_000 / TIMESCALE;
+/// What captions take, told for form's sake: twenty letters a second, with their times.
+const TEXT_BPS: u64 = 400;
 
 /// A run of segments that one period holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -187,8 +189,15 @@ fn protection(text: &mut String, key: &Key) {
 }
 
 /// The manifest over `periods`: of a live window, which stays where it was when the stream ends, so that who watches
-/// sees the end, or of a recording. `None` while there is nothing to name.
-pub fn manifest(stream: &Stream, periods: &[Period], span: Span, phase: Phase, key: Option<&Key>) -> Option<String> {
+/// sees the end, or of a recording, with `tracks` of captions. `None` while there is nothing to name.
+pub fn manifest(
+    stream: &Stream,
+    periods: &[Period],
+    span: Span,
+    phase: Phase,
+    key: Option<&Key>,
+    tracks: &[Track],
+) -> Option<String> {
     let (first, newest) = (periods.first()?, periods.last()?.segments.last()?);
     // A recording is on the stream's timeline, which has no holes; what is live is on the wall clock.
     let begun_ms = stream.created_ms.saturating_sub(LEAD_MS);
@@ -238,6 +247,9 @@ pub fn manifest(stream: &Stream, periods: &[Period], span: Span, phase: Phase, k
             adaptation(&mut text, stream, period, "video", key, set);
         }
         adaptation(&mut text, stream, period, "audio", key, media().filter(|media| media.name == AUDIO));
+        for track in tracks {
+            captions(&mut text, period, track);
+        }
         text.push_str("  </Period>\n");
     }
     if phase != Phase::Closed {
@@ -299,6 +311,23 @@ fn adaptation<'a>(
         text.push_str("        </SegmentTemplate>\n      </Representation>\n");
     }
     text.push_str("    </AdaptationSet>\n");
+}
+
+/// A track of captions: one file for a period, whose times count from the period's start.
+fn captions(text: &mut String, period: &Period, track: &Track) {
+    let (Some(first), Some(last)) = (period.segments.first(), period.segments.last()) else { return };
+    let language = track.language.as_ref().map(|code| format!(" lang=\"{code}\"")).unwrap_or_default();
+    let _ = writeln!(
+        text,
+        "    <AdaptationSet contentType=\"text\" mimeType=\"text/vtt\"{language}>\n      <Role \
+         schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"caption\"/>\n      <Label>{}</Label>\n      \
+         <Representation id=\"{2}\" bandwidth=\"{TEXT_BPS}\">\n        <BaseURL>{2}/{1}-{3}.vtt</BaseURL>\n      \
+         </Representation>\n    </AdaptationSet>",
+        escaped(&track.title),
+        first.seq,
+        track.name,
+        last.seq
+    );
 }
 
 /// Segments of the same length, one after the other, are one entry.

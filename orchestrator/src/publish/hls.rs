@@ -1,10 +1,13 @@
 //! HLS playlists as text (RFC 8216bis). Pure: the same records give the same bytes.
 
 pub mod iframes;
+pub mod subtitles;
 
 use std::fmt::Write;
 
 use millrace_proto::{Sha256, api::StreamState, profile::Encryption};
+
+use subtitles::Track;
 
 use super::bps;
 use crate::store::record::{Media, Segment, SegmentState, Stream, Variant};
@@ -24,14 +27,15 @@ pub enum Span {
 }
 
 /// The multivariant playlist. `playlist` is the name of the media playlists that it names, in each rendition's
-/// folder. `None` until something is listed that can be played. A recording has I-frame playlists too.
-pub fn multivariant(stream: &Stream, playlist: &str, span: Span) -> Option<String> {
+/// folder; `tracks` are its captions. `None` until something is listed that can be played. A recording has I-frame
+/// playlists too.
+pub fn multivariant(stream: &Stream, playlist: &str, span: Span, tracks: &[Track]) -> Option<String> {
     let audio = stream.variants.iter().find(|variant| variant.name == AUDIO);
     let mut videos: Vec<&Variant> = stream.variants.iter().filter(|variant| variant.name != AUDIO).collect();
     if videos.is_empty() {
         // Sound alone, or only gaps in the video so far?
         let all_failed = stream.listed_seq <= stream.failed_segments;
-        return audio.filter(|_| !all_failed).map(|audio| audio_alone(audio, playlist));
+        return audio.filter(|_| !all_failed).map(|audio| audio_alone(audio, playlist, tracks));
     }
     // The smallest first: players start with the first and climb. What every player knows goes before all else, so
     // that those that look no further find it.
@@ -46,6 +50,7 @@ pub fn multivariant(stream: &Stream, playlist: &str, span: Span) -> Option<Strin
             audio.channels
         );
     }
+    subtitles::announce(&mut text, tracks, playlist);
     for video in &videos {
         let peak = video.bitrate_bps_peak + audio.map_or(0, |audio| audio.bitrate_bps_peak);
         let average = average_bps(video) + audio.map_or(0, average_bps);
@@ -60,6 +65,7 @@ pub fn multivariant(stream: &Stream, playlist: &str, span: Span) -> Option<Strin
         if audio.is_some() {
             text.push_str(",AUDIO=\"audio\"");
         }
+        text.push_str(&subtitles::of_variant(tracks));
         let _ = writeln!(text, "\n{}/{playlist}", video.name);
     }
     if stream.state == StreamState::Ended && span != Span::Window && stream.profile.encryption.is_none() {
@@ -70,13 +76,18 @@ pub fn multivariant(stream: &Stream, playlist: &str, span: Span) -> Option<Strin
     Some(text)
 }
 
-fn audio_alone(audio: &Variant, playlist: &str) -> String {
+fn audio_alone(audio: &Variant, playlist: &str, tracks: &[Track]) -> String {
     let average = average_bps(audio).min(audio.bitrate_bps_peak);
-    format!(
-        "#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-STREAM-INF:BANDWIDTH={},\
-         AVERAGE-BANDWIDTH={average},CODECS=\"{}\"\n{AUDIO}/{playlist}\n",
-        audio.bitrate_bps_peak, audio.codec
-    )
+    let mut text = String::from("#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-INDEPENDENT-SEGMENTS\n");
+    subtitles::announce(&mut text, tracks, playlist);
+    let _ = writeln!(
+        text,
+        "#EXT-X-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={average},CODECS=\"{}\"{}\n{AUDIO}/{playlist}",
+        audio.bitrate_bps_peak,
+        audio.codec,
+        subtitles::of_variant(tracks)
+    );
+    text
 }
 
 /// The place of what is no other's.

@@ -58,6 +58,7 @@ impl Pace {
 }
 
 /// What is to be done on a chain.
+#[expect(clippy::large_enum_variant, reason = "one at a time, and written at once")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// Nothing, until more sound has come.

@@ -73,10 +73,10 @@ fn a_live_manifest() {
         template(AUDIO)
     );
     assert_eq!(
-        manifest(&stream, &periods(&stream, None, &segments), Span::Window, Phase::Growing, None).unwrap(),
+        manifest(&stream, &periods(&stream, None, &segments), Span::Window, Phase::Growing, None, &[]).unwrap(),
         expected
     );
-    assert_eq!(manifest(&stream, &[], Span::Window, Phase::Growing, None), None);
+    assert_eq!(manifest(&stream, &[], Span::Window, Phase::Growing, None, &[]), None);
 }
 
 #[test]
@@ -89,10 +89,10 @@ fn a_recording_starts_at_zero_and_has_no_clock() {
         let periods = text.split("<Period ").skip(1);
         periods.map(|period| period.split('>').next().unwrap().to_owned()).collect()
     };
-    let text = manifest(&stream, &periods(&stream, None, &segments), Span::Window, Phase::Growing, None).unwrap();
+    let text = manifest(&stream, &periods(&stream, None, &segments), Span::Window, Phase::Growing, None, &[]).unwrap();
     assert_eq!(starts(&text), ["id=\"4\" start=\"PT18.000S\"", "id=\"6\" start=\"PT82.000S\""], "the wall clock");
     stream.state = StreamState::Ended;
-    let text = manifest(&stream, &periods(&stream, None, &segments), Span::Vod, Phase::Closed, None).unwrap();
+    let text = manifest(&stream, &periods(&stream, None, &segments), Span::Vod, Phase::Closed, None, &[]).unwrap();
     assert_eq!(
         starts(&text),
         ["id=\"4\" start=\"PT0.000S\"", "id=\"6\" start=\"PT4.000S\" duration=\"PT2.000S\""],
@@ -114,7 +114,7 @@ fn a_live_manifest_tells_its_end_before_it_is_static() {
     assert_eq!(phase(&stream, 54_000), Phase::Closed);
     assert_eq!(Phase::of(&stream, Span::Vod, 50_000), Phase::Closed, "nobody watched a recording before");
     let periods = periods(&stream, None, &segments);
-    let text = |phase| manifest(&stream, &periods, Span::Window, phase, None).unwrap();
+    let text = |phase| manifest(&stream, &periods, Span::Window, phase, None, &[]).unwrap();
     let (closing, closed) = (text(Phase::Closing), text(Phase::Closed));
     assert!(closing.contains("mediaPresentationDuration=\"PT16.000S\" type=\"dynamic\""), "{closing}");
     assert!(closing.contains("minimumUpdatePeriod=\"PT2S\"") && closing.contains("UTCTiming"), "{closing}");
@@ -131,7 +131,7 @@ fn each_codec_has_a_set_of_its_own() {
     let more = [of("av1", "av01.0.05M.08"), of("480p", "avc1.64001e"), of("hevc", "hvc1.1.6.L93.90")];
     segments[0].renditions.extend(more);
     let stream = live(&segments);
-    let text = manifest(&stream, &periods(&stream, None, &segments), Span::Window, Phase::Growing, None).unwrap();
+    let text = manifest(&stream, &periods(&stream, None, &segments), Span::Window, Phase::Growing, None, &[]).unwrap();
     let sets: Vec<Vec<&str>> = text
         .split("<AdaptationSet ")
         .skip(1)
@@ -163,7 +163,7 @@ fn a_period_stays_where_it_was_when_its_start_has_slid_away() {
     assert_eq!(seqs(&slid), [(0, vec![5, 6, 7, 8])]);
     // What is known of another place says nothing.
     assert_eq!(seqs(&periods(&stream, Some(known), &segments[6..])), [(6, vec![6, 7, 8])]);
-    let text = manifest(&stream, &slid, Span::Window, Phase::Growing, None).unwrap();
+    let text = manifest(&stream, &slid, Span::Window, Phase::Growing, None, &[]).unwrap();
     assert!(text.contains("id=\"0\" start=\"PT10.000S\""), "{text}");
     assert!(text.contains("presentationTimeOffset=\"1000000\" startNumber=\"5\""), "{text}");
     assert!(text.contains("<S t=\"11000000\" d=\"2000000\" r=\"3\"/>"), "{text}");
@@ -178,7 +178,7 @@ fn rounded_times_do_not_add_up() {
         segment.duration_ns = 1_001_000_333;
     }
     let stream = live(&segments);
-    let text = manifest(&stream, &periods(&stream, None, &segments), Span::Window, Phase::Growing, None).unwrap();
+    let text = manifest(&stream, &periods(&stream, None, &segments), Span::Window, Phase::Growing, None, &[]).unwrap();
     assert!(text.contains("<S t=\"1000000\" d=\"1001000\" r=\"2\"/>\n            <S d=\"1001001\"/>"), "{text}");
 }
 
@@ -193,12 +193,30 @@ fn who_plays_what_is_encrypted_is_told_the_key_and_where_to_ask() {
     let stream = live(&segments);
     let key = Key { id: std::array::from_fn(|at| at as u8), license: "https://a.example/l?token=1&x".into() };
     let periods = periods(&stream, None, &segments);
-    let text = manifest(&stream, &periods, Span::Window, Phase::Growing, Some(&key)).unwrap();
+    let text = manifest(&stream, &periods, Span::Window, Phase::Growing, Some(&key), &[]).unwrap();
     for (wanted, count) in [
         ("xmlns:cenc=\"urn:mpeg:cenc:2013\"", 1),
         ("value=\"cbcs\" cenc:default_KID=\"00010203-0405-0607-0809-0a0b0c0d0e0f\"/>", 2),
         ("<dashif:Laurl>https://a.example/l?token=1&amp;x</dashif:Laurl>", 2),
     ] {
         assert_eq!(text.matches(wanted).count(), count, "{text}");
+    }
+}
+
+#[test]
+fn a_recording_names_its_captions_for_each_period() {
+    let segments: Vec<_> = (0..4).map(|seq| segment(seq, u32::from(seq > 1), SegmentState::Ready)).collect();
+    let stream = stream(StreamState::Ended);
+    let periods = periods(&stream, None, &segments);
+    let track = Track { name: "captions".into(), title: "English".into(), language: Some("en".into()) };
+    let text = manifest(&stream, &periods, Span::Vod, Phase::Closed, None, &[track]).unwrap();
+    for file in ["captions/0-1.vtt", "captions/2-3.vtt"] {
+        let set = format!(
+            "    <AdaptationSet contentType=\"text\" mimeType=\"text/vtt\" lang=\"en\">\n      <Role \
+             schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"caption\"/>\n      <Label>English</Label>\n      \
+             <Representation id=\"captions\" bandwidth=\"400\">\n        <BaseURL>{file}</BaseURL>\n      \
+             </Representation>\n    </AdaptationSet>\n"
+        );
+        assert!(text.contains(&set), "{text}");
     }
 }

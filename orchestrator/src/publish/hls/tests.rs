@@ -86,12 +86,12 @@ fn recordings_grow_and_end() {
 #[test]
 fn the_multivariant_playlist_says_what_was_measured() {
     let mut stream = stream(StreamState::Live);
-    assert_eq!(multivariant(&stream, "index.m3u8", Span::Window), None);
+    assert_eq!(multivariant(&stream, "index.m3u8", Span::Window, &[]), None);
     let listing = publish::list(&stream, &[segment(0, 0, SegmentState::Ready), segment(1, 0, bad())]);
     assert_eq!((listing.failed, listing.target_duration_s), (1, 2));
     stream.variants = listing.variants;
     assert_eq!(
-        multivariant(&stream, "index.m3u8", Span::Window).unwrap(),
+        multivariant(&stream, "index.m3u8", Span::Window, &[]).unwrap(),
         "#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-INDEPENDENT-SEGMENTS\n\
          #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"Audio\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\",\
          URI=\"audio/index.m3u8\"\n\
@@ -118,7 +118,7 @@ fn variants_go_by_codec_and_then_by_size() {
         variant("source", "vp09.00.41.08", 100),
         variant("small", "avc1.64001f", 360),
     ];
-    let text = multivariant(&stream, "p", Span::Window).unwrap();
+    let text = multivariant(&stream, "p", Span::Window, &[]).unwrap();
     let names: Vec<&str> = text.lines().filter_map(|line| line.strip_suffix("/p")).collect();
     assert_eq!(names, ["small", "large", "hevc", "av1", "source"], "what every player knows is first");
 }
@@ -131,9 +131,9 @@ fn recordings_have_i_frame_playlists_of_what_was_measured() {
     stream.variants = publish::list(&stream, &segments).variants;
     let told = "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=200000,AVERAGE-BANDWIDTH=200000,CODECS=\"avc1.64001f\",\
                 RESOLUTION=1280x720,URI=\"720p/iframes.m3u8\"\n";
-    let recording = multivariant(&stream, "vod.m3u8", Span::Vod).unwrap();
+    let recording = multivariant(&stream, "vod.m3u8", Span::Vod, &[]).unwrap();
     assert!(recording.ends_with(told) && recording.matches("I-FRAME").count() == 1, "{recording}");
-    assert!(!multivariant(&stream, "index.m3u8", Span::Window).unwrap().contains("I-FRAME"));
+    assert!(!multivariant(&stream, "index.m3u8", Span::Window, &[]).unwrap().contains("I-FRAME"));
     let map = rendition("720p", 0, 0).init.sha256;
     assert_eq!(
         whole(IframeLines::new(stream.clone(), "720p"), &segments),
@@ -182,4 +182,38 @@ fn segments_are_encrypted_and_headers_are_not() {
     let sample = "#EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"../key?token=1.ff\",IV=0x0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a,\
                   KEYFORMAT=\"identity\",KEYFORMATVERSIONS=\"1\"\n";
     assert_eq!((text.matches(sample).count(), text.matches("METHOD=NONE").count()), (2, 1), "{text}");
+}
+
+#[test]
+fn captions_are_a_group_and_end_where_they_are_settled() {
+    let segments: Vec<_> = (0..4).map(|seq| segment(seq, u32::from(seq > 1), SegmentState::Ready)).collect();
+    let live = stream(StreamState::Live);
+    let live = Stream { variants: publish::list(&live, &segments).variants, listed_seq: 4, next_seq: 4, ..live };
+    let track = |name: &str, title: &str, language: Option<&str>| Track {
+        name: name.into(),
+        title: title.into(),
+        language: language.map(str::to_owned),
+    };
+    let tracks = [track("captions", "Captions", None), track("english", "English (translated)", Some("en"))];
+    let text = multivariant(&live, "index.m3u8", Span::Window, &tracks).unwrap();
+    let group = "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"captions\",";
+    assert!(text.contains(&format!("{group}NAME=\"Captions\",DEFAULT=NO,AUTOSELECT=YES,FORCED=NO,")), "{text}");
+    assert!(text.contains(&format!("{group}NAME=\"English (translated)\",LANGUAGE=\"en\",DEFAULT=NO")), "{text}");
+    assert!(text.contains("URI=\"english/index.m3u8\"") && text.contains(",SUBTITLES=\"captions\"\n"), "{text}");
+
+    let ended = Stream { state: StreamState::Ended, ..live };
+    let list = |to: u64, is_whole| {
+        let shown = subtitles::settled(&ended, to, is_whole);
+        let listed = &segments[..shown.listed_seq as usize];
+        whole(subtitles::SubtitleLines::new(shown, Span::Window, "?token=t"), listed)
+    };
+    assert_eq!(
+        list(3, false),
+        "#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:0\n\
+         #EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:20.000Z\n#EXTINF:2.000000,\n0.vtt?token=t\n\
+         #EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:22.000Z\n#EXTINF:2.000000,\n1.vtt?token=t\n\
+         #EXT-X-DISCONTINUITY\n\
+         #EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:24.000Z\n#EXTINF:2.000000,\n2.vtt?token=t\n"
+    );
+    assert!(list(4, true).ends_with("3.vtt?token=t\n#EXT-X-ENDLIST\n"), "{}", list(4, true));
 }
