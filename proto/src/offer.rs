@@ -40,10 +40,10 @@ pub struct Model {
     /// Two-letter codes of the languages that it understands, or `any`.
     #[serde(default)]
     pub languages: Vec<String>,
-    /// Measured at start: seconds of sound that it hears in a second, on all cores.
+    /// Measured at start: seconds of sound that it hears in a second, on the threads of one lease.
     #[serde(default)]
     pub audio_s_per_s: f64,
-    /// Measured at start: pictures that it looks at in a second, on all cores, decoding included.
+    /// Measured at start: pictures that it looks at in a second, on the threads of one lease, decoding included.
     #[serde(default)]
     pub pictures_per_s: f64,
     /// The most memory that it took, in bytes of address space.

@@ -93,7 +93,7 @@ fn a_recording_plays_to_its_end_in_chromium() {
 }
 
 /// Decodes base64 (RFC 4648, section 4).
-fn base64(text: &str) -> Vec<u8> {
+pub(crate) fn base64(text: &str) -> Vec<u8> {
     let value = |byte: u8| match byte {
         b'A'..=b'Z' => byte - b'A',
         b'a'..=b'z' => byte - b'a' + 26,

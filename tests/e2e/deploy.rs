@@ -66,7 +66,7 @@ fn is_running(pid: &str) -> bool {
 #[test]
 fn up_starts_everything_once_and_down_leaves_no_process() {
     let place = Place::new();
-    let up = ["--detach", "--no-demo", "--http", "0", "--rtmp", "0", "--srt", "0", "--workers", "2"];
+    let up = ["--detach", "--no-demo", "--no-models", "--http", "0", "--rtmp", "0", "--srt", "0", "--workers", "2"];
     let out = place.run("up", &up);
     let said = text(&out);
     assert!(out.status.success(), "{said}");
@@ -107,7 +107,7 @@ fn up_names_the_port_that_is_taken_and_leaves_nothing_behind() {
     let place = Place::new();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("it is bound").port().to_string();
-    let out = place.run("up", &["--detach", "--no-demo", "--http", &port, "--rtmp", "0", "--srt", "0"]);
+    let out = place.run("up", &["--detach", "--no-demo", "--no-models", "--http", &port, "--rtmp", "0", "--srt", "0"]);
     assert!(!out.status.success());
     assert!(text(&out).contains(&format!("port {port} is in use")), "{}", text(&out));
     assert!(place.pids().is_empty(), "{:?}", place.pids());

@@ -2,6 +2,7 @@
 
 use std::{
     env, fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -214,6 +215,25 @@ impl House {
         self.workers.push(worker);
     }
 
+    /// Starts one more worker, which has these models.
+    pub(crate) fn add_hearing_worker(&mut self, models: &[&str]) {
+        let variable = |name| env::var_os(name).map(PathBuf::from);
+        let cache = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+        let all = variable("MILLRACE_TEST_MODELS").or_else(|| Some(cache?.join("millrace/models")));
+        let (all, own) = (all.expect("HOME is set"), self.dir.path().join("models"));
+        fs::create_dir_all(&own).expect("a folder can be made");
+        for model in models.iter().chain(&["onnxruntime", "silero-vad"]) {
+            let model_path = all.join(model);
+            assert!(model_path.is_dir(), "{} is not there: run deploy/test, which fetches it", model_path.display());
+            symlink(model_path, own.join(model)).expect("a link can be made");
+        }
+        // Threads that hear spin: beside other tests more than one would take the time of both.
+        let at = self.workers.len();
+        let url = format!("http://{}", self.http);
+        let worker = self.spawn(at, &url, &built("millrace-media"), &["--slots", "2", "--threads", "1"], &own);
+        self.workers.push(worker);
+    }
+
     /// `kill -9` of a worker, and starts it again with the same key.
     pub(crate) fn replace_worker(&mut self, at: usize) {
         self.workers[at].kill();
@@ -221,13 +241,16 @@ impl House {
     }
 
     fn spawn_worker(&self, at: usize, url: &str, media: &Path) -> Program {
+        // Two cores and more than one worker: each does one thing at a time. Models take seconds to be tried at each
+        // start, and most streams ask for none.
+        self.spawn(at, url, media, &["--slots", "1", "--threads", "1"], &self.dir.path().join("no-models"))
+    }
+
+    fn spawn(&self, at: usize, url: &str, media: &Path, share: &[&str], models: &Path) -> Program {
         let name = format!("worker-{at}");
         let mut command = Command::new(built("millrace-worker"));
         command.args(["join", url, "--key-file"]).arg(self.dir.path().join(format!("{name}.key")));
-        // Two cores and more than one worker: each does one thing at a time.
-        command.args(["--slots", "1", "--threads", "1", "--media"]).arg(media);
-        // Models take seconds to be tried at each start, and no stream asks for them.
-        command.arg("--models").arg(self.dir.path().join("no-models"));
+        command.args(share).arg("--media").arg(media).arg("--models").arg(models);
         Program::start(&name, &mut command, self.log_path(&name))
     }
 

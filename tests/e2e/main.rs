@@ -23,6 +23,7 @@ mod webdriver;
 mod apps;
 mod assets;
 mod browser;
+mod captions;
 mod cdn;
 mod clips;
 mod codecs;

@@ -177,7 +177,10 @@ fn patience_ms(streams: &[StreamPlan], workers: &[WorkerPlan]) -> u64 {
     let poison_ms = if count(Taint::Poison) > 0 { 120_000 + 60_000 * workers.len() as u64 } else { 0 };
     // One worker with one slot may be all there is.
     let length_ms: u64 = streams.iter().map(StreamPlan::length_ms).sum();
-    100_000 + 5 * length_ms + 90_000 * slow + 35_000 * count(Taint::Deadly) + poison_ms
+    // A window comes after the other, and each may meet everyone who fails.
+    let captions_ms =
+        if streams.iter().any(|stream| stream.captions.is_some()) { 30_000 * workers.len() as u64 } else { 0 };
+    captions_ms + 100_000 + 5 * length_ms + 90_000 * slow + 35_000 * count(Taint::Deadly) + poison_ms
 }
 
 fn stream(r: &mut StdRng) -> StreamPlan {

@@ -101,7 +101,7 @@ async fn models(models: cli::Models) -> Result<(), Stop> {
 
 async fn probe(probe: cli::Probe) -> Result<(), Stop> {
     let shelf = Shelf::open(&probe.place).map_err(|error| Stop { code: EXIT_SETUP, error: error.into() })?;
-    let Proven { offer, .. } = probe::run(&probe.media.launcher(), &shelf, cores(), &probe.media.gpu).await;
+    let Proven { offer, .. } = probe::run(&probe.media.launcher(), &shelf, (cores(), cores()), &probe.media.gpu).await;
     let text = if probe.json { format!("{}\n", serde_json::to_string_pretty(&offer)?) } else { probe::table(&offer) };
     std::io::stdout().write_all(text.as_bytes())?;
     check(&offer, &probe.media)
@@ -134,7 +134,8 @@ async fn join(join: cli::Join) -> Result<(), Stop> {
 
     let launcher = join.media.launcher();
     let shelf = Shelf::open(&join.place).map_err(|error| Stop { code: EXIT_SETUP, error: error.into() })?;
-    let Proven { mut offer, cards, ears } = probe::run(&launcher, &shelf, cores(), &join.media.gpu).await;
+    let shares = (cores(), join.threads.unwrap_or_else(cores));
+    let Proven { mut offer, cards, ears } = probe::run(&launcher, &shelf, shares, &join.media.gpu).await;
     let (slots, threads) = cli::slots_and_threads(join.slots, join.threads, offer.slots, cores());
     offer.slots = slots;
     let mut stdout = std::io::stdout();

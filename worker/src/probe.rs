@@ -39,8 +39,8 @@ pub struct Proven {
     pub ears: Vec<Ear>,
 }
 
-/// Runs every encoder once, on all `cores`, and tries the cards that are wanted.
-pub async fn run(launcher: &Launcher, shelf: &Shelf, cores: u32, wanted: &Wanted) -> Proven {
+/// Runs every encoder once, on all `cores`, and every model on `threads` of them, and tries the cards that are wanted.
+pub async fn run(launcher: &Launcher, shelf: &Shelf, (cores, threads): (u32, u32), wanted: &Wanted) -> Proven {
     let limits = Limits { wall_ms_max: WALL_MS_MAX, ..Limits::default() };
     let (mut encoders, mut absent) = (Vec::new(), Vec::new());
     for (codec, name) in ENCODERS {
@@ -57,8 +57,10 @@ pub async fn run(launcher: &Launcher, shelf: &Shelf, cores: u32, wanted: &Wanted
     }
     encoders.sort_by(|a, b| b.pixels_per_s.total_cmp(&a.pixels_per_s));
     let tried = try_cards(launcher, wanted, &mut absent).await;
-    let (mut models, ears): (Vec<_>, _) = listen::probe(launcher, shelf, cores, &mut absent).await.into_iter().unzip();
-    models.extend(look::probe(launcher, shelf, cores, &mut absent).await);
+    let threads = threads.clamp(1, cores.max(1));
+    let (mut models, ears): (Vec<_>, _) =
+        listen::probe(launcher, shelf, threads, &mut absent).await.into_iter().unzip();
+    models.extend(look::probe(launcher, shelf, threads, &mut absent).await);
     // What a card encodes is encoded there.
     encoders.splice(0..0, card_encoders(&tried));
     let told: Vec<Tried> = tried.iter().map(|(_, tried)| tried.clone()).collect();
@@ -228,7 +230,7 @@ mod tests {
     async fn what_can_not_run_is_absent_with_its_reason() {
         let shelf = Shelf::empty("/nowhere/models".into());
         let Proven { offer, cards, .. } =
-            run(&Launcher::new("/nowhere/millrace-media"), &shelf, 2, &Wanted::Only(vec![9])).await;
+            run(&Launcher::new("/nowhere/millrace-media"), &shelf, (2, 2), &Wanted::Only(vec![9])).await;
         assert_eq!((&offer.encoders[..], &offer.cards[..], offer.slots), (&[][..], &[][..], 2));
         assert!(cards.is_empty());
         let names: Vec<_> = offer.absent.iter().map(|absent| absent.name.as_str()).collect();

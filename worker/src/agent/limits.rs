@@ -181,6 +181,7 @@ mod tests {
 
     #[test]
     fn what_a_window_may_not_ask() {
+        use FailureKind::{Limit, Unsupported};
         let refused = |change: fn(&mut Captions, &mut Vec<Input>)| {
             let Lease { mut inputs, .. } = testing::window("l-1");
             let mut work = Captions { end_ms: 4_000, language: Some("en".into()), ..Captions::default() };
@@ -188,7 +189,6 @@ mod tests {
             change(&mut work, &mut inputs);
             check_captions(&work, &inputs).unwrap_err().kind
         };
-        use FailureKind::{Limit, Unsupported};
         assert_eq!(refused(|_, inputs| inputs[1].name = "segment".into()), Unsupported);
         assert_eq!(refused(|_, inputs| inputs.truncate(1)), Unsupported);
         assert_eq!(refused(|work, _| work.model = Some("../x".into())), Unsupported);

@@ -5,7 +5,7 @@ use std::{io, path::Path, time::Duration};
 use futures_util::TryStreamExt;
 use millrace_proto::{
     Sha256,
-    task::{Blob, Input, Lease},
+    task::{Blob, Input, Lease, REPORT},
     worker::{LEASE_HEADER, SHA256_HEADER},
 };
 use reqwest::{
@@ -56,7 +56,7 @@ impl Client {
             .transfers
             .put(url.clone())
             .header(SHA256_HEADER, blob.sha256.to_string())
-            .header(CONTENT_TYPE, if output.ends_with(".json") { "application/json" } else { "video/mp4" })
+            .header(CONTENT_TYPE, if output == REPORT { "application/json" } else { "video/mp4" })
             // Storage behind signed URLs takes no body of unknown length.
             .header(CONTENT_LENGTH, blob.bytes)
             .body(Body::wrap_stream(ReaderStream::new(file)));

@@ -90,7 +90,7 @@ async fn stored(dir: &Path, arguments: &str) -> Stored {
     let track = all.video_track.unwrap();
     let read = |path: &PathBuf| Bytes::from(fs::read(path).unwrap());
     let pairs = segments(dir, &track, &all.video);
-    Stored { init: init(&track).unwrap().into(), segments: pairs.iter().map(|pair| read(&pair.segment)).collect() }
+    Stored { init: init(&track).unwrap(), segments: pairs.iter().map(|pair| read(&pair.segment)).collect() }
 }
 
 fn clips() -> String {
@@ -186,7 +186,7 @@ async fn what_can_not_be_looked_at_fails_alone() {
     let sound = ffmpeg(dir.path(), "-f lavfi -i sine=duration=1 -c:a aac", "sound.m4a");
     let sound = demux(&sound).await.unwrap();
     let track = sound.audio_track.unwrap();
-    let header = Bytes::from(init(&track).unwrap());
+    let header = init(&track).unwrap();
     let segment = millrace_cmaf::segment(&track, 1, &sound.audio[2..], 48_000).unwrap();
     let told = fails(&mut looker, glance(1_000), &header, &[segment]).await;
     assert!(told.contains("no video"), "{told}");
