@@ -20,6 +20,7 @@ pub(crate) mod sealed;
 pub mod server;
 mod stills;
 mod streams;
+mod timeline;
 mod tokens;
 mod told;
 mod upload;
@@ -52,6 +53,7 @@ pub fn router(house: Arc<House>) -> Router {
         .route("/v1/streams/{id}/clips", post(clips::create).get(clips::list))
         .route("/v1/streams/{id}/clips/{clip}", get(clips::one).delete(clips::delete))
         .route("/v1/streams/{id}/end", post(streams::end))
+        .route("/v1/streams/{id}/timeline", get(timeline::get))
         .route("/v1/streams/{id}/tokens", post(tokens::create))
         .route("/v1/workers", get(streams::workers))
         .route("/v1/playback", get(page::playback))

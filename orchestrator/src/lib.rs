@@ -21,5 +21,6 @@ pub mod serve;
 pub mod sights;
 pub mod store;
 pub mod task;
+pub mod timeline;
 pub mod uploads;
 pub mod verify;

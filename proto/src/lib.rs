@@ -11,6 +11,7 @@ pub mod offer;
 pub mod outcome;
 pub mod profile;
 pub mod task;
+pub mod timeline;
 pub mod vision;
 pub mod worker;
 

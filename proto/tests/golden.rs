@@ -13,6 +13,7 @@ use millrace_proto::{
     outcome::{Done, Failure, FailureKind, Outcome, Rendition, Report, Result as Handed},
     profile::{Choice, H264Profile, Preset, Rate, VideoCodec},
     task::{Blob, Captions, Input, Lease, Target, Transcode, Work, output_name},
+    timeline::{By, Entry, SCHEMA, Timeline, Track},
     vision::{Category, Named, Place as Spot, Sight, Sights, Thing},
     worker::{Challenge, ChallengeRequest, Finished, Poll, Polled, Renewed, Session, SessionRequest},
 };
@@ -50,6 +51,39 @@ fn sights() -> Sights {
             Sight { at_ms: 5_000, ..Sight::default() },
         ],
         decoded: 2,
+    }
+}
+
+fn timeline() -> Timeline {
+    let entry = Entry {
+        kind: Capability::Captions,
+        track: "captions".into(),
+        start_ms: 4_210,
+        end_ms: 5_900,
+        label: Some("en".into()),
+        text: Some("Well, then.".into()),
+        score: Some(0.625),
+        by: Some(By { model: "whisper-base".into(), version: "1".into(), worker: address() }),
+        reason: None,
+    };
+    let reason = Some("there is no sound".into());
+    let mute = Entry {
+        start_ms: 8_000,
+        end_ms: 12_000,
+        label: None,
+        text: None,
+        score: None,
+        by: None,
+        reason,
+        ..entry.clone()
+    };
+    let track = Track { kind: Capability::Captions, track: "captions".into(), settled_ms: 12_000, complete: false };
+    Timeline {
+        schema: SCHEMA,
+        stream: stream_id(),
+        tracks: vec![track],
+        items: vec![entry, mute],
+        next_ms: Some(12_000),
     }
 }
 
@@ -271,6 +305,7 @@ fn captions(seen: &mut BTreeSet<String>) {
         ],
     };
     check(seen, "transcript", &transcript);
+    check(seen, "timeline", &timeline());
 }
 
 #[test]

@@ -220,7 +220,7 @@ fn cues(report: &Report, heard: Option<&Heard>) -> Vec<Cue> {
 }
 
 /// What was heard in a window, if it was.
-async fn heard(house: &House, stream: &Stream, report: &Report) -> Result<Option<Heard>, Error> {
+pub(super) async fn heard(house: &House, stream: &Stream, report: &Report) -> Result<Option<Heard>, Error> {
     let Some(found) = &report.found else { return Ok(None) };
     let bytes = house.media.get(&stream.id, found.blob.sha256, GetOptions::default()).await?;
     let bytes = bytes.bytes().await.map_err(media::Error::from)?;
