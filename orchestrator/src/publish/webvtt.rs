@@ -59,13 +59,17 @@ pub fn cues(heard: &Heard, end_ms: i64) -> Vec<Cue> {
     groups.iter().enumerate().map(cue).filter(|cue| cue.end_ms > cue.start_ms).collect()
 }
 
-/// A word, in pieces that fit on a line.
+/// A word, in pieces that fit on a line, each with its part of the time.
 fn pieces(word: &Word) -> Vec<Word> {
     let letters: Vec<char> = word.text.trim().chars().collect();
+    let (count, length_ms) = (letters.len().max(1) as i64, word.end_ms - word.start_ms);
+    let begins = |letter: usize| word.start_ms + length_ms * (letter as i64).min(count) / count;
     let piece = |(at, part): (usize, &[char])| Word {
         text: part.iter().collect(),
         joined: word.joined || at > 0,
-        ..word.clone()
+        start_ms: begins(at * LINE_LETTERS_MAX),
+        end_ms: begins((at + 1) * LINE_LETTERS_MAX),
+        confidence: word.confidence,
     };
     letters.chunks(LINE_LETTERS_MAX).enumerate().map(piece).collect()
 }
