@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use millrace_proto::api::{Stream, StreamState, Transcript};
+use millrace_proto::{
+    api::{Stream, StreamState, Transcript},
+    timeline::{Entry, Timeline},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -104,6 +107,13 @@ fn assert_heard(house: &House, stream: &Stream, said: &[String]) {
         assert!(window.words.iter().all(|word| (0.0..=1.0).contains(&word.confidence)), "{window:?}");
     }
     assert!(all.windows.windows(2).all(|pair| pair[0].end_ms == pair[1].start_ms), "{all:?}");
+
+    let path = format!("/v1/streams/{}/timeline?kind=captions&label=en", stream.id);
+    let line: Timeline = house.api.call("GET", &path, None).json();
+    let told: Vec<&str> = line.items.iter().filter_map(|entry| entry.text.as_deref()).collect();
+    assert_eq!(plain(&told.join(" ")), heard, "{line:?}");
+    let by_model = |entry: &Entry| entry.by.as_ref().is_some_and(|by| by.model == MODEL);
+    assert!(line.items.iter().all(by_model) && line.tracks[0].complete && line.next_ms.is_none(), "{line:?}");
 
     let file = house.api.get(&stream.playback.captions["vtt"]);
     assert_eq!((file.status, file.header("content-type")), (200, "text/vtt; charset=utf-8"));
