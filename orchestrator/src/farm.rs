@@ -201,17 +201,11 @@ impl Farm {
     /// Gives ready tasks to waiting workers, and gives up those that nobody could do.
     pub async fn assign_once(&self, now_ms: u64) -> store::Result<Assigned> {
         let mut done = Assigned::default();
-        let mut seats = self.waiting.lock().expect("no panic while held").seats();
+        let seats = self.waiting.lock().expect("no panic while held").seats();
         if seats.is_empty() {
             return Ok(done);
         }
         let mut tasks = self.store.tasks_ready(now_ms, STEP_TASKS).await?;
-        if tasks.iter().any(|task| task.link.is_some()) {
-            // A worker asks while it hands in: what it held then, it may hold no more.
-            for (number, seat) in seats.iter_mut().filter(|(_, seat)| seat.held_windows > 0) {
-                seat.held_windows = self.windows_held(*number).await?;
-            }
-        }
         let online = Online::new(self, now_ms);
         for task in tasks.extract_if(.., |task| online.is_hopeless(task)) {
             let tries = task.attempts.len();
@@ -223,7 +217,7 @@ impl Farm {
         let mut plain: Vec<assign::Seat> = seats.iter().map(|(_, seat)| seat.clone()).collect();
         if tasks.iter().any(|task| task.link.is_some()) {
             for seat in plain.iter_mut().filter(|seat| !seat.offer.models.is_empty()) {
-                // A poll may be older than the end of what it counted.
+                // A worker asks while it hands in: what its poll counted, it may hold no more.
                 let held = self.store.tasks_held(seat.worker).await?;
                 let windows = held.iter().filter(|task| task.link.is_some()).count();
                 seat.held_windows = u32::try_from(windows).unwrap_or(u32::MAX);
@@ -251,17 +245,6 @@ impl Farm {
             }
         }
         Ok(done)
-    }
-
-    /// Leases of windows that whoever has this place holds.
-    async fn windows_held(&self, number: u64) -> store::Result<u32> {
-        let Some((worker, instance, _)) = self.waiting.lock().expect("no panic while held").who(number) else {
-            return Ok(0);
-        };
-        let mine = |held: &Held| held.worker == worker && held.instance == instance;
-        let tasks = self.store.tasks_held(worker).await?;
-        let windows = tasks.iter().filter(|task| task.link.is_some() && task.leases().iter().any(mine));
-        Ok(u32::try_from(windows.count()).unwrap_or(u32::MAX))
     }
 
     fn hands_of(&self, stream: &StreamId) -> Option<assign::Hands> {

@@ -12,7 +12,6 @@ use millrace_proto::{
     captions::{Heard, language_name},
     offer::Capability,
 };
-use object_store::GetOptions;
 
 use super::{
     answer::{FOREVER, PRIVATE, set, text_answer},
@@ -21,7 +20,6 @@ use super::{
 };
 use crate::{
     house::House,
-    media,
     publish::{
         self,
         hls::{
@@ -222,8 +220,7 @@ fn cues(report: &Report, heard: Option<&Heard>) -> Vec<Cue> {
 /// What was heard in a window, if it was.
 pub(super) async fn heard(house: &House, stream: &Stream, report: &Report) -> Result<Option<Heard>, Error> {
     let Some(found) = &report.found else { return Ok(None) };
-    let bytes = house.media.get(&stream.id, found.blob.sha256, GetOptions::default()).await?;
-    let bytes = bytes.bytes().await.map_err(media::Error::from)?;
+    let bytes = house.media.read(&stream.id, found.blob.sha256).await?;
     // It was read before it was accepted.
     serde_json::from_slice(&bytes)
         .map(Some)

@@ -162,15 +162,20 @@ impl MediaLines {
     }
 }
 
+/// The lines before the first segment.
+fn begin(text: &mut String, stream: &Stream, span: Span, first: Option<&Segment>) {
+    text.push_str("#EXTM3U\n#EXT-X-VERSION:8\n");
+    head(text, stream, first);
+    match span {
+        Span::Window => {}
+        Span::Event if stream.state != StreamState::Ended => text.push_str("#EXT-X-PLAYLIST-TYPE:EVENT\n"),
+        Span::Event | Span::Vod => text.push_str("#EXT-X-PLAYLIST-TYPE:VOD\n"),
+    }
+}
+
 impl Lines for MediaLines {
     fn begin(&mut self, text: &mut String, first: Option<&Segment>) {
-        text.push_str("#EXTM3U\n#EXT-X-VERSION:8\n");
-        head(text, &self.stream, first);
-        match self.span {
-            Span::Window => {}
-            Span::Event if self.stream.state != StreamState::Ended => text.push_str("#EXT-X-PLAYLIST-TYPE:EVENT\n"),
-            Span::Event | Span::Vod => text.push_str("#EXT-X-PLAYLIST-TYPE:VOD\n"),
-        }
+        begin(text, &self.stream, self.span, first);
         self.discontinuity = first.map(|segment| segment.discontinuity);
     }
 

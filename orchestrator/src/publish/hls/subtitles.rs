@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use millrace_proto::api::StreamState;
 
-use super::{Lines, Span, head, rfc3339};
+use super::{Lines, Span, begin, rfc3339};
 use crate::store::record::{Segment, Stream};
 
 /// The group's name.
@@ -66,13 +66,7 @@ pub fn settled(stream: &Stream, to: u64, is_whole: bool) -> Stream {
 
 impl Lines for SubtitleLines {
     fn begin(&mut self, text: &mut String, first: Option<&Segment>) {
-        text.push_str("#EXTM3U\n#EXT-X-VERSION:8\n");
-        head(text, &self.stream, first);
-        match self.span {
-            Span::Window => {}
-            Span::Event if self.stream.state != StreamState::Ended => text.push_str("#EXT-X-PLAYLIST-TYPE:EVENT\n"),
-            Span::Event | Span::Vod => text.push_str("#EXT-X-PLAYLIST-TYPE:VOD\n"),
-        }
+        begin(text, &self.stream, self.span, first);
         self.discontinuity = first.map(|segment| segment.discontinuity);
     }
 
