@@ -74,6 +74,10 @@ text_id!(
     ClipId, "clip id"
 );
 text_id!(
+    /// A catalogue of an app's products.
+    CatalogId, "catalogue id"
+);
+text_id!(
     /// One task in one worker's hands.
     LeaseId, "lease id"
 );

@@ -15,7 +15,7 @@ pub mod timeline;
 pub mod vision;
 pub mod worker;
 
-pub use id::{ClipId, LeaseId, Sha256, StreamId, TaskId};
+pub use id::{CatalogId, ClipId, LeaseId, Sha256, StreamId, TaskId};
 pub use identity::Address;
 
 /// The version of the worker protocol; both sides refuse another one with a clear error.

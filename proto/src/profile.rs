@@ -1,8 +1,10 @@
 //! Profiles: what an app wants done with a stream. Presets by name, or a ladder in JSON.
 
 mod captions;
+mod products;
 
 pub use captions::{Captions, MODEL_ID_LENGTH_MAX, is_model_id};
+pub use products::Products;
 use serde::{Deserialize, Serialize};
 
 /// What an app wants of a stream.
@@ -36,6 +38,9 @@ pub struct Profile {
     /// Captions of what is spoken; absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub captions: Option<Captions>,
+    /// Things that are to be seen; absent: nobody looks for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub products: Option<Products>,
     /// The rungs to encode, in any order. Empty with `auto`; may be empty with `passthrough`.
     #[serde(default)]
     pub ladder: Vec<Rung>,
@@ -313,6 +318,9 @@ pub struct Extended {
     /// As in [`Profile`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub captions: Option<Captions>,
+    /// As in [`Profile`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub products: Option<Products>,
 }
 
 impl Default for Choice {
@@ -339,7 +347,9 @@ impl Choice {
         let profile = match self {
             Self::Custom(profile) => profile,
             Self::Preset(name) => named(&name)?,
-            Self::Extended(Extended { preset, captions }) => Profile { captions, ..named(&preset)? },
+            Self::Extended(Extended { preset, captions, products }) => {
+                Profile { captions, products, ..named(&preset)? }
+            }
         };
         profile.check()?;
         Ok(profile)
@@ -368,6 +378,7 @@ fn preset(name: &str) -> Option<Profile> {
         auto: false,
         policy: Policy::default(),
         captions: None,
+        products: None,
         ladder,
     };
     Some(match name {
@@ -409,6 +420,7 @@ impl Profile {
         within("the number of rungs", self.ladder.len() as u64, u64::from(!self.passthrough && !self.auto), 8)?;
         self.check_encryption()?;
         self.captions.as_ref().map_or(Ok(()), Captions::check)?;
+        self.products.as_ref().map_or(Ok(()), Products::check)?;
         for (at, rung) in self.ladder.iter().enumerate() {
             let name = &rung.name;
             let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
@@ -519,7 +531,8 @@ mod tests {
         let language = |code: &str| Captions { language: Some(code.into()), ..Captions::default() };
         assert!(refusal(|p| p.ladder[0].name = "captions".into()).contains("can't name"));
         let speaks = |captions| {
-            let chosen = Choice::Extended(Extended { preset: "standard".into(), captions: Some(captions) });
+            let chosen =
+                Choice::Extended(Extended { preset: "standard".into(), captions: Some(captions), products: None });
             chosen.resolve().map_err(|why| why.to_string())
         };
         assert!(speaks(language("klingon")).unwrap_err().contains("captions.language is \"klingon\""));

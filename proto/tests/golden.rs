@@ -274,6 +274,9 @@ fn captions(seen: &mut BTreeSet<String>) {
     let name = "Evening news".into();
     let asked = CreateStream { name, source: Source::Live, url: None, profile, listed: true };
     check(seen, "create_stream_captions", &asked);
+    let profile = r#"{"preset": "mobile", "products": {"every_ms": 500, "catalog": "summer"}}"#;
+    let profile = serde_json::from_str(profile).unwrap();
+    check(seen, "create_stream_products", &CreateStream { profile, ..asked });
     let transcript = api::Transcript {
         schema: 1,
         stream: stream_id(),
