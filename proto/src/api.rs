@@ -39,7 +39,7 @@ pub enum Source {
 }
 
 /// `POST /v1/streams`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateStream {
     /// For people; 1 to 200 characters.
@@ -59,7 +59,7 @@ pub struct CreateStream {
 }
 
 /// A stream, as the API tells it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stream {
     /// Its id.
     pub id: StreamId,

@@ -1,14 +1,16 @@
 //! Profiles: what an app wants done with a stream. Presets by name, or a ladder in JSON.
 
 mod captions;
+mod moderation;
 mod products;
 
 pub use captions::{Captions, MODEL_ID_LENGTH_MAX, is_model_id};
+pub use moderation::{Action, Moderation};
 pub use products::Products;
 use serde::{Deserialize, Serialize};
 
 /// What an app wants of a stream.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// Segments are cut at the first keyframe at or after this length, or between keyframes if none comes in time; with
@@ -41,6 +43,9 @@ pub struct Profile {
     /// Things that are to be seen; absent: nobody looks for any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub products: Option<Products>,
+    /// Marks of what not everyone is to see or hear; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moderation: Option<Moderation>,
     /// The rungs to encode, in any order. Empty with `auto`; may be empty with `passthrough`.
     #[serde(default)]
     pub ladder: Vec<Rung>,
@@ -298,7 +303,7 @@ const BPS_MIN: u64 = 50_000;
 const BPS_MAX: u64 = 100_000_000;
 
 /// A profile by preset name, alone or with more, or spelled out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Choice {
     /// One of [`PRESETS`].
@@ -310,7 +315,7 @@ pub enum Choice {
 }
 
 /// A preset with more.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Extended {
     /// One of [`PRESETS`].
@@ -321,6 +326,9 @@ pub struct Extended {
     /// As in [`Profile`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub products: Option<Products>,
+    /// As in [`Profile`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moderation: Option<Moderation>,
 }
 
 impl Default for Choice {
@@ -347,8 +355,8 @@ impl Choice {
         let profile = match self {
             Self::Custom(profile) => profile,
             Self::Preset(name) => named(&name)?,
-            Self::Extended(Extended { preset, captions, products }) => {
-                Profile { captions, products, ..named(&preset)? }
+            Self::Extended(Extended { preset, captions, products, moderation }) => {
+                Profile { captions, products, moderation, ..named(&preset)? }
             }
         };
         profile.check()?;
@@ -379,6 +387,7 @@ fn preset(name: &str) -> Option<Profile> {
         policy: Policy::default(),
         captions: None,
         products: None,
+        moderation: None,
         ladder,
     };
     Some(match name {
@@ -421,6 +430,7 @@ impl Profile {
         self.check_encryption()?;
         self.captions.as_ref().map_or(Ok(()), Captions::check)?;
         self.products.as_ref().map_or(Ok(()), Products::check)?;
+        self.moderation.as_ref().map_or(Ok(()), |moderation| moderation.check(self.captions.is_some()))?;
         for (at, rung) in self.ladder.iter().enumerate() {
             let name = &rung.name;
             let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
@@ -498,6 +508,9 @@ mod tests {
         let profile = serde_json::from_str::<Choice>(json).unwrap().resolve().unwrap();
         assert_eq!(profile.ladder.len(), 2);
         assert!(profile.captions.is_some_and(|captions| captions.translate && captions.language.is_none()));
+        let json = r#"{"preset": "mobile", "moderation": {"action": "hold"}}"#;
+        let profile = serde_json::from_str::<Choice>(json).unwrap().resolve().unwrap();
+        assert_eq!(profile.moderation.unwrap().action, Action::Hold);
         let json = r#"{"ladder": [{"name": "x", "short_side_px": 240, "codec": "av1", "bitrate_bps": 300000}]}"#;
         let profile = serde_json::from_str::<Choice>(json).unwrap().resolve().unwrap();
         assert_eq!(profile.ladder[0].rate(), Rate::Average { bitrate_bps: 300_000 });
@@ -531,8 +544,12 @@ mod tests {
         let language = |code: &str| Captions { language: Some(code.into()), ..Captions::default() };
         assert!(refusal(|p| p.ladder[0].name = "captions".into()).contains("can't name"));
         let speaks = |captions| {
-            let chosen =
-                Choice::Extended(Extended { preset: "standard".into(), captions: Some(captions), products: None });
+            let chosen = Choice::Extended(Extended {
+                preset: "standard".into(),
+                captions: Some(captions),
+                products: None,
+                moderation: None,
+            });
             chosen.resolve().map_err(|why| why.to_string())
         };
         assert!(speaks(language("klingon")).unwrap_err().contains("captions.language is \"klingon\""));

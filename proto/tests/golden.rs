@@ -269,14 +269,20 @@ fn captions(seen: &mut BTreeSet<String>) {
     let report = Report { blob: Blob::of(b"heard"), model: "whisper-base".into(), version: "1".into() };
     let found = Done { renditions: vec![], report: Some(report), frames_concealed: 0, work_ms: 310 };
     check(seen, "outcome_report", &outcome(Handed::Done(found)));
-    let profile = r#"{"preset": "mobile", "captions": {"language": "de", "translate": true}}"#;
-    let profile = serde_json::from_str(profile).unwrap();
-    let name = "Evening news".into();
-    let asked = CreateStream { name, source: Source::Live, url: None, profile, listed: true };
-    check(seen, "create_stream_captions", &asked);
-    let profile = r#"{"preset": "mobile", "products": {"every_ms": 500, "catalog": "summer"}}"#;
-    let profile = serde_json::from_str(profile).unwrap();
-    check(seen, "create_stream_products", &CreateStream { profile, ..asked });
+    let asked = |profile| CreateStream {
+        name: "Evening news".into(),
+        source: Source::Live,
+        url: None,
+        profile: serde_json::from_str(profile).unwrap(),
+        listed: true,
+    };
+    let translated = r#"{"preset": "mobile", "captions": {"language": "de", "translate": true}}"#;
+    check(seen, "create_stream_captions", &asked(translated));
+    let searched = r#"{"preset": "mobile", "products": {"every_ms": 500, "catalog": "summer"}}"#;
+    check(seen, "create_stream_products", &asked(searched));
+    let moderated = r#"{"preset": "mobile", "captions": {}, "moderation":
+        {"every_ms": 2000, "review": 0.4, "flag": 0.75, "action": "hold", "words": ["rude", "very rude"]}}"#;
+    check(seen, "create_stream_moderation", &asked(moderated));
     let transcript = api::Transcript {
         schema: 1,
         stream: stream_id(),

@@ -86,6 +86,8 @@ fn every_wrong_request_is_answered_with_code_message_and_hint() {
         json!({"segment_ms": 1, "ladder": [{"name": "a", "short_side_px": 240, "bitrate_bps_max": 400_000}]}),
         json!({"ladder": [{"name": "../a", "short_side_px": 240, "bitrate_bps_max": 400_000}]}),
         json!({"ladder": [{"name": "a", "short_side_px": 240, "bitrate_bps_max": 400_000, "codec": "mpeg2"}]}),
+        json!({"preset": "mobile", "moderation": {"flag": 2}}),
+        json!({"preset": "mobile", "moderation": {"words": ["rude"]}}),
     ];
     for profile in bad {
         let ask = json!({"name": "a", "source": "live", "profile": profile});

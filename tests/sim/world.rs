@@ -254,6 +254,7 @@ fn stream(at: usize, plan: &StreamPlan) -> Stream {
         policy: plan.policy,
         captions: plan.captions.clone(),
         products: None,
+        moderation: None,
         ladder: vec![rung("240p", 240), rung("120p", 120)],
     };
     Stream { key_sha256: plan.live.then(|| Sha256::of(b"secret")), ..Stream::new(id, "", source, profile, 0) }

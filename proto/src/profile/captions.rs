@@ -42,12 +42,17 @@ impl Captions {
             let message = "captions.translate is to English, and captions.language is \"en\" already: leave out one";
             return Err(Invalid(message.into()));
         }
-        match &self.model {
-            Some(model) if !is_model_id(model) => Err(Invalid(format!(
-                "captions.model is no model's name: use 1 to {MODEL_ID_LENGTH_MAX} letters, digits, '.', '-' and '_', \
-                 as millrace-worker models list shows them"
-            ))),
-            _ => Ok(()),
-        }
+        self.model.as_ref().map_or(Ok(()), |model| check_model("captions", model))
     }
+}
+
+/// What is wrong with a model's name in that part of a profile.
+pub(super) fn check_model(part: &str, model: &str) -> Result<(), Invalid> {
+    if is_model_id(model) {
+        return Ok(());
+    }
+    Err(Invalid(format!(
+        "{part}.model is no model's name: use 1 to {MODEL_ID_LENGTH_MAX} letters, digits, '.', '-' and '_', \
+         as millrace-worker models list shows them"
+    )))
 }
