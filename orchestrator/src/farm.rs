@@ -274,7 +274,13 @@ impl Farm {
             return Ok(None);
         }
         let Some(segment) = self.store.segment(&task.stream, task.seq).await? else { return Ok(None) };
-        let Some(named) = source::inputs(&*self.store, task).await? else { return Ok(None) };
+        let Some(named) = source::inputs(&*self.store, task).await? else {
+            // What a window is decoded after may be freed before anyone has it.
+            if let Some(failed) = machine::give_up(task.clone()).filter(|task| task.link.is_some()) {
+                self.store.swap_task(&failed, &settle(&failed, task.attempts.len(), Vec::new())).await?;
+            }
+            return Ok(None);
+        };
         let token = hex::encode(rand::random::<[u8; 16]>());
         let id = lease_id(&task.id);
         let grant = Grant { id: id.clone(), token_sha256: Sha256::of(token.as_bytes()), worker, instance };

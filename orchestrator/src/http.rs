@@ -12,6 +12,7 @@ mod error;
 pub(crate) mod fuzz;
 mod hls;
 pub mod kept;
+mod marks;
 mod movie;
 mod page;
 mod playlist;

@@ -5,6 +5,7 @@
 //! the contract says nothing that PostgreSQL could not do, and `store/suite.rs` runs on every implementation.
 
 pub mod clips;
+pub mod marks;
 pub mod record;
 pub mod reports;
 pub mod sqlite;
@@ -16,6 +17,7 @@ use millrace_proto::{Address, StreamId, TaskId, api::StreamState, offer::Offer, 
 
 use crate::task::Task;
 use record::{Fetched, Media, Pushed, Segment, SegmentState, Stream, Tail, Variant, Worker};
+use marks::Mark;
 use reports::{Chain, Report};
 
 /// What went wrong, and whether to try again.
@@ -96,6 +98,8 @@ pub struct Settlement {
     pub segment: Option<(SegmentState, Vec<Media>)>,
     /// What came of a window, and its chain behind it; if the chain is still where the window began.
     pub report: Option<(Chain, Report)>,
+    /// What is to be seen with it; written with the report.
+    pub marks: Vec<Mark>,
     /// Whose count of accepted outcomes goes up.
     pub accepted: Option<Address>,
     /// Whose count of failures goes up.
@@ -104,7 +108,7 @@ pub struct Settlement {
 
 /// The contract.
 #[async_trait]
-pub trait Store: clips::Clips + reports::Reports + std::fmt::Debug + Send + Sync + 'static {
+pub trait Store: clips::Clips + marks::Marks + reports::Reports + std::fmt::Debug + Send + Sync + 'static {
     /// Writes a new stream, and the chains that its profile asks for. False if its id is taken.
     async fn create_stream(&self, stream: &Stream) -> Result<bool>;
     /// One stream.

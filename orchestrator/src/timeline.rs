@@ -39,19 +39,11 @@ impl Filter {
     }
 }
 
-/// What a report has for the timeline: of captions an entry for each cue, of a piece without anything its reason.
+/// What a report has for the timeline: of captions an entry for each cue, of a piece without anything its reason. What is
+/// seen over many windows is told by marks.
 pub fn entries(report: &Report, heard: Option<&Heard>) -> Vec<Entry> {
-    let blank = Entry {
-        kind: report.kind,
-        track: report.track.clone(),
-        start_ms: report.start_ms,
-        end_ms: report.end_ms,
-        label: None,
-        text: None,
-        score: None,
-        by: None,
-        reason: report.reason.clone(),
-    };
+    let blank = Entry::blank(report.kind, &report.track, report.start_ms, report.end_ms);
+    let blank = Entry { reason: report.reason.clone(), ..blank };
     let (Some(found), Some(heard)) = (&report.found, heard) else {
         return if report.reason.is_some() { vec![blank] } else { Vec::new() };
     };
@@ -75,7 +67,8 @@ fn confidence(heard: &Heard, cue: &webvtt::Cue) -> Option<f32> {
     (count > 0).then(|| sum / f32::from(count))
 }
 
-/// Up to where each track was sent to who follows: the id of events, so that who comes back goes on there.
+/// Up to where each track was sent to who follows, in milliseconds or in windows: the id of events, so that who comes back
+/// goes on there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sent(BTreeMap<String, i64>);
 
@@ -85,9 +78,9 @@ impl Sent {
         self.0.get(&name(kind, track)).copied()
     }
 
-    /// A report of `track` that ends at `end_ms` was sent.
-    pub fn set(&mut self, kind: Capability, track: &str, end_ms: i64) {
-        self.0.insert(name(kind, track), end_ms);
+    /// What `track` has below `place` was sent.
+    pub fn set(&mut self, kind: Capability, track: &str, place: i64) {
+        self.0.insert(name(kind, track), place);
     }
 
     /// Reads what [`Self::text`] wrote.

@@ -93,7 +93,7 @@ pub fn lease_bytes_max(task: &Task) -> u64 {
         Work::Transcode(work) => {
             work.renditions.iter().map(|target| INIT_BYTES_MAX + segment_bytes_max(task, target)).sum::<u64>()
         }
-        Work::Captions(_) => REPORT_BYTES_MAX,
+        Work::Captions(_) | Work::Look(_) => REPORT_BYTES_MAX,
     };
     all * UPLOADS_A_LEASE
 }
@@ -102,7 +102,7 @@ pub fn lease_bytes_max(task: &Task) -> u64 {
 fn output_bytes_max(task: &Task, name: &str) -> Option<u64> {
     let work = match &task.work {
         Work::Transcode(work) => work,
-        Work::Captions(_) => return (name == REPORT).then_some(REPORT_BYTES_MAX),
+        Work::Captions(_) | Work::Look(_) => return (name == REPORT).then_some(REPORT_BYTES_MAX),
     };
     let (rendition, part) = name.rsplit_once('.')?;
     let target = work.renditions.iter().find(|target| target.name == rendition)?;

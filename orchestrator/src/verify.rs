@@ -5,6 +5,7 @@
 
 pub mod child;
 pub mod heard;
+pub mod seen;
 pub mod verdict;
 
 use std::sync::Arc;
@@ -15,19 +16,22 @@ use millrace_proto::{
     LeaseId, StreamId,
     outcome::{self as handed, Done, Failure, FailureKind, Result as Handed},
     profile::is_model_id,
-    task::{Blob, Captions, REPORT_BYTES_MAX, Work},
+    task::{Blob, REPORT_BYTES_MAX, Work},
+    timeline::By,
+    vision::Sight,
 };
 use object_store::GetOptions;
 
 use crate::{
     media::{self, MediaStore, Place},
+    sights::{self, Change},
     store::{
         Settlement, Store,
         record::{Media, Segment, SegmentState},
         reports::{Chain, Found, Report},
     },
     task::{
-        State, Task,
+        Link, State, Task,
         machine::{self, Policy, Verdict},
         source::{Decodable, source},
         window,
@@ -97,9 +101,9 @@ impl Verifier {
     pub async fn check(&self, task: Task, now_ms: u64) -> Result<Option<Task>, Error> {
         let State::Checking { lease, outcome, .. } = &task.state else { return Ok(None) };
         let lease = lease.id.clone();
-        if let Work::Captions(work) = &task.work {
-            let (work, outcome) = (work.clone(), outcome.clone());
-            return self.check_heard(task, &work, &lease, &outcome.result, now_ms).await;
+        if task.link.is_some() {
+            let outcome = outcome.clone();
+            return self.check_window(task, &lease, &outcome.result, now_ms).await;
         }
         let Some(segment) = self.store.segment(&task.stream, task.seq).await? else { return Ok(None) };
         let (verdict, renditions) = match &outcome.result {
@@ -202,17 +206,16 @@ impl Verifier {
         Ok((Verdict::Accept, renditions.collect()))
     }
 
-    /// Judges what came of a window of sound, and writes what follows, as [`Verifier::check`] does.
-    async fn check_heard(
+    /// Judges what came of a window, and writes what follows, as [`Verifier::check`] does.
+    async fn check_window(
         &self,
         task: Task,
-        work: &Captions,
         lease: &LeaseId,
         handed: &Handed,
         now_ms: u64,
     ) -> Result<Option<Task>, Error> {
         let (mut verdict, mut taken) = match handed {
-            Handed::Done(done) => match self.hear(work, lease, done).await? {
+            Handed::Done(done) => match self.report(&task, lease, done).await? {
                 Ok(taken) => (Verdict::Accept, Some(taken)),
                 Err(why) => (Verdict::Refuse(why), None),
             },
@@ -230,24 +233,33 @@ impl Verifier {
         let tries = task.attempts.len();
         let Some(decided) = machine::decide(task, lease, verdict, &self.policy, now_ms) else { return Ok(None) };
         let mut settlement = settle(&decided, tries, Vec::new());
-        if let Some((claimed, taken)) = taken {
-            settlement.report = found(&decided, work, claimed, taken, now_ms);
+        if let (Some((claimed, taken)), State::Accepted { worker, .. }) = (taken, &decided.state) {
+            let found = Found { blob: claimed.blob, model: claimed.model, version: claimed.version, worker: *worker };
+            match taken {
+                Taken::Heard(taken) => settlement.report = heard_report(&decided, found, taken, now_ms),
+                Taken::Seen(seen) => self.seen_report(&mut settlement, &decided, found, &seen, now_ms).await?,
+            }
         }
         Ok(self.store.swap_task(&decided, &settlement).await?.then_some(decided))
     }
 
     /// What a worker handed in of a window, or why it is refused.
-    async fn hear(
+    async fn report(
         &self,
-        work: &Captions,
+        task: &Task,
         lease: &LeaseId,
         done: &Done,
-    ) -> Result<Result<(handed::Report, heard::Taken), String>, Error> {
+    ) -> Result<Result<(handed::Report, Taken), String>, Error> {
         let Some(claimed) = done.report.clone().filter(|_| done.renditions.is_empty()) else {
             return Ok(Err("a report was asked for, and nothing else".into()));
         };
+        let asked = match &task.work {
+            Work::Captions(work) => &work.model,
+            Work::Look(work) => &work.model,
+            Work::Transcode(_) => return Ok(Err("a report of what has none".into())),
+        };
         let named = is_model_id(&claimed.model) && is_model_id(&claimed.version);
-        if !named || work.model.as_ref().is_some_and(|asked| *asked != claimed.model) {
+        if !named || asked.as_ref().is_some_and(|asked| *asked != claimed.model) {
             return Ok(Err("its model is none, or another than was asked for".into()));
         }
         if claimed.blob.bytes > REPORT_BYTES_MAX || !self.eyes.has(lease, claimed.blob).await? {
@@ -255,7 +267,37 @@ impl Verifier {
         }
         let found = self.media.get(lease, claimed.blob.sha256, GetOptions::default()).await?;
         let bytes = found.bytes().await.map_err(media::Error::from)?;
-        Ok(heard::judge(work, &bytes).map(|taken| (claimed, taken)))
+        let taken = match &task.work {
+            Work::Captions(work) => heard::judge(work, &bytes).map(Taken::Heard),
+            Work::Look(work) => seen::judge(work, &bytes).map(Taken::Seen),
+            Work::Transcode(_) => unreachable!("it was returned above"),
+        };
+        Ok(taken.map(|taken| (claimed, taken)))
+    }
+
+    /// What is written with a window of pictures that was accepted: its report, its chain behind it, and what is to be
+    /// seen now.
+    async fn seen_report(
+        &self,
+        settlement: &mut Settlement,
+        task: &Task,
+        found: Found,
+        seen: &[Sight],
+        now_ms: u64,
+    ) -> Result<(), Error> {
+        let (Work::Look(work), Some(link)) = (&task.work, &task.link) else { return Ok(()) };
+        let Some(stream) = self.store.stream(&task.stream).await? else { return Ok(()) };
+        // Nothing changes a chain while its window's task is open.
+        let chains = self.store.chains(&task.stream).await?;
+        let is_this = |chain: &Chain| (chain.kind, &chain.track, chain.number) == (link.kind, &link.track, link.number);
+        let Some(chain) = chains.into_iter().find(is_this) else { return Ok(()) };
+        let by = By { model: found.model.clone(), version: found.version.clone(), worker: found.worker };
+        let Change { carry, marks } = sights::go_on(&chain, &stream.profile, seen, &by);
+        let report = report(task, link, (work.start_ms, work.end_ms), found, now_ms);
+        let (position_ms, seen_ms) = (work.end_ms, work.end_ms);
+        let next = Chain { number: chain.number + 1, seq: task.seq, position_ms, seen_ms, carry, ..chain };
+        (settlement.report, settlement.marks) = (Some((next, report)), marks);
+        Ok(())
     }
 
     /// A segment's own video, if it has some.
@@ -306,28 +348,17 @@ fn broken_input(task: &Task, why: String, now_ms: u64) -> Result<Verdict, Error>
     Ok(Verdict::BadInput(format!("our own media child fails on it: {why}")))
 }
 
-/// The report of a window that was accepted, and its chain behind it.
-fn found(
-    task: &Task,
-    work: &Captions,
-    claimed: handed::Report,
-    taken: heard::Taken,
-    now_ms: u64,
-) -> Option<(Chain, Report)> {
-    let (State::Accepted { worker, .. }, Some(link)) = (&task.state, &task.link) else { return None };
+/// What came of a window, judged.
+enum Taken {
+    Heard(heard::Taken),
+    Seen(Vec<Sight>),
+}
+
+/// The report of a window of sound that was accepted, and its chain behind it.
+fn heard_report(task: &Task, found: Found, taken: heard::Taken, now_ms: u64) -> Option<(Chain, Report)> {
+    let (Work::Captions(work), Some(link)) = (&task.work, &task.link) else { return None };
     let heard::Taken { settled_ms, context, language } = taken;
-    let handed::Report { blob, model, version } = claimed;
-    let report = Report {
-        stream: task.stream.clone(),
-        kind: link.kind,
-        track: link.track.clone(),
-        number: link.number,
-        start_ms: work.start_ms,
-        end_ms: settled_ms,
-        created_ms: now_ms,
-        found: Some(Found { blob, model, version, worker: *worker }),
-        reason: None,
-    };
+    let report = report(task, link, (work.start_ms, settled_ms), found, now_ms);
     let chain = Chain {
         stream: task.stream.clone(),
         kind: link.kind,
@@ -337,10 +368,25 @@ fn found(
         position_ms: settled_ms,
         seen_ms: work.end_ms,
         context,
+        carry: None,
         label: language,
         open: true,
     };
     Some((chain, report))
+}
+
+fn report(task: &Task, link: &Link, (start_ms, end_ms): (i64, i64), found: Found, now_ms: u64) -> Report {
+    Report {
+        stream: task.stream.clone(),
+        kind: link.kind,
+        track: link.track.clone(),
+        number: link.number,
+        start_ms,
+        end_ms,
+        created_ms: now_ms,
+        found: Some(found),
+        reason: None,
+    }
 }
 
 /// What is written with a changed task: `tries` is how many had failed before the change.
@@ -349,14 +395,14 @@ pub fn settle(task: &Task, tries: usize, renditions: Vec<Media>) -> Settlement {
     match &task.state {
         State::Accepted { worker, .. } => {
             let segment = task.link.is_none().then_some((SegmentState::Ready, renditions));
-            Settlement { segment, report: None, accepted: Some(*worker), failed }
+            Settlement { segment, accepted: Some(*worker), failed, ..Settlement::default() }
         }
         State::Failed { reason } => {
             let now_ms = task.attempts.last().map_or(task.created_ms, |attempt| attempt.at_ms);
             let report = window::given_up(task, reason, now_ms);
             let state = SegmentState::Failed { reason: reason.clone() };
             let segment = task.link.is_none().then_some((state, Vec::new()));
-            Settlement { segment, report, accepted: None, failed }
+            Settlement { segment, report, failed, ..Settlement::default() }
         }
         _ => Settlement { failed, ..Settlement::default() },
     }

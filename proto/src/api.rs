@@ -81,6 +81,12 @@ pub struct Stream {
     /// Why nobody writes down what is said in it, while that is so: no worker that is online can.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub captions_stuck: Option<String>,
+    /// Why nobody looks whether everyone is to see it, while that is so: no worker that is online can.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub moderation_stuck: Option<String>,
+    /// Why nobody looks for things in it, while that is so: no worker that is online can.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub products_stuck: Option<String>,
     /// What is wanted.
     pub profile: Profile,
     /// Shown on the page at `/`.
@@ -127,6 +133,9 @@ pub struct Playback {
     /// Its captions as one file each, by form: `vtt`, `srt` and `json`. Other tracks are at `captions.LANGUAGE.FORM`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub captions: BTreeMap<String, String>,
+    /// What is to be seen in it, as a `WebVTT` track of metadata.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub metadata: Option<String>,
     /// A picture of it, JPEG; while it lives, a picture of now.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub poster: Option<String>,
@@ -229,7 +238,7 @@ pub struct Worker {
 }
 
 /// A page of a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Page<T> {
     /// The rows, newest first.
     pub items: Vec<T>,

@@ -100,8 +100,8 @@ impl Offer {
         self.encoders.iter().any(|encoder| encoder.codec == codec)
     }
 
-    /// The models that it has for this, in this language (absent: one that finds out which it is) and by this name, if
-    /// one is given.
+    /// The models that it has for this, to hear in this language (absent: one that finds out which it is) and by this
+    /// name, if one is given.
     pub fn models_for<'a>(
         &'a self,
         capability: Capability,
@@ -111,7 +111,8 @@ impl Offer {
         let fits = move |model: &&Model| {
             let knows = |code: &str| model.languages.iter().any(|known| known == code);
             let understands = knows("any") || language.is_some_and(knows);
-            model.capability == capability && understands && id.is_none_or(|id| id == model.id)
+            let fits = capability != Capability::Captions || understands;
+            model.capability == capability && fits && id.is_none_or(|id| id == model.id)
         };
         self.models.iter().filter(fits)
     }

@@ -1,8 +1,10 @@
 //! Tasks as a worker sees them: what to compute, where the inputs are, where the outputs go.
 
 mod captions;
+mod look;
 
 pub use captions::Captions;
+pub use look::Look;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -67,7 +69,7 @@ pub fn preroll_name(number: usize) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
     /// To transcode [`INIT`], then [`preroll_name`]s from 0 on where the segment does not start with a keyframe, then
-    /// [`SEGMENT`]; of a window [`INIT`], then [`segment_name`]s from 0 on.
+    /// [`SEGMENT`]; of a window [`INIT`], then [`segment_name`]s from 0 on, to look at after their [`preroll_name`]s.
     pub name: String,
     /// Where to GET it.
     pub url: String,
@@ -99,6 +101,8 @@ pub enum Work {
     Transcode(Transcode),
     /// Hear a window of sound and write down what is said.
     Captions(Captions),
+    /// Look at pictures and say what they show.
+    Look(Look),
 }
 
 /// Decode once, scale in a cascade, encode every rendition, keep frames at their timestamps.

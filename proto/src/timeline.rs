@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, StreamId, offer::Capability};
+use crate::{Address, StreamId, offer::Capability, vision::Place};
 
 /// The version of what follows. Fields may be added within one; a change that readers have to know raises it.
 pub const SCHEMA: u32 = 1;
@@ -47,13 +47,32 @@ pub struct Entry {
     pub start_ms: i64,
     /// Where it ends.
     pub end_ms: i64,
-    /// What it is, in a word: of captions the language's code.
+    /// Counts what was seen on its track; an entry that comes again with the same number replaces the one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
+    /// It may go on: it comes again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub open: bool,
+    /// What it is, in a word: of captions the language's code, of moderation the category, of products what the detector
+    /// calls it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// What a classifier calls it that looked closely.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finer: Option<String>,
+    /// How sure moderation is, in a word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<Level>,
+    /// The picture that shows it best.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<Best>,
+    /// Pictures that show it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pictures: Option<u32>,
     /// What was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// How sure the model is, 0 to 1.
+    /// How sure the model is, 0 to 1; of what was seen, in the picture that shows it best.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<f32>,
     /// Who found it.
@@ -62,6 +81,49 @@ pub struct Entry {
     /// Nothing could be found here, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+impl Entry {
+    /// One that says nothing yet.
+    pub fn blank(kind: Capability, track: &str, start_ms: i64, end_ms: i64) -> Self {
+        Self {
+            kind,
+            track: track.to_owned(),
+            start_ms,
+            end_ms,
+            number: None,
+            open: false,
+            label: None,
+            finer: None,
+            level: None,
+            best: None,
+            pictures: None,
+            text: None,
+            score: None,
+            by: None,
+            reason: None,
+        }
+    }
+}
+
+/// How sure moderation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Someone is to look at it.
+    Review,
+    /// It is what it seems to be.
+    Flag,
+}
+
+/// The picture that shows something best.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// When, in milliseconds of the stream's timeline.
+    pub at_ms: i64,
+    /// Where in the picture; absent where all of it is meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
 }
 
 /// Who found something, and with what.

@@ -49,9 +49,28 @@ pub struct Thing {
     /// What a classifier calls it that looked closely; only the surest things of a picture are looked at so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finer: Option<Named>,
-    /// What it looks like: a direction, its largest number 127 or -127. Things that look alike point the same way.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// What it looks like: a direction, its largest number 127 or -127. Things that look alike point the same way. Its
+    /// bytes in base64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "looks")]
     pub looks: Vec<i8>,
+}
+
+/// Looks on the wire: a number each would be four times as long.
+pub mod looks {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    /// Writes them.
+    pub fn serialize<S: Serializer>(looks: &[i8], serializer: S) -> Result<S::Ok, S::Error> {
+        let bytes: Vec<u8> = looks.iter().map(|number| number.cast_unsigned()).collect();
+        serializer.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    /// Reads them.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<i8>, D::Error> {
+        let bytes = STANDARD.decode(String::deserialize(deserializer)?).map_err(D::Error::custom)?;
+        Ok(bytes.into_iter().map(u8::cast_signed).collect())
+    }
 }
 
 /// What a thing is called.

@@ -12,8 +12,8 @@ use millrace_proto::{
     offer::{Absent, Capability, Card, Encoder, Lack, Model, Offer, Part, Sandbox},
     outcome::{Done, Failure, FailureKind, Outcome, Rendition, Report, Result as Handed},
     profile::{Choice, H264Profile, Preset, Rate, VideoCodec},
-    task::{Blob, Captions, Input, Lease, Target, Transcode, Work, output_name},
-    timeline::{By, Entry, SCHEMA, Timeline, Track},
+    task::{Blob, Captions, Input, Lease, Look, Target, Transcode, Work, output_name},
+    timeline::{Best, By, Entry, Level, SCHEMA, Timeline, Track},
     vision::{Category, Named, Place as Spot, Sight, Sights, Thing},
     worker::{Challenge, ChallengeRequest, Finished, Poll, Polled, Renewed, Session, SessionRequest},
 };
@@ -55,35 +55,64 @@ fn sights() -> Sights {
 }
 
 fn timeline() -> Timeline {
-    let entry = Entry {
-        kind: Capability::Captions,
-        track: "captions".into(),
-        start_ms: 4_210,
-        end_ms: 5_900,
+    let by = Some(By { model: "whisper-base".into(), version: "1".into(), worker: address() });
+    let said = Entry {
         label: Some("en".into()),
         text: Some("Well, then.".into()),
         score: Some(0.625),
-        by: Some(By { model: "whisper-base".into(), version: "1".into(), worker: address() }),
-        reason: None,
+        by: by.clone(),
+        ..Entry::blank(Capability::Captions, "captions", 4_210, 5_900)
     };
-    let reason = Some("there is no sound".into());
     let mute = Entry {
-        start_ms: 8_000,
-        end_ms: 12_000,
-        label: None,
-        text: None,
-        score: None,
-        by: None,
-        reason,
-        ..entry.clone()
+        reason: Some("there is no sound".into()),
+        ..Entry::blank(Capability::Captions, "captions", 8_000, 12_000)
+    };
+    let place = Spot { x: 0.25, y: 0.5, width: 0.125, height: 0.25 };
+    let cup = Entry {
+        number: Some(3),
+        open: true,
+        label: Some("cup".into()),
+        finer: Some("espresso".into()),
+        best: Some(Best { at_ms: 5_000, place: Some(place) }),
+        pictures: Some(2),
+        score: Some(0.75),
+        by: by.clone(),
+        ..Entry::blank(Capability::Products, "products", 4_000, 6_000)
+    };
+    let shown = Entry {
+        number: Some(0),
+        label: Some("pornography".into()),
+        level: Some(Level::Flag),
+        best: Some(Best { at_ms: 8_000, place: None }),
+        pictures: Some(1),
+        score: Some(0.875),
+        by,
+        ..Entry::blank(Capability::Moderation, "moderation", 8_000, 9_000)
     };
     let track = Track { kind: Capability::Captions, track: "captions".into(), settled_ms: 12_000, complete: false };
     Timeline {
         schema: SCHEMA,
         stream: stream_id(),
         tracks: vec![track],
-        items: vec![entry, mute],
+        items: vec![said, cup, mute, shown],
         next_ms: Some(12_000),
+    }
+}
+
+fn look() -> Lease {
+    let capability = Capability::Products;
+    let (every_ms, preroll, closely, start_ms, end_ms) = (1_000, 1, 4, 4_000, 6_000);
+    let work = Look { capability, model: None, every_ms, preroll, closely, start_ms, end_ms };
+    let input = |name: &str| Input {
+        name: name.into(),
+        url: format!("/v1/leases/{}/inputs/{name}", lease_id()),
+        blob: Blob::of(name.as_bytes()),
+    };
+    Lease {
+        task: "k3f9-2-products".parse().unwrap(),
+        work: Work::Look(work),
+        inputs: ["init", "preroll-0", "segment-0"].map(input).into(),
+        ..window()
     }
 }
 
@@ -228,6 +257,8 @@ fn stream() -> api::Stream {
         reason: None,
         stuck: None,
         captions_stuck: None,
+        moderation_stuck: None,
+        products_stuck: None,
         profile: Choice::default().resolve().unwrap(),
         listed: true,
         created_ms: 1_795_000_000_000,
@@ -239,6 +270,7 @@ fn stream() -> api::Stream {
         playback: Playback {
             hls: "http://127.0.0.1:8080/hls/k3f9/index.m3u8".into(),
             dash: Some("http://127.0.0.1:8080/dash/k3f9/manifest.mpd".into()),
+            metadata: None,
             poster: Some("http://127.0.0.1:8080/hls/k3f9/poster.jpg".into()),
             ..Playback::default()
         },
@@ -266,6 +298,7 @@ fn clips(seen: &mut BTreeSet<String>) {
 
 fn captions(seen: &mut BTreeSet<String>) {
     check(seen, "lease_captions", &window());
+    check(seen, "lease_look", &look());
     let report = Report { blob: Blob::of(b"heard"), model: "whisper-base".into(), version: "1".into() };
     let found = Done { renditions: vec![], report: Some(report), frames_concealed: 0, work_ms: 310 };
     check(seen, "outcome_report", &outcome(Handed::Done(found)));

@@ -373,7 +373,7 @@ impl Watch {
     async fn accepted(&self, task: &Task, settlement: &Settlement) {
         let work = match &task.work {
             Work::Transcode(work) => work,
-            Work::Captions(_) => return self.heard(task, settlement).await,
+            Work::Captions(_) | Work::Look(_) => return self.found(task, settlement).await,
         };
         let Some((SegmentState::Ready, renditions)) = &settlement.segment else {
             return self.trace.object(format_args!("{}: accepted, and its segment is not ready", task.id));
@@ -394,8 +394,8 @@ impl Watch {
         }
     }
 
-    /// What was heard and accepted lies with its stream.
-    async fn heard(&self, task: &Task, settlement: &Settlement) {
+    /// What was heard or seen, and accepted, lies with its stream.
+    async fn found(&self, task: &Task, settlement: &Settlement) {
         let found = settlement.report.as_ref().and_then(|(_, report)| report.found.clone());
         let bytes = match &found {
             Some(found) => self.bytes(&task.stream, found.blob).await,

@@ -11,6 +11,7 @@ use millrace_orchestrator::{
     store::{
         Commit, Error, Kind, Listing, Move, Noted, Result, Settlement, Store,
         clips::{Clips, Created},
+        marks::{Mark, Marks},
         record::{Clip, Fetched, Pushed, Segment, Stream, Tail, Worker},
         reports::{Chain, Of, Report, Reports},
     },
@@ -109,9 +110,9 @@ impl<S: Store> Reports for Faulty<S> {
         }
         self.after(done).await
     }
-    async fn step_chain(&self, number: u64, next: &Chain, report: Option<&Report>) -> Result<bool> {
+    async fn step_chain(&self, number: u64, next: &Chain, report: Option<&Report>, marks: &[Mark]) -> Result<bool> {
         self.before().await?;
-        let done = self.inner.step_chain(number, next, report).await?;
+        let done = self.inner.step_chain(number, next, report, marks).await?;
         if done {
             self.watch.stepped(number, next, report);
         }
@@ -128,6 +129,22 @@ impl<S: Store> Reports for Faulty<S> {
     async fn forget_report(&self, report: &Report) -> Result<()> {
         self.before().await?;
         self.inner.forget_report(report).await
+    }
+}
+
+#[async_trait]
+impl<S: Store> Marks for Faulty<S> {
+    async fn marks(&self, of: Of<'_>, from_ms: i64, to_ms: i64, limit: u32) -> Result<Vec<Mark>> {
+        self.before().await?;
+        self.inner.marks(of, from_ms, to_ms, limit).await
+    }
+    async fn marks_changed(&self, of: Of<'_>, from: u64, limit: u32) -> Result<Vec<Mark>> {
+        self.before().await?;
+        self.inner.marks_changed(of, from, limit).await
+    }
+    async fn forget_marks(&self, stream: &StreamId, below_ms: i64) -> Result<()> {
+        self.before().await?;
+        self.inner.forget_marks(stream, below_ms).await
     }
 }
 

@@ -5,11 +5,14 @@ use std::collections::BTreeSet;
 use futures_util::StreamExt;
 use millrace_orchestrator::{
     media::MediaStore,
-    store::record::{Segment, SegmentState},
+    store::{
+        record::{Segment, SegmentState},
+        reports::{Of, PRODUCTS},
+    },
     task::{State, Task},
     uploads,
 };
-use millrace_proto::{StreamId, api::StreamState};
+use millrace_proto::{StreamId, api::StreamState, offer::Capability};
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::{
@@ -61,8 +64,13 @@ impl World {
         let end_ms = stream.tail.map_or(0, |tail| (tail.end_ns / 1_000_000) as i64);
         for position_ms in self.watch.positions(id) {
             if position_ms != end_ms {
-                self.trace.object(format_args!("{id}: captions end at {position_ms} of {end_ms}"));
+                self.trace.object(format_args!("{id}: a chain ends at {position_ms} of {end_ms}"));
             }
+        }
+        let of = Of { stream: id, kind: Capability::Products, track: PRODUCTS };
+        let marks = self.truth.marks(of, 0, i64::MAX, 10_000).await.expect("the store works");
+        for mark in marks.iter().filter(|mark| mark.entry.open || mark.entry.end_ms > end_ms) {
+            self.trace.object(format_args!("{id}: {:?} at the end {end_ms}", mark.entry));
         }
         let segments = self.truth.segments(id, 0, 100_000).await.expect("the store works");
         let (kept, forgotten, first) =

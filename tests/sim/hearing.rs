@@ -1,4 +1,4 @@
-//! Captions, simulated: what honest ears write down of a window, what liars do, and the book of chains.
+//! Windows, simulated: what honest ears and eyes write down of one, what liars do, and the book of chains.
 
 use std::collections::BTreeMap;
 
@@ -12,27 +12,33 @@ use millrace_proto::{
     captions::{Heard, Word},
     offer::{Capability, Model},
     outcome::{self, Done},
-    task::{Blob, Captions, REPORT},
+    task::{Blob, Captions, Look, REPORT},
+    vision::{Place, Sight, Sights, Thing},
 };
+use serde::Serialize;
 
 use crate::lies::{Lie, Product, failure};
 
 /// Its only model.
 const MODEL: &str = "parrot";
 
-/// What workers with ears offer.
-pub(crate) fn model() -> Model {
-    Model {
-        id: MODEL.into(),
+/// The model that looks.
+const OWL: &str = "owl";
+
+/// What workers with ears and eyes offer.
+pub(crate) fn models() -> Vec<Model> {
+    let model = |id: &str, capability| Model {
+        id: id.into(),
         version: "1".into(),
-        capability: Capability::Captions,
+        capability,
         languages: vec!["any".into()],
         audio_s_per_s: 10.0,
-        pictures_per_s: 0.0,
+        pictures_per_s: 10.0,
         memory_bytes: 1,
         load_ms: 1,
         warm: false,
-    }
+    };
+    vec![model(MODEL, Capability::Captions), model(OWL, Capability::Products)]
 }
 
 /// A word each second, named by its time; what goes on behind the window's end is left to the next one.
@@ -52,8 +58,8 @@ fn honest(work: &Captions) -> Heard {
     Heard { language, words, speech: Vec::new(), start_ms: work.start_ms, settled_ms, end_ms: work.end_ms }
 }
 
-/// Honest work on a window, or a lie.
-pub(crate) fn work(work: &Captions, lie: Option<Lie>) -> Product {
+/// Honest work on a window of sound, or a lie.
+pub(crate) fn hear(work: &Captions, lie: Option<Lie>) -> Product {
     if let Some(Lie::Failure(kind)) = lie {
         return failure(kind);
     }
@@ -64,12 +70,38 @@ pub(crate) fn work(work: &Captions, lie: Option<Lie>) -> Product {
         Some(Lie::Small) => heard.language = Some("klingon".into()),
         _ => {}
     }
+    report(&heard, MODEL, lie)
+}
+
+/// Honest work on a window of pictures, or a lie: a cup that never moves.
+pub(crate) fn look(work: &Look, lie: Option<Lie>) -> Product {
+    if let Some(Lie::Failure(kind)) = lie {
+        return failure(kind);
+    }
+    let place = Place { x: 0.25, y: 0.25, width: 0.5, height: 0.5 };
+    let cup = Thing { label: "cup".into(), score: 0.75, place, finer: None, looks: vec![127, 3] };
+    let every_ms = i64::from(work.every_ms);
+    let first = (work.start_ms + every_ms - 1).div_euclid(every_ms);
+    let points = (first..).map(|point| point * every_ms).take_while(|at| *at < work.end_ms);
+    let sight = |at_ms| Sight { at_ms, categories: Vec::new(), things: vec![cup.clone()] };
+    let (start_ms, end_ms) = (work.start_ms, work.end_ms);
+    let mut sights = Sights { start_ms, end_ms, pictures: points.map(sight).collect(), decoded: 1 };
+    match lie {
+        Some(Lie::Shifted) => sights.pictures.push(sight(work.end_ms + 60_000)),
+        Some(Lie::Stale) => sights.pictures.insert(0, sight(work.start_ms - 60_000)),
+        Some(Lie::Small) => sights.pictures.push(Sight { things: vec![cup.clone(); 500], ..sight(work.end_ms) }),
+        _ => {}
+    }
+    report(&sights, OWL, lie)
+}
+
+fn report(found: &impl Serialize, model: &str, lie: Option<Lie>) -> Product {
     let bytes = match lie {
         Some(Lie::Garbage) => Bytes::from_static(b"garbage"),
-        _ => serde_json::to_vec(&heard).unwrap().into(),
+        _ => serde_json::to_vec(found).unwrap().into(),
     };
     let blob = Blob::of(&bytes);
-    let model = if lie == Some(Lie::FalseCount) { "no model".into() } else { MODEL.into() };
+    let model = if lie == Some(Lie::FalseCount) { "no model".into() } else { model.into() };
     let report = outcome::Report { blob, model, version: "1".into() };
     let sent = if lie == Some(Lie::FalseHash) { Bytes::from_static(b"other bytes") } else { bytes };
     let files = if lie == Some(Lie::NotUploaded) { vec![] } else { vec![(REPORT.to_owned(), blob, sent)] };

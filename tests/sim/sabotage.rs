@@ -10,6 +10,7 @@ use millrace_orchestrator::{
     store::{
         Commit, Listing, Move, Noted, Result, Settlement, Store,
         clips::{Clips, Created},
+        marks::{Mark, Marks},
         record::{Clip, Fetched, Media, Pushed, Segment, Stream, Tail, Worker},
         reports::{Chain, Of, Report, Reports},
     },
@@ -97,8 +98,8 @@ impl<S: Store> Reports for Sabotaged<S> {
     async fn plan_window(&self, chain: &Chain, task: &Task) -> Result<bool> {
         self.inner.plan_window(chain, task).await
     }
-    async fn step_chain(&self, number: u64, next: &Chain, report: Option<&Report>) -> Result<bool> {
-        self.inner.step_chain(number, next, report).await
+    async fn step_chain(&self, number: u64, next: &Chain, report: Option<&Report>, marks: &[Mark]) -> Result<bool> {
+        self.inner.step_chain(number, next, report, marks).await
     }
     async fn reports(&self, of: Of<'_>, from_ms: i64, to_ms: i64, limit: u32) -> Result<Vec<Report>> {
         self.inner.reports(of, from_ms, to_ms, limit).await
@@ -108,6 +109,19 @@ impl<S: Store> Reports for Sabotaged<S> {
     }
     async fn forget_report(&self, report: &Report) -> Result<()> {
         self.inner.forget_report(report).await
+    }
+}
+
+#[async_trait]
+impl<S: Store> Marks for Sabotaged<S> {
+    async fn marks(&self, of: Of<'_>, from_ms: i64, to_ms: i64, limit: u32) -> Result<Vec<Mark>> {
+        self.inner.marks(of, from_ms, to_ms, limit).await
+    }
+    async fn marks_changed(&self, of: Of<'_>, from: u64, limit: u32) -> Result<Vec<Mark>> {
+        self.inner.marks_changed(of, from, limit).await
+    }
+    async fn forget_marks(&self, stream: &StreamId, below_ms: i64) -> Result<()> {
+        self.inner.forget_marks(stream, below_ms).await
     }
 }
 

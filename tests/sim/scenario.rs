@@ -5,7 +5,7 @@
 
 use millrace_proto::{
     outcome::FailureKind,
-    profile::{Captions, Policy},
+    profile::{Captions, Policy, Products},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
@@ -41,6 +41,7 @@ pub(crate) struct StreamPlan {
     pub(crate) audio: bool,
     /// What is said is written down.
     pub(crate) captions: Option<Captions>,
+    pub(crate) products: Option<Products>,
     pub(crate) passthrough: bool,
     /// Which workers may get its segments.
     pub(crate) policy: Policy,
@@ -73,7 +74,7 @@ pub(crate) struct WorkerPlan {
     pub(crate) slots: u32,
     /// It says that its whole sandbox holds.
     pub(crate) sandboxed: bool,
-    /// It has a model for captions.
+    /// It has models for captions and products.
     pub(crate) hears: bool,
     /// How long a segment's work takes.
     pub(crate) work_ms: (u64, u64),
@@ -179,7 +180,7 @@ fn patience_ms(streams: &[StreamPlan], workers: &[WorkerPlan]) -> u64 {
     let length_ms: u64 = streams.iter().map(StreamPlan::length_ms).sum();
     // A window comes after the other, and each may meet everyone who fails.
     let captions_ms =
-        if streams.iter().any(|stream| stream.captions.is_some()) { 30_000 * workers.len() as u64 } else { 0 };
+        if streams.iter().any(StreamPlan::has_windows) { 30_000 * workers.len() as u64 } else { 0 };
     captions_ms + 100_000 + 5 * length_ms + 90_000 * slow + 35_000 * count(Taint::Deadly) + poison_ms
 }
 
@@ -208,6 +209,7 @@ fn stream(r: &mut StdRng) -> StreamPlan {
         live,
         audio: r.random_bool(0.5),
         captions: r.random_bool(0.4).then(|| Captions { translate: r.random_bool(0.3), ..Captions::default() }),
+        products: r.random_bool(0.3).then(|| Products { every_ms: *[500, 1_000, 5_000].choose(r).unwrap(), ..Products::default() }),
         passthrough: r.random_bool(0.3),
         policy: Policy { sandboxed: r.random_bool(0.3) },
         segment_ms: *[1_000, 2_000].choose(r).unwrap(),
@@ -221,6 +223,10 @@ fn stream(r: &mut StdRng) -> StreamPlan {
 }
 
 impl StreamPlan {
+    fn has_windows(&self) -> bool {
+        self.captions.is_some() || self.products.is_some()
+    }
+
     /// How long its video plays.
     fn length_ms(&self) -> u64 {
         self.connections.iter().map(|of| u64::from(of.frames * self.frame_ms)).sum()

@@ -103,7 +103,7 @@ impl Worker {
     }
 
     fn models(&self) -> Vec<Model> {
-        if self.plan.hears { vec![hearing::model()] } else { Vec::new() }
+        if self.plan.hears { hearing::models() } else { Vec::new() }
     }
 
     fn secret(&self) -> &'static Secret {
@@ -329,14 +329,19 @@ impl World {
         let worker = &mut self.workers[who.worker];
         let before = worker.before.get(&stream).cloned();
         let Some(bench) = worker.body.as_mut().and_then(|body| body.jobs.get_mut(&job)) else { return };
-        if let Work::Captions(asked) = &lease.work {
+        let asked = match &lease.work {
+            Work::Transcode(_) => None,
+            Work::Captions(asked) => Some(hearing::hear(asked, bench.lie)),
+            Work::Look(asked) => Some(hearing::look(asked, bench.lie)),
+        };
+        if let Some(made) = asked {
             if matches!(bench.lie, Some(Lie::Hoard | Lie::Forget)) {
                 return;
             }
             let (result, files) = match fails {
                 Some(kind) => lies::failure(kind),
                 None if work_ms > time_ms_max => lies::failure(FailureKind::TimedOut),
-                None => hearing::work(asked, bench.lie),
+                None => made,
             };
             bench.files = files;
             return self.later(work_ms.min(time_ms_max), who, Input::Worked(call, result));

@@ -253,8 +253,8 @@ fn stream(at: usize, plan: &StreamPlan) -> Stream {
         auto: false,
         policy: plan.policy,
         captions: plan.captions.clone(),
-        products: None,
         moderation: None,
+        products: plan.products.clone(),
         ladder: vec![rung("240p", 240), rung("120p", 120)],
     };
     Stream { key_sha256: plan.live.then(|| Sha256::of(b"secret")), ..Stream::new(id, "", source, profile, 0) }

@@ -7,7 +7,10 @@ use millrace_media::{Failure, Launcher, Limits, Listener, Window, job::Listen};
 use millrace_models::{Error, Layout, Model};
 use millrace_proto::offer::{self, Absent, Capability};
 
-use crate::{ears::Ear, models::Shelf};
+use crate::{
+    models::Shelf,
+    senses::{Job, Sense},
+};
 
 /// What the program takes beside its models: FFmpeg's libraries and stacks of threads.
 const MEMORY_BYTES: u64 = 1 << 30;
@@ -50,7 +53,7 @@ pub(crate) async fn probe(
     shelf: &Shelf,
     cores: u32,
     absent: &mut Vec<Absent>,
-) -> Vec<(offer::Model, Ear)> {
+) -> Vec<(offer::Model, Sense)> {
     let all = shelf.catalog.models().iter().filter(|model| model.layout == Layout::WhisperGgml);
     let there: Vec<_> = all.filter(|model| shelf.cache.has(model)).collect();
     if there.is_empty() {
@@ -67,14 +70,14 @@ pub(crate) async fn probe(
     offered
 }
 
-async fn try_out(launcher: &Launcher, shelf: &Shelf, model: &Model, cores: u32) -> Result<(offer::Model, Ear), String> {
+async fn try_out(launcher: &Launcher, shelf: &Shelf, model: &Model, cores: u32) -> Result<(offer::Model, Sense), String> {
     let (own, of) = (shelf.clone(), model.clone());
     let checked = tokio::task::spawn_blocking(move || job(&own, &of)).await.expect("it does not panic");
     let (job, mut limits) = checked.map_err(|error| error.message)?;
     limits.memory_bytes_max += u64::from(cores) * THREAD_BYTES;
     let mut listener = launcher.listen(job.clone(), &limits);
     let (loaded, audio_s_per_s) = run(&mut listener, cores).await.map_err(|failure| failure.message)?;
-    let ear = Ear { id: model.id.clone(), version: model.version.clone(), job, limits };
+    let sense = Sense { id: model.id.clone(), version: model.version.clone(), job: Job::Listen(job), limits };
     let offered = offer::Model {
         id: model.id.clone(),
         version: model.version.clone(),
@@ -86,7 +89,7 @@ async fn try_out(launcher: &Launcher, shelf: &Shelf, model: &Model, cores: u32) 
         load_ms: loaded.load_ms,
         warm: false,
     };
-    Ok((offered, ear))
+    Ok((offered, sense))
 }
 
 /// Hears the sample twice: the first time memory is touched that is there the second time.

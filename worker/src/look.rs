@@ -13,14 +13,19 @@ use millrace_proto::{
     vision::Sights,
 };
 
-use crate::models::Shelf;
+use crate::{
+    models::Shelf,
+    senses::{Job, Sense},
+};
 
 /// What the program takes beside its models: FFmpeg's libraries, stacks of threads and pictures of 8K.
 const MEMORY_BYTES: u64 = 2 << 30;
 /// The stack of a thread and its decoder's pictures, as address space.
 const THREAD_BYTES: u64 = 128 << 20;
-/// For loading and for each segment.
+/// For loading and for each window.
 const WALL_MS_MAX: u64 = 120_000;
+/// A child that looks lives for long, and is held to its wall time window by window.
+const CPU_S_MAX: u64 = 365 * 86_400;
 /// What counts where the catalogue says nothing of it.
 const SCORE: f64 = 0.25;
 const OVERLAP: f64 = 0.5;
@@ -76,7 +81,12 @@ pub fn job(shelf: &Shelf, wanted: Wanted<'_>, threads: u32) -> Result<(Look, Lim
         None => None,
     };
     let runtime = shelf.cache.check(library)?;
-    let limits = Limits { memory_bytes_max: memory_bytes, wall_ms_max: WALL_MS_MAX, ..Limits::default() };
+    let limits = Limits {
+        memory_bytes_max: memory_bytes,
+        wall_ms_max: WALL_MS_MAX,
+        cpu_s_max: CPU_S_MAX,
+        ..Limits::default()
+    };
     Ok((Look { runtime, moderation, detection, embedding, threads }, limits))
 }
 
@@ -107,7 +117,7 @@ pub(crate) async fn probe(
     shelf: &Shelf,
     cores: u32,
     absent: &mut Vec<Absent>,
-) -> Vec<offer::Model> {
+) -> Vec<(offer::Model, Sense)> {
     let mut offered = Vec::new();
     for (capability, layouts) in
         [(Capability::Moderation, &[Layout::OpenNsfw][..]), (Capability::Products, &[Layout::Rows, Layout::Detr])]
@@ -134,7 +144,7 @@ async fn try_out(
     model: &Model,
     capability: Capability,
     cores: u32,
-) -> Result<offer::Model, String> {
+) -> Result<(offer::Model, Sense), String> {
     let (own, of) = (shelf.clone(), model.clone());
     let checked = tokio::task::spawn_blocking(move || {
         let wanted = match capability {
@@ -144,8 +154,9 @@ async fn try_out(
         job(&own, wanted, cores)
     });
     let (job, limits) = checked.await.expect("it does not panic").map_err(|error| error.message)?;
-    let (loaded, pictures_per_s) = run(launcher, job, &limits).await.map_err(|failure| failure.message)?;
-    Ok(offer::Model {
+    let (loaded, pictures_per_s) = run(launcher, job.clone(), &limits).await.map_err(|failure| failure.message)?;
+    let sense = Sense { id: model.id.clone(), version: model.version.clone(), job: Job::Look(job), limits };
+    let offered = offer::Model {
         id: model.id.clone(),
         version: model.version.clone(),
         capability,
@@ -155,7 +166,8 @@ async fn try_out(
         memory_bytes: loaded.memory_bytes,
         load_ms: loaded.load_ms,
         warm: false,
-    })
+    };
+    Ok((offered, sense))
 }
 
 /// Looks at the sample twice: the first time memory is touched that is there the second time.

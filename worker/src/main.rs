@@ -14,12 +14,12 @@ use millrace_worker::{
     agent::{Agent, Config, Exit, Fault, Limits, Timing},
     cli::{self, Cli, Command, LogFormat, ModelsCommand},
     client::{self, Client},
-    ears::Ears,
     key::{self, Key},
     models::Shelf,
     probe::{self, Proven},
     run::{self, Worker},
     scratch::{self, Scratch},
+    senses::Senses,
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -135,7 +135,7 @@ async fn join(join: cli::Join) -> Result<(), Stop> {
     let launcher = join.media.launcher();
     let shelf = Shelf::open(&join.place).map_err(|error| Stop { code: EXIT_SETUP, error: error.into() })?;
     let shares = (cores(), join.threads.unwrap_or_else(cores));
-    let Proven { mut offer, cards, ears } = probe::run(&launcher, &shelf, shares, &join.media.gpu).await;
+    let Proven { mut offer, cards, senses } = probe::run(&launcher, &shelf, shares, &join.media.gpu).await;
     let (slots, threads) = cli::slots_and_threads(join.slots, join.threads, offer.slots, cores());
     offer.slots = slots;
     let mut stdout = std::io::stdout();
@@ -160,7 +160,7 @@ async fn join(join: cli::Join) -> Result<(), Stop> {
     };
     let worker = Worker {
         client: Client::new(url)?,
-        ears: Ears::new(&launcher, ears),
+        senses: Senses::new(&launcher, senses),
         launcher,
         secret: key.secret.clone(),
         offer,

@@ -16,9 +16,9 @@ use millrace_proto::{
 use crate::{
     agent::Seats,
     cards::{self, Wanted},
-    ears::Ear,
     listen, look,
     models::Shelf,
+    senses::Sense,
 };
 
 /// Every encoder that a task may ask for: what it makes, and FFmpeg's name of it.
@@ -35,8 +35,8 @@ pub struct Proven {
     pub offer: Offer,
     /// The cards that are used, each with its places.
     pub cards: Vec<(Use, Seats)>,
-    /// What is listened with.
-    pub ears: Vec<Ear>,
+    /// What is listened and looked with.
+    pub senses: Vec<Sense>,
 }
 
 /// Runs every encoder once, on all `cores`, and every model on `threads` of them, and tries the cards that are wanted.
@@ -58,9 +58,9 @@ pub async fn run(launcher: &Launcher, shelf: &Shelf, (cores, threads): (u32, u32
     encoders.sort_by(|a, b| b.pixels_per_s.total_cmp(&a.pixels_per_s));
     let tried = try_cards(launcher, wanted, &mut absent).await;
     let threads = threads.clamp(1, cores.max(1));
-    let (mut models, ears): (Vec<_>, _) =
-        listen::probe(launcher, shelf, threads, &mut absent).await.into_iter().unzip();
-    models.extend(look::probe(launcher, shelf, threads, &mut absent).await);
+    let mut proven = listen::probe(launcher, shelf, threads, &mut absent).await;
+    proven.extend(look::probe(launcher, shelf, threads, &mut absent).await);
+    let (models, senses) = proven.into_iter().unzip();
     // What a card encodes is encoded there.
     encoders.splice(0..0, card_encoders(&tried));
     let told: Vec<Tried> = tried.iter().map(|(_, tried)| tried.clone()).collect();
@@ -78,7 +78,7 @@ pub async fn run(launcher: &Launcher, shelf: &Shelf, (cores, threads): (u32, u32
         let seats = Seats { slots: cards::slots(&tried), sessions: tried.sessions };
         (Use { card, able: tried.able }, seats)
     };
-    Proven { offer, cards: tried.into_iter().map(place).collect(), ears }
+    Proven { offer, cards: tried.into_iter().map(place).collect(), senses }
 }
 
 /// Tries the cards one after the other; what they lack is added to `absent`.

@@ -3,7 +3,7 @@
 //! Owns the clock, the tasks behind calls and steps, and the leases' folders. Decides nothing. Called by
 //! `main`.
 
-mod hear;
+mod sense;
 mod step;
 
 use std::{
@@ -25,8 +25,8 @@ use tracing::{info, warn};
 use crate::{
     agent::{Agent, Call, Exit, Fault, Input, Job, Output},
     client::Client,
-    ears::Ears,
     scratch::Scratch,
+    senses::Senses,
     share::Shares,
     sign,
 };
@@ -39,8 +39,8 @@ pub struct Worker {
     pub client: Client,
     /// Starts media children.
     pub launcher: Launcher,
-    /// Listen.
-    pub ears: Ears,
+    /// Listen and look.
+    pub senses: Senses,
     /// Signs challenges and outcomes.
     pub secret: Secret,
     /// What is offered.
@@ -166,8 +166,8 @@ impl Driver {
                     async move { step::fetch(&worker, &bench, job, &session, &lease).await },
                 );
             }
-            Output::Warm { model } => drop(self.tasks.spawn(async move { worker.ears.warm(&model).await })),
-            Output::Cool { model } => drop(self.tasks.spawn(async move { worker.ears.cool(&model).await })),
+            Output::Warm { model } => drop(self.tasks.spawn(async move { worker.senses.warm(&model).await })),
+            Output::Cool { model } => drop(self.tasks.spawn(async move { worker.senses.cool(&model).await })),
             Output::Work { call, job, lease, time_ms_max, card, model } => {
                 let Some(bench) = self.jobs.get(&job).cloned() else { return };
                 let Worker { slots, threads_max, cores, .. } = *worker;

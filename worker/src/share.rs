@@ -35,7 +35,7 @@ impl Shares {
         let pixels: f64 = match &lease.work {
             Work::Transcode(work) => work.renditions.iter().map(|to| f64::from(to.width) * f64::from(to.height)).sum(),
             // How long it takes says nothing of pictures.
-            Work::Captions(_) => 0.0,
+            Work::Captions(_) | Work::Look(_) => 0.0,
         };
         let due_ms = lease.due_ms.map(|due_ms| now_ms.saturating_add(due_ms));
         let stake = Stake { due_ms, size: pixels * lease.media_ms as f64 / 1e3, threads: 1, is_over: false };

@@ -212,9 +212,9 @@ fn a_card_that_refuses_costs_no_segment() {
     use millrace_worker::{
         agent::{Agent, Config, Exit, Limits as Asked, Seats, Timing},
         client::{self, Client},
-        ears::Ears,
         run::{self, Worker},
         scratch::Scratch,
+        senses::Senses,
     };
 
     // As `main` does.
@@ -242,7 +242,7 @@ fn a_card_that_refuses_costs_no_segment() {
         slots: 1,
         threads_max: 1,
         cores: 1,
-        ears: Ears::default(),
+        senses: Senses::default(),
         cards: vec![Use { card, able }],
     };
     let seats = vec![Seats { slots: 1, sessions: 8 }];

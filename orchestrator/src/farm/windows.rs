@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use millrace_proto::{StreamId, task::SEGMENTS_MAX};
+use millrace_proto::{StreamId, offer::Capability, task::SEGMENTS_MAX};
 
 use super::Farm;
 use crate::{
+    sights::{self, Change},
     store::{self, record::Stream, reports::Chain},
-    task::window::{self, Pace, Step},
+    task::window::{self, Pace, Step, pictures},
 };
 
 /// What a look at all chains did.
@@ -37,11 +38,13 @@ impl Farm {
                 Step::Wait => {}
                 Step::Plan(task) => planned.windows += usize::from(self.store.plan_window(&chain, &task).await?),
                 Step::Skip(next, report) => {
-                    let done = self.store.step_chain(chain.number, &next, Some(&report)).await?;
+                    let done = self.store.step_chain(chain.number, &next, Some(&report), &[]).await?;
                     planned.stepped += usize::from(done);
                 }
                 Step::Close(next) => {
-                    planned.stepped += usize::from(self.store.step_chain(chain.number, &next, None).await?);
+                    let Change { carry, marks } = sights::end(&chain, &stream.profile);
+                    let next = Chain { carry, ..next };
+                    planned.stepped += usize::from(self.store.step_chain(chain.number, &next, None, &marks).await?);
                 }
             }
         }
@@ -52,7 +55,6 @@ impl Farm {
     }
 
     async fn step(&self, chain: &Chain, stream: &Stream, pace: &Pace, now_ms: u64) -> store::Result<Step> {
-        let Some(wish) = &stream.profile.captions else { return Ok(Step::Wait) };
         // Its report is written with the end of its task: a task that is there is open.
         if self.store.task(&chain.task_id()).await?.is_some() {
             return Ok(Step::Wait);
@@ -60,6 +62,10 @@ impl Farm {
         let from = chain.seq.max(stream.first_seq);
         let limit = u32::try_from(SEGMENTS_MAX).unwrap_or(u32::MAX) + 2;
         let segments = self.store.segments(&chain.stream, from, limit).await?;
-        Ok(window::next(chain, stream, wish, &segments, pace, now_ms))
+        Ok(match (chain.kind, &stream.profile.captions) {
+            (Capability::Captions, Some(wish)) => window::next(chain, stream, wish, &segments, pace, now_ms),
+            (Capability::Captions, None) => Step::Wait,
+            (Capability::Moderation | Capability::Products, _) => pictures::next(chain, stream, &segments, now_ms),
+        })
     }
 }

@@ -11,10 +11,11 @@ use axum::{
 use millrace_proto::api::StreamState;
 
 use super::{
-    answer::{PRIVATE, Piece, bytes, text_answer},
+    answer::{PRIVATE, Piece, bytes, changing, text_answer},
     captions, clips,
     error::Error,
     kept::Seen,
+    marks::{self, METADATA},
     movie::{self, Movies},
     playlist, stills, streams, tokens,
 };
@@ -56,6 +57,10 @@ pub(super) async fn multivariant(
     }
     if let Some(name) = playlist.strip_prefix("captions.") {
         let answer = captions::download(&house, &stream, name, &request).await?;
+        return Ok(Seen::keep(seen.filter(|_| stream.profile.encryption.is_none()), answer));
+    }
+    if playlist == METADATA {
+        let answer = marks::metadata(&house, &stream, &request).await?;
         return Ok(Seen::keep(seen.filter(|_| stream.profile.encryption.is_none()), answer));
     }
     let span = span(&stream, &playlist)?;
@@ -124,8 +129,10 @@ async fn media(house: &House, id: &str, (rendition, file): (&str, &str), request
     let span = span(&stream, file)?;
     let query = tokens::carried(house, &stream, request)?;
     let key = stream.profile.encryption.map(|how| hls::Key { how, query, iv: house.playback.scheme(&stream.id).iv });
-    let lines = MediaLines::new(stream.clone(), rendition, span, key);
-    playlist::answer(&house.store, &stream, span, lines, request).await
+    let (ranges, open) = marks::ranges(house, &stream, span).await?;
+    let lines = MediaLines::new(stream.clone(), rendition, span, key).with(ranges);
+    let answer = playlist::answer(&house.store, &stream, span, lines, request).await?;
+    Ok(if open { changing(answer) } else { answer })
 }
 
 async fn segment(

@@ -41,7 +41,7 @@ pub(super) async fn answer(
 ) -> Result<Response, Error> {
     let page = publish::page(store, stream, publish::first_of(stream, span)).await?;
     let (Some(first), Some(last)) = (page.first(), page.last()) else { return Err(not_yet()) };
-    let (mut text, next) = (String::new(), last.seq + 1);
+    let (mut text, next, seal) = (String::new(), last.seq + 1, lines.seal());
     lines.begin(&mut text, Some(first));
     for segment in &page {
         lines.add(&mut text, segment);
@@ -52,7 +52,7 @@ pub(super) async fn answer(
     }
     // The same records give the same text: what it is made of tells it, without all of it being made.
     let made_of = format!(
-        "{} {} {span:?} {} {} {:?} {}",
+        "{} {} {span:?} {} {} {:?} {} {seal}",
         stream.id, request.uri, first.seq, stream.listed_seq, stream.state, stream.target_duration_s
     );
     let body = Body::from_stream(written(store.clone(), stream.clone(), next, text, lines));

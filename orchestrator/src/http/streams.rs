@@ -13,7 +13,7 @@ use millrace_proto::{
     Sha256, StreamId,
     api::{self, CreateStream, Ingest, Page, Playback, Progress, Source, StreamState},
     offer::Capability,
-    profile::Encryption,
+    profile::{Encryption, Profile},
 };
 use serde::Deserialize;
 
@@ -21,6 +21,7 @@ use super::{
     Answer,
     auth::Admin,
     error::{Error, Json},
+    marks::{self, METADATA},
     told::Told,
 };
 use crate::{
@@ -198,6 +199,7 @@ pub(super) fn view(house: &House, told: &Told, stream: &Stream) -> api::Stream {
         Source::File => Some(Ingest { url: format!("{http}/v1/streams/{id}/source"), srt: None, stream_key: None }),
         Source::Url => None,
     };
+    let [captions_stuck, moderation_stuck, products_stuck] = results_stuck(house, stream);
     api::Stream {
         id: id.clone(),
         name: stream.name.clone(),
@@ -206,7 +208,9 @@ pub(super) fn view(house: &House, told: &Told, stream: &Stream) -> api::Stream {
         state: stream.state,
         reason: stream.reason.clone(),
         stuck: stuck(house, stream),
-        captions_stuck: captions_stuck(house, stream),
+        captions_stuck,
+        moderation_stuck,
+        products_stuck,
         profile: stream.profile.clone(),
         listed: stream.listed,
         created_ms: stream.created_ms,
@@ -231,14 +235,22 @@ fn stuck(house: &House, stream: &Stream) -> Option<String> {
     if waits { house.farm.lack(&needs, now_ms()) } else { None }
 }
 
-/// Why nobody hears what waits of `stream`, if nobody can.
-fn captions_stuck(house: &House, stream: &Stream) -> Option<String> {
+/// Why nobody hears or sees what waits of `stream`, by what is looked for, if nobody can.
+fn results_stuck(house: &House, stream: &Stream) -> [Option<String>; 3] {
     let is_open = matches!(stream.state, StreamState::Live | StreamState::Interrupted | StreamState::Finishing);
-    let wish = stream.profile.captions.as_ref().filter(|_| is_open)?;
-    let language = wish.language.clone().filter(|_| !wish.translate);
-    let model = NeedsModel { capability: Capability::Captions, language, id: wish.model.clone() };
-    let sandboxed = stream.profile.policy.sandboxed;
-    house.farm.lack(&Needs { codecs: BTreeSet::new(), sandboxed, model: Some(model) }, now_ms())
+    let Profile { captions, moderation, products, policy, .. } = &stream.profile;
+    let lack = |capability, language, id: &Option<String>| {
+        let model = Some(NeedsModel { capability, language, id: id.clone() });
+        house.farm.lack(&Needs { codecs: BTreeSet::new(), sandboxed: policy.sandboxed, model }, now_ms())
+    };
+    let captions = captions.as_ref().filter(|_| is_open).and_then(|wish| {
+        lack(Capability::Captions, wish.language.clone().filter(|_| !wish.translate), &wish.model)
+    });
+    let moderation = moderation.as_ref().filter(|_| is_open);
+    let moderation = moderation.and_then(|wish| lack(Capability::Moderation, None, &wish.model));
+    let products = products.as_ref().filter(|_| is_open);
+    let products = products.and_then(|wish| lack(Capability::Products, None, &wish.model));
+    [captions, moderation, products]
 }
 
 /// Where a stream is played, and what else there is of it.
@@ -268,6 +280,7 @@ pub(super) fn playback(http: &str, stream: &Stream) -> Playback {
         dash: (dash && (live || ended)).then(|| format!("{http}/dash/{id}/{manifest}")),
         mp4: if ended && some { files.collect() } else { BTreeMap::new() },
         captions: stream.profile.captions.iter().flat_map(|_| forms()).collect(),
+        metadata: marks::has_any(stream).then(|| at(METADATA)),
         poster: (some && pictures).then(|| at(POSTER)),
         thumbnails: (ended && some && pictures).then(|| at(THUMBNAILS)),
     }

@@ -36,6 +36,8 @@ use crate::{
 
 /// Windows of a track that one answer tells at most.
 const PAGE_REPORTS: u32 = 100;
+/// Marks of a track that one answer tells at most: more than can begin at one moment.
+const PAGE_MARKS: u32 = 1_000;
 /// Between two looks for what has come.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Whoever follows hears something this often, so that nobody between takes the connection for dead.
@@ -59,7 +61,7 @@ pub(super) async fn get(
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let Query(Wish { kind, track, label, from_ms, to_ms }) = wish.map_err(|error| {
-        let hint = "the filters are kind (captions), track, label, from_ms and to_ms";
+        let hint = "the filters are kind (captions, moderation, products), track, label, from_ms and to_ms";
         Error::invalid("bad_filter", error.body_text(), hint)
     })?;
     let stream = streams::kept(&house, &id).await?;
@@ -95,6 +97,14 @@ async fn page(house: &House, stream: &Stream, filter: &Filter) -> Result<Timelin
         }
         for report in &reports {
             items.extend(entries(report, captions::heard(house, stream, report).await?.as_ref()));
+        }
+        if chain.kind != Capability::Captions {
+            let marks = house.store.marks(of, filter.from_ms, filter.to_ms, PAGE_MARKS).await?;
+            if marks.len() == PAGE_MARKS as usize {
+                let start_ms = marks.last().map_or(filter.from_ms, |mark| mark.entry.start_ms);
+                next_ms = Some(next_ms.map_or(start_ms, |next: i64| next.min(start_ms)));
+            }
+            items.extend(marks.into_iter().map(|mark| mark.entry));
         }
         let complete = !chain.open && is_over(stream);
         tracks.push(Track { kind: chain.kind, track: chain.track, settled_ms: chain.position_ms, complete });
@@ -158,22 +168,10 @@ impl Follower {
         let (mut more, mut open) = (false, !is_over(&stream));
         for chain in chains(&self.house, &self.stream, &self.filter).await? {
             open |= chain.open;
-            let of = Of { stream: &self.stream, kind: chain.kind, track: &chain.track };
-            let from_ms = self.sent.of(chain.kind, &chain.track).unwrap_or(self.filter.from_ms);
-            let reports = self.house.store.reports(of, from_ms, self.filter.to_ms, PAGE_REPORTS).await?;
-            more |= reports.len() == PAGE_REPORTS as usize;
-            for report in &reports {
-                let mut entries = entries(report, captions::heard(&self.house, &stream, report).await?.as_ref());
-                entries.retain(|entry| self.filter.takes(entry));
-                self.sent.set(chain.kind, &chain.track, report.end_ms);
-                // With its last entry a report has been sent; who breaks off before gets all of it again.
-                let last = entries.len().saturating_sub(1);
-                let event = |(at, entry): (usize, &Entry)| {
-                    let event = Event::default().event("entry").json_data(entry).expect("its keys are text");
-                    if at == last { event.id(self.sent.text()) } else { event }
-                };
-                self.waiting.extend(entries.iter().enumerate().map(event));
-            }
+            more |= match chain.kind {
+                Capability::Captions => self.look_at_reports(&stream, &chain).await?,
+                Capability::Moderation | Capability::Products => self.look_at_marks(&chain).await?,
+            };
         }
         if more {
             self.revision = None;
@@ -182,5 +180,47 @@ impl Follower {
             self.waiting.push_back(Event::default().event("end").data("{}"));
         }
         Ok(())
+    }
+
+    /// Sends what has come of a track's reports; returns whether there may be more.
+    async fn look_at_reports(&mut self, stream: &Stream, chain: &Chain) -> Result<bool, Error> {
+        let of = Of { stream: &self.stream, kind: chain.kind, track: &chain.track };
+        let from_ms = self.sent.of(chain.kind, &chain.track).unwrap_or(self.filter.from_ms);
+        let reports = self.house.store.reports(of, from_ms, self.filter.to_ms, PAGE_REPORTS).await?;
+        for report in &reports {
+            let entries = entries(report, captions::heard(&self.house, stream, report).await?.as_ref());
+            self.sent.set(chain.kind, &chain.track, report.end_ms);
+            self.send(entries);
+        }
+        Ok(reports.len() == PAGE_REPORTS as usize)
+    }
+
+    /// Sends what windows have changed of a track's marks; returns whether there may be more.
+    async fn look_at_marks(&mut self, chain: &Chain) -> Result<bool, Error> {
+        let of = Of { stream: &self.stream, kind: chain.kind, track: &chain.track };
+        let from = self.sent.of(chain.kind, &chain.track).and_then(|from| u64::try_from(from).ok()).unwrap_or(0);
+        let mut marks = self.house.store.marks_changed(of, from, PAGE_MARKS).await?;
+        let more = marks.len() == PAGE_MARKS as usize;
+        if let (true, Some(last)) = (more, marks.last().map(|mark| mark.changed)) {
+            // What the last window changed is perhaps not all here.
+            if marks.first().is_some_and(|first| first.changed < last) {
+                marks.retain(|mark| mark.changed < last);
+            }
+        }
+        let Some(last) = marks.last().map(|mark| mark.changed) else { return Ok(false) };
+        self.sent.set(chain.kind, &chain.track, i64::try_from(last + 1).unwrap_or(i64::MAX));
+        self.send(marks.into_iter().map(|mark| mark.entry).collect());
+        Ok(more)
+    }
+
+    /// With the last of them all have been sent; who breaks off before gets all of them again.
+    fn send(&mut self, mut entries: Vec<Entry>) {
+        entries.retain(|entry| self.filter.takes(entry));
+        let last = entries.len().saturating_sub(1);
+        let event = |(at, entry): (usize, &Entry)| {
+            let event = Event::default().event("entry").json_data(entry).expect("its keys are text");
+            if at == last { event.id(self.sent.text()) } else { event }
+        };
+        self.waiting.extend(entries.iter().enumerate().map(event));
     }
 }

@@ -230,7 +230,10 @@ impl Intake {
         for cut in cuts {
             self.starts.video = self.starts.video.or(cut.video.as_ref().map(|part| part.source_start));
             self.starts.audio = self.starts.audio.or(cut.audio.as_ref().map(|part| part.source_start));
-            let wall_ms = self.wall_ms.map(|start_ms| start_ms + cut.run_ns / 1_000_000);
+            // Within a run the clock and the timeline differ by the same number of whole milliseconds: what is dated by
+            // one segment has the same date by another.
+            let run_ms = cut.start_ns / 1_000_000 - (cut.start_ns - cut.run_ns) / 1_000_000;
+            let wall_ms = self.wall_ms.map(|start_ms| start_ms + run_ms);
             self.wall_end_ms = wall_ms.map_or(0, |start_ms| start_ms + cut.duration_ns / 1_000_000);
             self.waiting.push_back(Waiting { cut, wall_ms, arrived_ms: now_ms });
         }

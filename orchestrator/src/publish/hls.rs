@@ -1,12 +1,14 @@
 //! HLS playlists as text (RFC 8216bis). Pure: the same records give the same bytes.
 
 pub mod iframes;
+pub mod ranges;
 pub mod subtitles;
 
 use std::fmt::Write;
 
 use millrace_proto::{Sha256, api::StreamState, profile::Encryption};
 
+use ranges::Ranges;
 use subtitles::Track;
 
 use super::bps;
@@ -142,6 +144,10 @@ pub trait Lines: Send {
     fn add(&mut self, text: &mut String, segment: &Segment);
     /// Writes what stands behind all segments.
     fn end(&mut self, text: &mut String);
+    /// Tells what the text depends on beside the stream and its segments.
+    fn seal(&self) -> String {
+        String::new()
+    }
 }
 
 /// The media playlist of a rendition.
@@ -151,6 +157,7 @@ pub struct MediaLines {
     name: String,
     span: Span,
     key: Option<Key>,
+    ranges: Option<Ranges>,
     map: Option<Sha256>,
     discontinuity: Option<u32>,
 }
@@ -158,7 +165,13 @@ pub struct MediaLines {
 impl MediaLines {
     /// Of rendition `name`, with the `key` of what is encrypted.
     pub fn new(stream: Stream, name: &str, span: Span, key: Option<Key>) -> Self {
-        Self { stream, name: name.to_owned(), span, key, map: None, discontinuity: None }
+        Self { stream, name: name.to_owned(), span, key, ranges: None, map: None, discontinuity: None }
+    }
+
+    /// Tells of what is to be seen as well; absent: nobody looks.
+    #[must_use]
+    pub fn with(self, ranges: Option<Ranges>) -> Self {
+        Self { ranges, ..self }
     }
 }
 
@@ -198,8 +211,12 @@ impl Lines for MediaLines {
             }
             self.map = Some(media.init.sha256);
         }
-        if let Some(wall_ms) = segment.wall_ms {
-            let _ = writeln!(text, "#EXT-X-PROGRAM-DATE-TIME:{}", rfc3339(wall_ms));
+        // Ranges have to have a clock.
+        if segment.wall_ms.is_some() || self.ranges.is_some() {
+            let _ = writeln!(text, "#EXT-X-PROGRAM-DATE-TIME:{}", rfc3339(ranges::date_ms(segment)));
+        }
+        if let Some(ranges) = &mut self.ranges {
+            ranges.add(text, segment);
         }
         if media.is_none() {
             text.push_str("#EXT-X-GAP\n");
@@ -214,6 +231,10 @@ impl Lines for MediaLines {
         if self.stream.state == StreamState::Ended {
             text.push_str("#EXT-X-ENDLIST\n");
         }
+    }
+
+    fn seal(&self) -> String {
+        self.ranges.as_ref().map(Ranges::seal).unwrap_or_default()
     }
 }
 

@@ -102,6 +102,7 @@ async fn forget_reports(
     stream: &StreamId,
     below_ms: i64,
 ) -> Result<(), Error> {
+    store.forget_marks(stream, below_ms).await?;
     loop {
         let over = store.reports_over(stream, below_ms, STEP_SEGMENTS).await?;
         if over.is_empty() {

@@ -6,7 +6,10 @@
 use std::fmt::Write;
 
 use millrace_cmaf::ORIGIN_S;
-use millrace_proto::captions::{Heard, Word};
+use millrace_proto::{
+    captions::{Heard, Word},
+    timeline::Entry,
+};
 
 /// Letters of a line at most.
 pub const LINE_LETTERS_MAX: usize = 42;
@@ -124,6 +127,18 @@ fn lines(text: &str) -> Vec<String> {
 pub fn segment(cues: &[Cue], from_ms: i64, to_ms: i64) -> String {
     let mut text = format!("WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:{},LOCAL:00:00:00.000\n", ORIGIN_S * 90_000);
     write(&mut text, cues.iter().filter(|cue| cue.end_ms > from_ms && cue.start_ms < to_ms), 0);
+    text
+}
+
+/// A track of metadata: a cue for each entry, whose text is the entry as JSON.
+pub fn metadata(entries: &[Entry]) -> String {
+    let mut text = String::from("WEBVTT\n");
+    for entry in entries {
+        let (start, end) = (stamp(entry.start_ms, '.'), stamp(entry.end_ms.max(entry.start_ms + 1), '.'));
+        // Programs read such a text as it is; only an arrow may not stand in it.
+        let json = serde_json::to_string(entry).expect("its keys are text and its numbers finite");
+        let _ = write!(text, "\n{start} --> {end}\n{}\n", json.replace('>', "\\u003e"));
+    }
     text
 }
 

@@ -5,7 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use millrace_proto::vision::{Place, Sight, Thing};
+use millrace_proto::{
+    timeline::By,
+    vision::{Place, Sight, Thing, looks},
+};
+use serde::{Deserialize, Serialize};
 
 /// When two things are one.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,13 +22,17 @@ pub struct Policy {
     pub gone_ms: i64,
     /// For how long a picture stands: the interval that is looked at.
     pub every_ms: i64,
-    /// What is seen in fewer pictures than this is taken for a mistake.
+    /// What is seen in fewer pictures than this is taken for a mistake;
     pub pictures_min: u32,
+    /// but for what the detector is as sure of as this.
+    pub sure: f32,
 }
 
 /// A thing, from when to when it is to be seen.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Appearance {
+    /// Counts a track's things; some of them are mistakes.
+    pub number: u64,
     /// What the detector calls it.
     pub label: String,
     /// What the classifier calls it, if it ever looked: the name with the highest sum of scores.
@@ -40,7 +48,7 @@ pub struct Appearance {
 }
 
 /// A thing where it was surest.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Best {
     /// When.
     pub at_ms: i64,
@@ -49,37 +57,36 @@ pub struct Best {
     /// Where it was.
     pub place: Place,
     /// What it looked like, if anyone looked closely.
+    #[serde(with = "looks")]
     pub looks: Vec<i8>,
+    /// Who said so.
+    pub by: By,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Track {
     told: Appearance,
     place: Place,
+    #[serde(with = "looks")]
     looks: Vec<i8>,
     names: BTreeMap<String, f32>,
 }
 
 /// Things that are followed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Appearances {
-    policy: Policy,
     tracks: Vec<Track>,
+    next: u64,
 }
 
 impl Appearances {
-    /// With nothing in sight.
-    pub fn new(policy: Policy) -> Self {
-        Self { policy, tracks: Vec::new() }
-    }
-
     /// Takes the next picture; returns the appearances that are over with it.
-    pub fn push(&mut self, sight: &Sight) -> Vec<Appearance> {
-        let over = self.close(sight.at_ms);
+    pub fn push(&mut self, policy: &Policy, sight: &Sight, by: &By) -> Vec<Appearance> {
+        let over = self.close(policy, sight.at_ms);
         let mut pairs: Vec<(f32, usize, usize)> = Vec::new();
         for (number, thing) in sight.things.iter().enumerate() {
             for (at, track) in self.tracks.iter().enumerate() {
-                pairs.extend(track.likeness(thing, &self.policy).map(|likeness| (likeness, at, number)));
+                pairs.extend(track.likeness(thing, policy).map(|likeness| (likeness, at, number)));
             }
         }
         pairs.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -91,44 +98,59 @@ impl Appearances {
         }
         for (thing, track) in sight.things.iter().zip(taken) {
             match track {
-                Some(at) => self.tracks[at].go_on(thing, sight.at_ms, self.policy.every_ms),
-                None => self.tracks.push(Track::new(thing, sight.at_ms, self.policy.every_ms)),
+                Some(at) => self.tracks[at].go_on(thing, sight.at_ms, policy.every_ms, by),
+                None => {
+                    self.tracks.push(Track::new(self.next, thing, sight.at_ms, policy.every_ms, by));
+                    self.next += 1;
+                }
             }
         }
         over
     }
 
+    /// What is in sight and no mistake, as far as it has come.
+    pub fn open(&self, policy: &Policy) -> impl Iterator<Item = &Appearance> {
+        self.tracks.iter().map(|track| &track.told).filter(|told| told.counts(policy))
+    }
+
     /// Nothing comes any more: returns what was in sight, none of which is behind `end_ms`.
-    pub fn end(&mut self, end_ms: i64) -> Vec<Appearance> {
-        let mut over = self.close(i64::MAX);
+    pub fn end(&mut self, policy: &Policy, end_ms: i64) -> Vec<Appearance> {
+        let mut over = self.close(policy, i64::MAX);
         for told in &mut over {
             told.end_ms = told.end_ms.min(end_ms).max(told.start_ms);
         }
         over
     }
 
-    fn close(&mut self, now_ms: i64) -> Vec<Appearance> {
-        let gone_ms = self.policy.gone_ms;
+    fn close(&mut self, policy: &Policy, now_ms: i64) -> Vec<Appearance> {
+        let gone_ms = policy.gone_ms;
         let (over, open) = std::mem::take(&mut self.tracks)
             .into_iter()
             .partition::<Vec<_>, _>(|track| track.told.end_ms.saturating_add(gone_ms) <= now_ms);
         self.tracks = open;
-        over.into_iter().map(|track| track.told).filter(|told| told.pictures >= self.policy.pictures_min).collect()
+        over.into_iter().map(|track| track.told).filter(|told| told.counts(policy)).collect()
+    }
+}
+
+impl Appearance {
+    fn counts(&self, policy: &Policy) -> bool {
+        self.pictures >= policy.pictures_min || self.best.score >= policy.sure
     }
 }
 
 impl Track {
-    fn new(thing: &Thing, at_ms: i64, every_ms: i64) -> Self {
+    fn new(number: u64, thing: &Thing, at_ms: i64, every_ms: i64, by: &By) -> Self {
         let told = Appearance {
+            number,
             label: thing.label.clone(),
             finer: None,
             start_ms: at_ms,
             end_ms: at_ms,
-            best: Best { at_ms, score: thing.score, place: thing.place, looks: thing.looks.clone() },
+            best: best(thing, at_ms, by),
             pictures: 0,
         };
         let mut track = Self { told, place: thing.place, looks: Vec::new(), names: BTreeMap::new() };
-        track.go_on(thing, at_ms, every_ms);
+        track.go_on(thing, at_ms, every_ms, by);
         track
     }
 
@@ -141,7 +163,7 @@ impl Track {
         (overlap >= policy.overlap || alike >= policy.alike).then_some(overlap + alike)
     }
 
-    fn go_on(&mut self, thing: &Thing, at_ms: i64, every_ms: i64) {
+    fn go_on(&mut self, thing: &Thing, at_ms: i64, every_ms: i64, by: &By) {
         self.told.end_ms = at_ms + every_ms;
         self.told.pictures += 1;
         self.place = thing.place;
@@ -153,11 +175,17 @@ impl Track {
             let likeliest = self.names.iter().max_by(|(_, a), (_, b)| a.total_cmp(b));
             self.told.finer = likeliest.map(|(name, _)| name.clone());
         }
-        let best = &mut self.told.best;
-        if thing.score > best.score {
-            *best = Best { at_ms, score: thing.score, place: thing.place, looks: thing.looks.clone() };
+        // A picture that nobody looked at closely is no better one.
+        let before = &self.told.best;
+        let closer = before.looks.is_empty() && !thing.looks.is_empty();
+        if closer || thing.score > before.score && thing.looks.is_empty() == before.looks.is_empty() {
+            self.told.best = best(thing, at_ms, by);
         }
     }
+}
+
+fn best(thing: &Thing, at_ms: i64, by: &By) -> Best {
+    Best { at_ms, score: thing.score, place: thing.place, looks: thing.looks.clone(), by: by.clone() }
 }
 
 /// What both share over what they cover together.
@@ -183,8 +211,9 @@ mod tests {
     use millrace_proto::vision::Named;
 
     use super::*;
+    use crate::sights::tests::by;
 
-    const POLICY: Policy = Policy { overlap: 0.3, alike: 0.8, gone_ms: 2_000, every_ms: 1_000, pictures_min: 2 };
+    const POLICY: Policy = Policy { overlap: 0.3, alike: 0.8, gone_ms: 2_000, every_ms: 1_000, pictures_min: 2, sure: 0.95 };
 
     fn thing(label: &str, score: f32, x: f32, looks: &[i8]) -> Thing {
         let place = Place { x, y: 0.2, width: 0.2, height: 0.2 };
@@ -193,12 +222,12 @@ mod tests {
 
     /// A picture each second.
     fn told(pictures: Vec<Vec<Thing>>) -> Vec<Appearance> {
-        let mut appearances = Appearances::new(POLICY);
+        let mut appearances = Appearances::default();
         let (mut over, end_ms) = (Vec::new(), pictures.len() as i64 * 1_000);
         for (at, things) in pictures.into_iter().enumerate() {
-            over.extend(appearances.push(&Sight { at_ms: at as i64 * 1_000, categories: Vec::new(), things }));
+            over.extend(appearances.push(&POLICY, &Sight { at_ms: at as i64 * 1_000, categories: Vec::new(), things }, &by()));
         }
-        over.extend(appearances.end(end_ms));
+        over.extend(appearances.end(&POLICY, end_ms));
         over
     }
 

@@ -3,7 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use millrace_proto::vision::Sight;
+use millrace_proto::{
+    timeline::{By, Level},
+    vision::Sight,
+};
+use serde::{Deserialize, Serialize};
 
 /// When something counts.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,18 +24,11 @@ pub struct Policy {
     pub every_ms: i64,
 }
 
-/// How sure it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// Someone is to look at it.
-    Review,
-    /// It is what it seems to be.
-    Flag,
-}
-
 /// A stretch of the stream's timeline that shows something of a category.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Range {
+    /// Counts a track's ranges.
+    pub number: u64,
     /// What it shows.
     pub category: String,
     /// By its highest score.
@@ -40,49 +37,51 @@ pub struct Range {
     pub start_ms: i64,
     /// Where it ends.
     pub end_ms: i64,
-    /// Its highest score, and when.
-    pub peak: (f32, i64),
+    /// Its highest score.
+    pub score: f32,
+    /// When that is.
+    pub at_ms: i64,
+    /// Who said so.
+    pub by: By,
     /// Pictures with scores that keep it going.
     pub pictures: u32,
 }
 
 /// Ranges that may go on, one for a category at most.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Flags {
-    policy: Policy,
     open: BTreeMap<String, Range>,
+    next: u64,
 }
 
 impl Flags {
-    /// With no range open.
-    pub fn new(policy: Policy) -> Self {
-        Self { policy, open: BTreeMap::new() }
-    }
-
     /// Takes the next picture; returns the ranges that are over with it.
-    pub fn push(&mut self, sight: &Sight) -> Vec<Range> {
-        let calm_ms = self.policy.calm_ms;
-        let over = self.close(|range| range.end_ms.saturating_add(calm_ms) <= sight.at_ms);
+    pub fn push(&mut self, policy: &Policy, sight: &Sight, by: &By) -> Vec<Range> {
+        let over = self.close(|range| range.end_ms.saturating_add(policy.calm_ms) <= sight.at_ms);
         for category in &sight.categories {
             let score = category.score;
+            let level = if score >= policy.flag { Level::Flag } else { Level::Review };
             match self.open.get_mut(&category.name) {
-                Some(range) if score >= self.policy.release => {
-                    range.end_ms = sight.at_ms + self.policy.every_ms;
+                Some(range) if score >= policy.release => {
+                    range.end_ms = sight.at_ms + policy.every_ms;
                     range.pictures += 1;
-                    if score > range.peak.0 {
-                        range.peak = (score, sight.at_ms);
-                        range.level = level(&self.policy, score);
+                    if score > range.score {
+                        (range.score, range.at_ms, range.by, range.level) = (score, sight.at_ms, by.clone(), level);
                     }
                 }
-                None if score >= self.policy.review => {
+                None if score >= policy.review => {
                     let range = Range {
+                        number: self.next,
                         category: category.name.clone(),
-                        level: level(&self.policy, score),
+                        level,
                         start_ms: sight.at_ms,
-                        end_ms: sight.at_ms + self.policy.every_ms,
-                        peak: (score, sight.at_ms),
+                        end_ms: sight.at_ms + policy.every_ms,
+                        score,
+                        at_ms: sight.at_ms,
+                        by: by.clone(),
                         pictures: 1,
                     };
+                    self.next += 1;
                     self.open.insert(category.name.clone(), range);
                 }
                 _ => {}
@@ -113,25 +112,22 @@ impl Flags {
     }
 }
 
-fn level(policy: &Policy, score: f32) -> Level {
-    if score >= policy.flag { Level::Flag } else { Level::Review }
-}
-
 #[cfg(test)]
 mod tests {
     use millrace_proto::vision::Category;
 
     use super::*;
+    use crate::sights::tests::by;
 
     const POLICY: Policy = Policy { review: 0.2, flag: 0.8, release: 0.15, calm_ms: 2_000, every_ms: 1_000 };
 
     /// A picture each second.
     fn ranges(scores: &[f32]) -> Vec<(Level, i64, i64, u32)> {
-        let mut flags = Flags::new(POLICY);
+        let mut flags = Flags::default();
         let mut over = Vec::new();
         for (at, score) in scores.iter().enumerate() {
             let categories = vec![Category { name: "p".into(), score: *score }];
-            over.extend(flags.push(&Sight { at_ms: at as i64 * 1_000, categories, things: Vec::new() }));
+            over.extend(flags.push(&POLICY, &Sight { at_ms: at as i64 * 1_000, categories, things: Vec::new() }, &by()));
         }
         over.extend(flags.end(scores.len() as i64 * 1_000 - 500));
         over.into_iter().map(|range| (range.level, range.start_ms, range.end_ms, range.pictures)).collect()
@@ -152,12 +148,12 @@ mod tests {
 
     #[test]
     fn categories_stand_apart() {
-        let mut flags = Flags::new(POLICY);
+        let mut flags = Flags::default();
         let two = [("a", 0.9), ("b", 0.3)].map(|(name, score)| Category { name: name.into(), score });
-        assert!(flags.push(&Sight { at_ms: 0, categories: two.into(), things: Vec::new() }).is_empty());
+        assert!(flags.push(&POLICY, &Sight { at_ms: 0, categories: two.into(), things: Vec::new() }, &by()).is_empty());
         let levels: Vec<_> = flags.open().map(|range| (range.category.as_str(), range.level)).collect();
         assert_eq!(levels, [("a", Level::Flag), ("b", Level::Review)]);
         let empty = Sight { at_ms: 9_000, ..Sight::default() };
-        assert_eq!(flags.push(&empty).len(), 2);
+        assert_eq!(flags.push(&POLICY, &empty, &by()).len(), 2);
     }
 }

@@ -4,13 +4,17 @@ use async_trait::async_trait;
 use millrace_proto::{Address, Sha256, StreamId, TaskId, offer::Capability, task::Blob};
 use serde::{Deserialize, Serialize};
 
-use super::{Result, record::Stream};
+use super::{Result, marks::Mark, record::Stream};
 use crate::task::Task;
 
 /// The track of what is spoken, in its language; its name in URLs and in tasks' ids.
 pub const CAPTIONS: &str = "captions";
 /// The track of what is spoken, in English.
 pub const ENGLISH: &str = "english";
+/// The track of what not everyone is to see.
+pub const MODERATION: &str = "moderation";
+/// The track of things that are to be seen.
+pub const PRODUCTS: &str = "products";
 
 /// One track's windows: each begins where the one before is settled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +35,8 @@ pub struct Chain {
     pub seen_ms: i64,
     /// The end of the text before.
     pub context: String,
+    /// What the next window goes on with, as JSON; where it is absent, what was written before stays.
+    pub carry: Option<String>,
     /// The language that was heard, once one was.
     pub label: Option<String>,
     /// More windows may come.
@@ -49,12 +55,16 @@ impl Chain {
             position_ms: 0,
             seen_ms: 0,
             context: String::new(),
+            carry: None,
             label: None,
             open: true,
         };
-        let Some(captions) = &stream.profile.captions else { return Vec::new() };
-        let english = captions.translate.then(|| chain(Capability::Captions, ENGLISH));
-        [chain(Capability::Captions, CAPTIONS)].into_iter().chain(english).collect()
+        let profile = &stream.profile;
+        let spoken = profile.captions.iter().map(|_| chain(Capability::Captions, CAPTIONS));
+        let english = profile.captions.iter().filter(|wish| wish.translate).map(|_| chain(Capability::Captions, ENGLISH));
+        let moderation = profile.moderation.iter().map(|_| chain(Capability::Moderation, MODERATION));
+        let products = profile.products.iter().map(|_| chain(Capability::Products, PRODUCTS));
+        spoken.chain(english).chain(moderation).chain(products).collect()
     }
 
     /// The id of its next window's task.
@@ -116,8 +126,9 @@ pub trait Reports {
     async fn chains_open(&self) -> Result<Vec<Chain>>;
     /// Writes a chain's next window. False if the chain is not as it is said to be, or the task is there.
     async fn plan_window(&self, chain: &Chain, task: &Task) -> Result<bool>;
-    /// Writes a chain over the one with `number`, with a report that needs no task. False if another change came first.
-    async fn step_chain(&self, number: u64, next: &Chain, report: Option<&Report>) -> Result<bool>;
+    /// Writes a chain over the one with `number`, with a report that needs no task, and what is to be seen with it. False
+    /// if another change came first.
+    async fn step_chain(&self, number: u64, next: &Chain, report: Option<&Report>, marks: &[Mark]) -> Result<bool>;
     /// The reports of a track that reach into the time from `from_ms` to `to_ms`, in order, at most `limit`.
     async fn reports(&self, of: Of<'_>, from_ms: i64, to_ms: i64, limit: u32) -> Result<Vec<Report>>;
     /// Reports of a stream, of whatever kind, that are over by `below_ms`, at most `limit`.

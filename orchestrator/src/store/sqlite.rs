@@ -4,6 +4,7 @@
 //! `synchronous = FULL`: what was committed survives a power cut.
 
 mod clips;
+mod marks;
 mod pushes;
 mod reports;
 mod segments;
@@ -33,7 +34,7 @@ use writer::{Write, Writer};
 const SCHEMA_VERSION: i64 = SCHEMAS.len() as i64;
 
 /// The n-th makes version n of version n - 1; the first one begins with nothing.
-const SCHEMAS: [&str; 7] = [
+const SCHEMAS: [&str; 8] = [
     include_str!("sqlite/schema.sql"),
     include_str!("sqlite/pushes.sql"),
     include_str!("sqlite/urls.sql"),
@@ -41,6 +42,7 @@ const SCHEMAS: [&str; 7] = [
     include_str!("sqlite/rungs.sql"),
     include_str!("sqlite/starts.sql"),
     include_str!("sqlite/reports.sql"),
+    include_str!("sqlite/marks.sql"),
 ];
 
 const READERS: u32 = 4;

@@ -10,12 +10,14 @@ use millrace_proto::{
     offer::{Offer, Sandbox},
     profile::{Captions, Choice},
     task::{Blob, Transcode, Work},
+    timeline::Entry,
 };
 
 use super::{
     Commit, Listing, Move, Noted, Settlement, Store,
     clips::Created,
     record::{Clip, Fetched, Media, Pushed, Segment, SegmentState, Starts, Stream, Tail},
+    marks::Mark,
     reports::{Chain, Found, Of, Report},
 };
 use crate::task::{Held, Link, State, Task};
@@ -243,9 +245,9 @@ async fn a_settlement_is_written_with_its_task(store: impl Store) {
     done.state = State::Accepted { worker: worker(), lease: "l".parse().unwrap() };
     let settlement = Settlement {
         segment: Some((SegmentState::Ready, vec![media("720p")])),
-        report: None,
         accepted: Some(worker()),
         failed: vec![worker()],
+        ..Settlement::default()
     };
     let stale = Task { version: 5, ..done.clone() };
     assert!(!store.swap_task(&stale, &settlement).await.unwrap());
@@ -364,7 +366,8 @@ async fn chains_go_on_window_by_window(store: impl Store) {
     assert!(store.plan_window(chain, &window).await.unwrap());
     assert!(!store.plan_window(chain, &window).await.unwrap(), "it is planned once");
 
-    let next = Chain { number: 1, position_ms: 3_000, label: Some("en".into()), ..chain.clone() };
+    let carry = Some("a cup".to_owned());
+    let next = Chain { carry, number: 1, position_ms: 3_000, label: Some("en".into()), ..chain.clone() };
     let blob = Blob::of(b"heard");
     let found = Found { blob, model: "base".into(), version: "1".into(), worker: worker() };
     let report = |number, start_ms, end_ms| Report {
@@ -379,17 +382,26 @@ async fn chains_go_on_window_by_window(store: impl Store) {
         reason: None,
     };
     let given = (next.clone(), report(0, 0, 3_000));
-    let settlement = Settlement { report: Some(given), ..Settlement::default() };
+    let mark = |number, changed, start_ms, end_ms| Mark {
+        stream: id.clone(),
+        number,
+        changed,
+        entry: Entry { label: Some("cup".into()), ..Entry::blank(chain.kind, &chain.track, start_ms, end_ms) },
+        looks: vec![-128, 127],
+    };
+    let first = vec![mark(0, 0, 500, 1_000), mark(1, 0, 2_000, 3_000)];
+    let settlement = Settlement { report: Some(given), marks: first, ..Settlement::default() };
     let (lease, done) = ("a-0-captions-1".parse().unwrap(), worker());
     let taken = Task { version: 1, state: State::Accepted { worker: done, lease }, ..window };
     assert!(store.swap_task(&taken, &settlement).await.unwrap());
     assert_eq!(store.chains(&id).await.unwrap()[0], next);
     let skipped = Report { found: None, reason: Some("no sound".into()), ..report(1, 3_000, 5_000) };
-    let after = Chain { number: 2, position_ms: 5_000, label: None, open: false, ..next.clone() };
-    assert!(!store.step_chain(0, &after, Some(&skipped)).await.unwrap(), "it has gone on");
-    assert!(store.step_chain(1, &after, Some(&skipped)).await.unwrap());
-    let kept = Chain { label: Some("en".into()), ..after };
-    assert_eq!(store.chains(&id).await.unwrap()[0], kept, "the language stays");
+    let marks = [mark(1, 1, 2_000, 5_000), mark(2, 1, 4_000, 5_000)];
+    let after = Chain { number: 2, position_ms: 5_000, label: None, carry: None, open: false, ..next.clone() };
+    assert!(!store.step_chain(0, &after, Some(&skipped), &[]).await.unwrap(), "it has gone on");
+    assert!(store.step_chain(1, &after, Some(&skipped), &marks).await.unwrap());
+    let kept = Chain { label: Some("en".into()), carry: next.carry.clone(), ..after };
+    assert_eq!(store.chains(&id).await.unwrap()[0], kept, "the language stays, and what is carried");
     assert_eq!(store.chains_open().await.unwrap(), chains[1..], "this one is closed");
 
     let of = Of { stream: &id, kind: chain.kind, track: &chain.track };
@@ -399,7 +411,13 @@ async fn chains_go_on_window_by_window(store: impl Store) {
     assert_eq!(store.reports_over(&id, 3_000, 9).await.unwrap(), [report(0, 0, 3_000)]);
     store.forget_report(&report(0, 0, 3_000)).await.unwrap();
     assert_eq!(store.reports(of, 0, 9_000, 9).await.unwrap(), [skipped]);
+    assert_eq!(store.marks(of, 1_000, 4_000, 9).await.unwrap(), [mark(0, 0, 500, 1_000), marks[0].clone()]);
+    assert_eq!(store.marks(of, 1_001, 9_000, 1).await.unwrap(), marks[..1]);
+    assert_eq!(store.marks_changed(of, 1, 9).await.unwrap(), marks);
+    store.forget_marks(&id, 1_000).await.unwrap();
+    assert_eq!(store.marks_changed(of, 0, 9).await.unwrap(), marks);
     store.delete_stream(&id).await.unwrap();
+    assert!(store.marks(of, 0, 9_000, 9).await.unwrap().is_empty());
     assert!(store.chains(&id).await.unwrap().is_empty() && store.reports(of, 0, 9_000, 9).await.unwrap().is_empty());
 }
 

@@ -65,7 +65,8 @@ impl NeedsModel {
             self.id.as_ref().map_or_else(|| format!("a model for {what}"), |id| format!("the model {id} for {what}"));
         match self.language.as_deref().map(|code| language_name(code).unwrap_or(code)) {
             Some(language) => format!("{which} in {language}"),
-            None => format!("{which} in any language"),
+            None if self.capability == Capability::Captions => format!("{which} in any language"),
+            None => which,
         }
     }
 }
@@ -80,6 +81,9 @@ impl Needs {
                 // To write in another language than is spoken takes a model of many.
                 let language = work.language.clone().filter(|_| !work.translate);
                 model = Some(NeedsModel { capability: Capability::Captions, language, id: work.model.clone() });
+            }
+            Work::Look(work) => {
+                model = Some(NeedsModel { capability: work.capability, language: None, id: work.model.clone() });
             }
         }
         Self { codecs, sandboxed: task.sandboxed, model }

@@ -48,13 +48,33 @@ pub async fn inputs(store: &dyn Store, task: &Task) -> store::Result<Option<Vec<
             Ok(source(store, &segment).await?.as_ref().map(Decodable::named))
         }
         Work::Captions(work) => {
-            let limit = u32::try_from(SEGMENTS_MAX).unwrap_or(u32::MAX);
-            let segments = store.segments(&task.stream, task.seq, limit).await?;
-            let inside = segments.iter().take_while(|segment| window::ms(segment.start_ns) < work.end_ms);
-            let sound: Vec<_> = inside.filter_map(|segment| segment.audio.as_ref()).collect();
-            let Some(first) = sound.first().filter(|_| segments[0].seq == task.seq) else { return Ok(None) };
+            let segments = window(store, task, work.end_ms).await?;
+            let sound: Vec<_> = segments.iter().filter_map(|segment| segment.audio.as_ref()).collect();
+            let Some(first) = sound.first() else { return Ok(None) };
             let named = sound.iter().enumerate().map(|(at, audio)| (segment_name(at), audio.segment));
             Ok(Some([(INIT.to_owned(), first.init)].into_iter().chain(named).collect()))
         }
+        Work::Look(work) => {
+            let segments = window(store, task, work.end_ms).await?;
+            let Some(first) = segments.first() else { return Ok(None) };
+            let Some(before) = source(store, first).await? else { return Ok(None) };
+            let pictures = segments.iter().filter_map(|segment| segment.video.as_ref());
+            let named = pictures.enumerate().map(|(at, video)| (segment_name(at), video.segment));
+            // The worker was told how many come first.
+            let whole = before.preroll.len() == work.preroll as usize;
+            let preroll = before.named().into_iter().take(1 + before.preroll.len());
+            Ok(whole.then(|| preroll.chain(named).collect()))
+        }
     }
+}
+
+/// The segments of a task's window, if all are there.
+async fn window(store: &dyn Store, task: &Task, end_ms: i64) -> store::Result<Vec<Segment>> {
+    let limit = u32::try_from(SEGMENTS_MAX).unwrap_or(u32::MAX);
+    let mut segments = store.segments(&task.stream, task.seq, limit).await?;
+    segments.retain(|segment| window::ms(segment.start_ns) < end_ms);
+    if segments.first().is_none_or(|first| first.seq != task.seq) {
+        segments.clear();
+    }
+    Ok(segments)
 }

@@ -1,8 +1,11 @@
-//! Windows: a chain of pieces of sound, each planned when there is enough of it. Pure: `farm/windows.rs` reads and writes.
+//! Windows: a chain of pieces of sound, each planned when there is enough of it, and of pictures in `window/pictures.rs`.
+//! Pure: `farm/windows.rs` reads and writes.
 //!
 //! A window is sound without a hole: segments one after the other, of one discontinuity and with one header. The next one
 //! begins where it is settled, which its outcome says. What can't be heard is skipped, so that a chain always comes to
 //! its stream's end.
+
+pub mod pictures;
 
 use millrace_proto::{
     api::StreamState,
@@ -114,10 +117,10 @@ pub fn next(
     let (is_whole, to) = (count == run.len(), run[count - 1]);
     let is_over = is_whole && (ended && to.seq + 1 >= stream.next_seq || ahead.any(|segment| segment.seq > to.seq));
     let end_ms = end_ms(to);
-    let (live, wanted_ms, patience_ms) = if stream.is_live() {
-        (true, pace.live_ms, pace.live_patience_ms)
+    let (wanted_ms, patience_ms) = if stream.is_live() {
+        (pace.live_ms, pace.live_patience_ms)
     } else {
-        (false, pace.recorded_ms, pace.recorded_patience_ms)
+        (pace.recorded_ms, pace.recorded_patience_ms)
     };
     let new_ms = end_ms - chain.position_ms.max(chain.seen_ms);
     if is_whole && !is_over && new_ms < i64::from(wanted_ms) {
@@ -133,14 +136,20 @@ pub fn next(
         last: is_over,
         patience_ms,
     };
+    planned(chain, stream, first.seq, Work::Captions(work), now_ms)
+}
+
+/// The task of a chain's next window.
+fn planned(chain: &Chain, stream: &Stream, seq: u64, work: Work, now_ms: u64) -> Step {
+    let (start_ms, end_ms) = times(&work).unwrap_or_default();
     Step::Plan(Box::new(Task {
         id: chain.task_id(),
         stream: chain.stream.clone(),
-        seq: first.seq,
-        live,
-        duration_ms: u64::try_from(end_ms - chain.position_ms).unwrap_or(0),
+        seq,
+        live: stream.is_live(),
+        duration_ms: u64::try_from(end_ms - start_ms).unwrap_or(0),
         version: 0,
-        work: Work::Captions(work),
+        work,
         link: Some(Link { kind: chain.kind, track: chain.track.clone(), number: chain.number }),
         sandboxed: stream.profile.policy.sandboxed,
         created_ms: now_ms,
@@ -149,8 +158,18 @@ pub fn next(
     }))
 }
 
+/// Where a window begins and ends, in milliseconds of the stream's timeline.
+fn times(work: &Work) -> Option<(i64, i64)> {
+    match work {
+        Work::Captions(work) => Some((work.start_ms, work.end_ms)),
+        Work::Look(work) => Some((work.start_ms, work.end_ms)),
+        Work::Transcode(_) => None,
+    }
+}
+
 fn close(chain: &Chain) -> Step {
-    Step::Close(Chain { open: false, context: String::new(), ..chain.clone() })
+    // Who follows what is seen reads on from a window's number.
+    Step::Close(Chain { number: chain.number + 1, open: false, context: String::new(), ..chain.clone() })
 }
 
 fn skip(chain: &Chain, to_ms: i64, seq: u64, reason: &str, now_ms: u64) -> Step {
@@ -171,20 +190,23 @@ fn skip(chain: &Chain, to_ms: i64, seq: u64, reason: &str, now_ms: u64) -> Step 
 
 /// What a chain's window leaves of it, and the report without anything found, if nothing came of the window's task.
 pub fn given_up(task: &Task, reason: &str, now_ms: u64) -> Option<(Chain, Report)> {
-    let (Some(Link { kind, track, number }), Work::Captions(work)) = (&task.link, &task.work) else { return None };
+    let (Some(Link { kind, track, number }), Some((start_ms, end_ms))) = (&task.link, times(&task.work)) else {
+        return None;
+    };
     let chain = Chain {
         stream: task.stream.clone(),
         kind: *kind,
         track: track.clone(),
         number: *number,
         seq: task.seq,
-        position_ms: work.start_ms,
-        seen_ms: work.start_ms,
+        position_ms: start_ms,
+        seen_ms: start_ms,
         context: String::new(),
+        carry: None,
         label: None,
         open: true,
     };
-    match skip(&chain, work.end_ms, task.seq, reason, now_ms) {
+    match skip(&chain, end_ms, task.seq, reason, now_ms) {
         Step::Skip(next, report) => Some((next, report)),
         Step::Wait | Step::Plan(_) | Step::Close(_) => None,
     }

@@ -6,7 +6,7 @@ use millrace_proto::{
     outcome::{Failure, FailureKind},
     profile::is_model_id,
     task::{
-        Captions, INIT, Input, Lease, PREROLL_MAX, SEGMENT, SEGMENTS_MAX, Target, Transcode, Work, preroll_name,
+        Captions, INIT, Input, Lease, Look, PREROLL_MAX, SEGMENT, SEGMENTS_MAX, Target, Transcode, Work, preroll_name,
         segment_name,
     },
 };
@@ -55,6 +55,7 @@ impl Limits {
         match &lease.work {
             Work::Transcode(work) => self.check_transcode(work, &lease.inputs),
             Work::Captions(work) => check_captions(work, &lease.inputs),
+            Work::Look(work) => check_look(work, &lease.inputs),
         }
     }
 
@@ -121,6 +122,30 @@ fn check_captions(work: &Captions, inputs: &[Input]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Most pictures of a window, as [`millrace_proto::task::Look::pictures_max`] counts them.
+const PICTURES_MAX: u32 = 1_000;
+/// Most things of a picture that are looked at closely.
+const CLOSELY_MAX: u32 = 64;
+
+fn check_look(work: &Look, inputs: &[Input]) -> Result<(), Failure> {
+    let preroll = work.preroll as usize;
+    let segments = inputs.len().saturating_sub(1).saturating_sub(preroll);
+    let names = [INIT.to_owned()].into_iter().chain((0..preroll).map(preroll_name));
+    let names = names.chain((0..segments).map(segment_name));
+    if preroll > PREROLL_MAX || !(1..=SEGMENTS_MAX).contains(&segments) || !are_named(inputs, names) {
+        return unsupported("the inputs of a look task are init, preroll-0 and so on, segment-0 and so on".into());
+    }
+    if work.model.as_ref().is_some_and(|model| !is_model_id(model)) {
+        return unsupported("the model that is asked for has no model's name".into());
+    }
+    let (length_ms, pictures) = (work.end_ms.saturating_sub(work.start_ms), work.pictures_max());
+    if work.every_ms == 0 || length_ms < 0 || pictures > PICTURES_MAX || work.closely > CLOSELY_MAX {
+        let message = format!("the window has {length_ms} ms and {pictures} pictures, {} looked at closely", work.closely);
+        return Err(Failure { kind: FailureKind::Limit, message });
+    }
+    Ok(())
+}
+
 fn are_named(inputs: &[Input], names: impl Iterator<Item = String>) -> bool {
     names.eq(inputs.iter().map(|input| input.name.as_str()))
 }
@@ -144,7 +169,7 @@ mod tests {
     fn transcode(lease: &mut Lease) -> &mut Transcode {
         match &mut lease.work {
             Work::Transcode(work) => work,
-            Work::Captions(_) => panic!("it is a transcode"),
+            Work::Captions(_) | Work::Look(_) => panic!("it is a transcode"),
         }
     }
 
@@ -196,5 +221,27 @@ mod tests {
         assert_eq!(refused(|work, _| work.end_ms = 1_000_000), Limit);
         assert_eq!(refused(|work, _| work.start_ms = 5_000), Limit);
         assert_eq!(refused(|work, _| work.context = "a".repeat(5_000)), Limit);
+    }
+
+    #[test]
+    fn what_a_look_may_not_ask() {
+        use FailureKind::{Limit, Unsupported};
+        let refused = |change: fn(&mut Look, &mut Vec<Input>)| {
+            let Lease { mut inputs, .. } = testing::window("l-1");
+            let capability = millrace_proto::offer::Capability::Products;
+            let (every_ms, preroll, closely, start_ms, end_ms) = (1_000, 0, 4, 0, 4_000);
+            let mut work = Look { capability, model: None, every_ms, preroll, closely, start_ms, end_ms };
+            assert_eq!(check_look(&work, &inputs), Ok(()));
+            change(&mut work, &mut inputs);
+            check_look(&work, &inputs).unwrap_err().kind
+        };
+        assert_eq!(refused(|work, _| work.preroll = 1), Unsupported);
+        assert_eq!(refused(|work, _| work.preroll = u32::MAX), Unsupported);
+        assert_eq!(refused(|_, inputs| inputs.truncate(1)), Unsupported);
+        assert_eq!(refused(|work, _| work.model = Some("../x".into())), Unsupported);
+        assert_eq!(refused(|work, _| work.every_ms = 0), Limit);
+        assert_eq!(refused(|work, _| work.end_ms = i64::MAX), Limit);
+        assert_eq!(refused(|work, _| work.start_ms = 5_000), Limit);
+        assert_eq!(refused(|work, _| work.closely = 1_000), Limit);
     }
 }

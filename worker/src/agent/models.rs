@@ -39,12 +39,17 @@ impl Models {
     /// The model for such work: one that is warm if there is one, or else the best. `Err` if none of them does it, and
     /// nothing for work that takes none.
     pub(super) fn choose(&self, work: &Work) -> Result<Option<String>, String> {
-        let Work::Captions(work) = work else { return Ok(None) };
+        let (capability, language, id) = match work {
+            Work::Transcode(_) => return Ok(None),
+            Work::Captions(work) => {
+                (Capability::Captions, work.language.as_deref().filter(|_| !work.translate), &work.model)
+            }
+            Work::Look(work) => (work.capability, None, &work.model),
+        };
         let models = self.0.iter().map(|known| known.model.clone()).collect();
         let offer = Offer { models, ..Offer::default() };
-        let language = work.language.as_deref().filter(|_| !work.translate);
         let fits: Vec<&str> =
-            offer.models_for(Capability::Captions, language, work.model.as_deref()).map(|model| &*model.id).collect();
+            offer.models_for(capability, language, id.as_deref()).map(|model| &*model.id).collect();
         let warm = |id: &&&str| self.0.iter().any(|known| known.model.id == **id && known.proven);
         let chosen = fits.iter().find(warm).or(fits.first());
         let chosen = chosen.ok_or("this worker has no model that does what is asked for")?;

@@ -21,7 +21,7 @@ use millrace_proto::{
 };
 use sha2::Digest;
 
-use super::{Worker, hear};
+use super::{Worker, sense};
 use crate::{
     agent::{Fault, Job},
     scratch::Folder,
@@ -108,7 +108,8 @@ pub(super) async fn work(worker: &Worker, bench: &Bench, lease: &Lease, means: M
     })?;
     let work = match &lease.work {
         Work::Transcode(work) => work,
-        Work::Captions(work) => return Ok(hear::work(worker, folder, OUT, lease, work, means).await?),
+        Work::Captions(work) => return Ok(sense::hear(worker, folder, OUT, lease, work, means).await?),
+        Work::Look(work) => return Ok(sense::look(worker, folder, OUT, lease, work, means).await?),
     };
     let mut source = Pair { init: folder.path(INIT), preroll: Vec::new(), segment: folder.path(SEGMENT) };
     source.preroll = (0..lease.inputs.len() - 2).map(|at| folder.path(&preroll_name(at))).collect();

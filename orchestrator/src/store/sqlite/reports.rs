@@ -4,10 +4,11 @@ use async_trait::async_trait;
 use millrace_proto::StreamId;
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
-use super::{SqliteStore, from_json, from_word, int, parsed, tasks, to_json, uint, word};
+use super::{SqliteStore, from_json, from_word, int, marks, parsed, tasks, to_json, uint, word};
 use crate::{
     store::{
         Result,
+        marks::Mark,
         reports::{Chain, Of, Report, Reports},
     },
     task::Task,
@@ -50,7 +51,7 @@ impl Reports for SqliteStore {
         Ok(true)
     }
 
-    async fn step_chain(&self, number: u64, next: &Chain, report: Option<&Report>) -> Result<bool> {
+    async fn step_chain(&self, number: u64, next: &Chain, report: Option<&Report>, marks: &[Mark]) -> Result<bool> {
         let mut tx = self.write(Some(&next.stream)).await?;
         if !step(&mut tx, number, next).await? {
             tx.leave().await?;
@@ -58,6 +59,9 @@ impl Reports for SqliteStore {
         }
         if let Some(report) = report {
             insert(&mut tx, report).await?;
+        }
+        for mark in marks {
+            marks::put(&mut tx, mark).await?;
         }
         tx.commit().await?;
         Ok(true)
@@ -127,7 +131,7 @@ pub(super) async fn begin(tx: &mut SqliteConnection, chain: &Chain) -> Result<()
 pub(super) async fn step(tx: &mut SqliteConnection, number: u64, next: &Chain) -> Result<bool> {
     let done = sqlx::query(
         "UPDATE chains SET number = ?, seq = ?, position_ms = ?, seen_ms = ?, context = ?,
-             label = coalesce(label, ?), open = ?
+             carry = coalesce(?, carry), label = coalesce(label, ?), open = ?
          WHERE stream = ? AND kind = ? AND track = ? AND number = ?",
     )
     .bind(int(next.number))
@@ -135,6 +139,7 @@ pub(super) async fn step(tx: &mut SqliteConnection, number: u64, next: &Chain) -
     .bind(next.position_ms)
     .bind(next.seen_ms)
     .bind(&next.context)
+    .bind(&next.carry)
     .bind(&next.label)
     .bind(next.open)
     .bind(next.stream.as_str())
@@ -175,6 +180,7 @@ fn read_chain(row: &SqliteRow) -> Result<Chain> {
         position_ms: row.try_get("position_ms")?,
         seen_ms: row.try_get("seen_ms")?,
         context: row.try_get("context")?,
+        carry: row.try_get("carry")?,
         label: row.try_get("label")?,
         open: row.try_get("open")?,
     })

@@ -3,7 +3,7 @@
 use millrace_proto::{Address, StreamId, TaskId};
 use sqlx::SqliteConnection;
 
-use super::{SqliteStore, from_json, int, reports, to_json, uint};
+use super::{SqliteStore, from_json, int, marks, reports, to_json, uint};
 use crate::{
     store::{Result, Settlement},
     task::{State, Task},
@@ -145,6 +145,9 @@ pub(super) async fn swap(store: &SqliteStore, task: &Task, settlement: &Settleme
         && reports::step(&mut tx, report.number, chain).await?
     {
         reports::insert(&mut tx, report).await?;
+        for mark in &settlement.marks {
+            marks::put(&mut tx, mark).await?;
+        }
     }
     if let Some(worker) = settlement.accepted {
         sqlx::query("UPDATE workers SET accepted = accepted + 1 WHERE address = ?")
