@@ -16,8 +16,8 @@ use async_trait::async_trait;
 use millrace_proto::{Address, StreamId, TaskId, api::StreamState, offer::Offer, profile::Rung};
 
 use crate::task::Task;
-use record::{Fetched, Media, Pushed, Segment, SegmentState, Stream, Tail, Variant, Worker};
 use marks::Mark;
+use record::{Fetched, Media, Pushed, Segment, SegmentState, Stream, Tail, Variant, Worker};
 use reports::{Chain, Report};
 
 /// What went wrong, and whether to try again.

@@ -179,8 +179,7 @@ fn patience_ms(streams: &[StreamPlan], workers: &[WorkerPlan]) -> u64 {
     // One worker with one slot may be all there is.
     let length_ms: u64 = streams.iter().map(StreamPlan::length_ms).sum();
     // A window comes after the other, and each may meet everyone who fails.
-    let captions_ms =
-        if streams.iter().any(StreamPlan::has_windows) { 30_000 * workers.len() as u64 } else { 0 };
+    let captions_ms = if streams.iter().any(StreamPlan::has_windows) { 30_000 * workers.len() as u64 } else { 0 };
     captions_ms + 100_000 + 5 * length_ms + 90_000 * slow + 35_000 * count(Taint::Deadly) + poison_ms
 }
 
@@ -209,7 +208,9 @@ fn stream(r: &mut StdRng) -> StreamPlan {
         live,
         audio: r.random_bool(0.5),
         captions: r.random_bool(0.4).then(|| Captions { translate: r.random_bool(0.3), ..Captions::default() }),
-        products: r.random_bool(0.3).then(|| Products { every_ms: *[500, 1_000, 5_000].choose(r).unwrap(), ..Products::default() }),
+        products: r
+            .random_bool(0.3)
+            .then(|| Products { every_ms: *[500, 1_000, 5_000].choose(r).unwrap(), ..Products::default() }),
         passthrough: r.random_bool(0.3),
         policy: Policy { sandboxed: r.random_bool(0.3) },
         segment_ms: *[1_000, 2_000].choose(r).unwrap(),

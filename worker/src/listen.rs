@@ -70,7 +70,12 @@ pub(crate) async fn probe(
     offered
 }
 
-async fn try_out(launcher: &Launcher, shelf: &Shelf, model: &Model, cores: u32) -> Result<(offer::Model, Sense), String> {
+async fn try_out(
+    launcher: &Launcher,
+    shelf: &Shelf,
+    model: &Model,
+    cores: u32,
+) -> Result<(offer::Model, Sense), String> {
     let (own, of) = (shelf.clone(), model.clone());
     let checked = tokio::task::spawn_blocking(move || job(&own, &of)).await.expect("it does not panic");
     let (job, mut limits) = checked.map_err(|error| error.message)?;

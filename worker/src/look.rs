@@ -81,12 +81,8 @@ pub fn job(shelf: &Shelf, wanted: Wanted<'_>, threads: u32) -> Result<(Look, Lim
         None => None,
     };
     let runtime = shelf.cache.check(library)?;
-    let limits = Limits {
-        memory_bytes_max: memory_bytes,
-        wall_ms_max: WALL_MS_MAX,
-        cpu_s_max: CPU_S_MAX,
-        ..Limits::default()
-    };
+    let limits =
+        Limits { memory_bytes_max: memory_bytes, wall_ms_max: WALL_MS_MAX, cpu_s_max: CPU_S_MAX, ..Limits::default() };
     Ok((Look { runtime, moderation, detection, embedding, threads }, limits))
 }
 

@@ -243,9 +243,10 @@ fn results_stuck(house: &House, stream: &Stream) -> [Option<String>; 3] {
         let model = Some(NeedsModel { capability, language, id: id.clone() });
         house.farm.lack(&Needs { codecs: BTreeSet::new(), sandboxed: policy.sandboxed, model }, now_ms())
     };
-    let captions = captions.as_ref().filter(|_| is_open).and_then(|wish| {
-        lack(Capability::Captions, wish.language.clone().filter(|_| !wish.translate), &wish.model)
-    });
+    let captions = captions
+        .as_ref()
+        .filter(|_| is_open)
+        .and_then(|wish| lack(Capability::Captions, wish.language.clone().filter(|_| !wish.translate), &wish.model));
     let moderation = moderation.as_ref().filter(|_| is_open);
     let moderation = moderation.and_then(|wish| lack(Capability::Moderation, None, &wish.model));
     let products = products.as_ref().filter(|_| is_open);

@@ -213,7 +213,8 @@ mod tests {
     use super::*;
     use crate::sights::tests::by;
 
-    const POLICY: Policy = Policy { overlap: 0.3, alike: 0.8, gone_ms: 2_000, every_ms: 1_000, pictures_min: 2, sure: 0.95 };
+    const POLICY: Policy =
+        Policy { overlap: 0.3, alike: 0.8, gone_ms: 2_000, every_ms: 1_000, pictures_min: 2, sure: 0.95 };
 
     fn thing(label: &str, score: f32, x: f32, looks: &[i8]) -> Thing {
         let place = Place { x, y: 0.2, width: 0.2, height: 0.2 };
@@ -225,7 +226,11 @@ mod tests {
         let mut appearances = Appearances::default();
         let (mut over, end_ms) = (Vec::new(), pictures.len() as i64 * 1_000);
         for (at, things) in pictures.into_iter().enumerate() {
-            over.extend(appearances.push(&POLICY, &Sight { at_ms: at as i64 * 1_000, categories: Vec::new(), things }, &by()));
+            over.extend(appearances.push(
+                &POLICY,
+                &Sight { at_ms: at as i64 * 1_000, categories: Vec::new(), things },
+                &by(),
+            ));
         }
         over.extend(appearances.end(&POLICY, end_ms));
         over

@@ -127,7 +127,11 @@ mod tests {
         let mut over = Vec::new();
         for (at, score) in scores.iter().enumerate() {
             let categories = vec![Category { name: "p".into(), score: *score }];
-            over.extend(flags.push(&POLICY, &Sight { at_ms: at as i64 * 1_000, categories, things: Vec::new() }, &by()));
+            over.extend(flags.push(
+                &POLICY,
+                &Sight { at_ms: at as i64 * 1_000, categories, things: Vec::new() },
+                &by(),
+            ));
         }
         over.extend(flags.end(scores.len() as i64 * 1_000 - 500));
         over.into_iter().map(|range| (range.level, range.start_ms, range.end_ms, range.pictures)).collect()

@@ -61,7 +61,8 @@ impl Chain {
         };
         let profile = &stream.profile;
         let spoken = profile.captions.iter().map(|_| chain(Capability::Captions, CAPTIONS));
-        let english = profile.captions.iter().filter(|wish| wish.translate).map(|_| chain(Capability::Captions, ENGLISH));
+        let english =
+            profile.captions.iter().filter(|wish| wish.translate).map(|_| chain(Capability::Captions, ENGLISH));
         let moderation = profile.moderation.iter().map(|_| chain(Capability::Moderation, MODERATION));
         let products = profile.products.iter().map(|_| chain(Capability::Products, PRODUCTS));
         spoken.chain(english).chain(moderation).chain(products).collect()

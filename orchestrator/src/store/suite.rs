@@ -16,8 +16,8 @@ use millrace_proto::{
 use super::{
     Commit, Listing, Move, Noted, Settlement, Store,
     clips::Created,
-    record::{Clip, Fetched, Media, Pushed, Segment, SegmentState, Starts, Stream, Tail},
     marks::Mark,
+    record::{Clip, Fetched, Media, Pushed, Segment, SegmentState, Starts, Stream, Tail},
     reports::{Chain, Found, Of, Report},
 };
 use crate::task::{Held, Link, State, Task};

@@ -140,7 +140,8 @@ fn check_look(work: &Look, inputs: &[Input]) -> Result<(), Failure> {
     }
     let (length_ms, pictures) = (work.end_ms.saturating_sub(work.start_ms), work.pictures_max());
     if work.every_ms == 0 || length_ms < 0 || pictures > PICTURES_MAX || work.closely > CLOSELY_MAX {
-        let message = format!("the window has {length_ms} ms and {pictures} pictures, {} looked at closely", work.closely);
+        let message =
+            format!("the window has {length_ms} ms and {pictures} pictures, {} looked at closely", work.closely);
         return Err(Failure { kind: FailureKind::Limit, message });
     }
     Ok(())

@@ -48,8 +48,7 @@ impl Models {
         };
         let models = self.0.iter().map(|known| known.model.clone()).collect();
         let offer = Offer { models, ..Offer::default() };
-        let fits: Vec<&str> =
-            offer.models_for(capability, language, id.as_deref()).map(|model| &*model.id).collect();
+        let fits: Vec<&str> = offer.models_for(capability, language, id.as_deref()).map(|model| &*model.id).collect();
         let warm = |id: &&&str| self.0.iter().any(|known| known.model.id == **id && known.proven);
         let chosen = fits.iter().find(warm).or(fits.first());
         let chosen = chosen.ok_or("this worker has no model that does what is asked for")?;

@@ -70,11 +70,7 @@ fn late(what: &str) -> Failure {
 }
 
 /// The model that was chosen, and what was fetched: the header, and all segments in order.
-async fn given<'a>(
-    folder: &Folder,
-    lease: &Lease,
-    means: Means<'a>,
-) -> Result<(&'a str, Bytes, Vec<Bytes>), Failure> {
+async fn given<'a>(folder: &Folder, lease: &Lease, means: Means<'a>) -> Result<(&'a str, Bytes, Vec<Bytes>), Failure> {
     let failed = |kind, message: String| Failure { kind, message };
     let Some(model) = means.model else {
         return Err(failed(FailureKind::Unsupported, "no model was chosen for it".into()));

@@ -50,9 +50,8 @@ pub fn next(chain: &Chain, stream: &Stream, segments: &[Segment], now_ms: u64) -
     let run: Vec<&Segment> = ahead.clone().take_while(goes_on).collect();
     let start_ms = ms(first.start_ns);
     let to = |segment: &Segment| Look { start_ms, end_ms: end_ms(segment), preroll: video.preroll, ..work.clone() };
-    let fits = |segment: &&&Segment| {
-        end_ms(segment) - start_ms <= RECORDED_MS && to(segment).pictures_max() <= PICTURES_MAX
-    };
+    let fits =
+        |segment: &&&Segment| end_ms(segment) - start_ms <= RECORDED_MS && to(segment).pictures_max() <= PICTURES_MAX;
     let count = run.iter().take(SEGMENTS_MAX).take_while(fits).count().max(1);
     let is_whole = count == run.len();
     let is_over = is_whole && (ended || ahead.any(|segment| segment.seq > run[count - 1].seq));

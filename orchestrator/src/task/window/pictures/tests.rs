@@ -110,8 +110,7 @@ fn what_can_not_be_looked_at_is_passed_over() {
     assert_eq!((on.carry, on.number), (chain(0).carry, 8));
     let mut open = segments(2..3);
     open[0].video.as_mut().unwrap().preroll = 2;
-    let (_, start_ms, end_ms, why) =
-        skipped(next(&chain(4_000), &Stream { first_seq: 1, ..live.clone() }, &open, 9));
+    let (_, start_ms, end_ms, why) = skipped(next(&chain(4_000), &Stream { first_seq: 1, ..live.clone() }, &open, 9));
     assert_eq!((start_ms, end_ms, why.contains("decoded after")), (4_000, 6_000, true));
     let mut blind = segments(0..3);
     blind[..2].iter_mut().for_each(|segment| segment.video = None);
