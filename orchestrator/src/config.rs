@@ -55,6 +55,8 @@ pub struct Config {
     pub tasks: machine::Policy,
     /// How sound is cut into windows for captions.
     pub captions: window::Pace,
+    /// How long events are kept.
+    pub events: Events,
     /// Limits of the HTTP server.
     pub api: Api,
     /// Pictures and clips.
@@ -73,6 +75,16 @@ pub struct Assets {
     pub clip_s_max: u64,
     /// Clips of one stream at most.
     pub clips_max: u64,
+}
+
+/// How long events are kept, for apps to ask for them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Events {
+    /// So many days.
+    pub keep_days: u64,
+    /// So many of all streams together at most.
+    pub count_max: u64,
 }
 
 /// RTMP within TLS.
@@ -219,6 +231,7 @@ impl Default for Config {
             srt_server: srt::Config::default(),
             tasks: machine::Policy::default(),
             captions: window::Pace::default(),
+            events: Events::default(),
             api: Api::default(),
             assets: Assets::default(),
         }
@@ -251,6 +264,12 @@ impl Default for Ingest {
 impl Default for Assets {
     fn default() -> Self {
         Self { jobs_max: 1, wait_ms_max: 20_000, clip_s_max: 3_600, clips_max: 100 }
+    }
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self { keep_days: 30, count_max: 1_000_000 }
     }
 }
 
@@ -324,6 +343,8 @@ impl Config {
             ("tasks.lease_ms", self.tasks.lease_ms),
             ("tasks.work_ms_min", self.tasks.work_ms_min),
             ("api.seals_max", self.api.seals_max as u64),
+            ("events.keep_days", self.events.keep_days),
+            ("events.count_max", self.events.count_max),
             ("assets.jobs_max", self.assets.jobs_max as u64),
             ("ingest.files_max", self.ingest.files_max as u64),
             ("ingest.file_tasks_max", self.ingest.file_tasks_max),

@@ -8,6 +8,7 @@ mod captions;
 mod clips;
 mod dash;
 mod error;
+mod events;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod hls;
@@ -56,6 +57,7 @@ pub fn router(house: Arc<House>) -> Router {
         .route("/v1/streams/{id}/end", post(streams::end))
         .route("/v1/streams/{id}/timeline", get(timeline::get))
         .route("/v1/streams/{id}/tokens", post(tokens::create))
+        .route("/v1/events", get(events::get))
         .route("/v1/workers", get(streams::workers))
         .route("/v1/playback", get(page::playback))
         .route("/v1/worker/challenge", post(worker::challenge))

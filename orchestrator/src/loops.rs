@@ -351,6 +351,20 @@ pub async fn uploads(house: Arc<House>) {
     }
 }
 
+/// Old events are forgotten.
+pub async fn events(house: Arc<House>) {
+    loop {
+        let config = &house.config.events;
+        let before_ms = now_ms().saturating_sub(config.keep_days.saturating_mul(86_400_000));
+        match house.store.forget_events(before_ms, config.count_max).await {
+            Ok(0) => {}
+            Ok(count) => tracing::debug!(count, "events forgotten"),
+            Err(error) => tell("forgetting events", Err(error)),
+        }
+        tokio::time::sleep(Duration::from_mins(1)).await;
+    }
+}
+
 /// The counts of the RTMP and SRT servers stand in the metrics.
 pub async fn ingest_counters(house: Arc<House>, rtmp: Arc<rtmp::Counters>, srt: Arc<srt::Counters>) {
     loop {

@@ -5,6 +5,7 @@
 //! the contract says nothing that PostgreSQL could not do, and `store/suite.rs` runs on every implementation.
 
 pub mod clips;
+pub mod events;
 pub mod marks;
 pub mod record;
 pub mod reports;
@@ -104,11 +105,15 @@ pub struct Settlement {
     pub accepted: Option<Address>,
     /// Whose count of failures goes up.
     pub failed: Vec<Address>,
+    /// What apps are told of it.
+    pub events: Vec<events::Happened>,
 }
 
 /// The contract.
 #[async_trait]
-pub trait Store: clips::Clips + marks::Marks + reports::Reports + std::fmt::Debug + Send + Sync + 'static {
+pub trait Store:
+    clips::Clips + events::Events + marks::Marks + reports::Reports + std::fmt::Debug + Send + Sync + 'static
+{
     /// Writes a new stream, and the chains that its profile asks for. False if its id is taken.
     async fn create_stream(&self, stream: &Stream) -> Result<bool>;
     /// One stream.
@@ -117,7 +122,7 @@ pub trait Store: clips::Clips + marks::Marks + reports::Reports + std::fmt::Debu
     async fn streams(&self, after: Option<&StreamId>, limit: u32) -> Result<Vec<Stream>>;
     /// All streams in one of these states.
     async fn streams_in(&self, states: &[StreamState]) -> Result<Vec<Stream>>;
-    /// Changes a stream's state. False if it is in none of `from`, or gone.
+    /// Changes a stream's state, with an event. False if it is in none of `from`, or gone.
     async fn move_stream(&self, id: &StreamId, step: &Move<'_>) -> Result<bool>;
     /// Says how much of the upload is durable. False if the stream takes no upload now.
     async fn note_upload(&self, id: &StreamId, bytes: u64, total: Option<u64>) -> Result<bool>;

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod captions;
+pub mod events;
 pub mod id;
 pub mod identity;
 pub mod offer;

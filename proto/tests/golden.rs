@@ -8,6 +8,7 @@ use millrace_proto::{
     Address, LeaseId, PROTOCOL_VERSION, Sha256, StreamId,
     api::{self, ClipState, CreateClip, CreateStream, Ingest, Page, Place, Playback, Progress, Source, StreamState},
     captions::{Heard, Span, Word},
+    events::{Event, Events, Moved},
     identity::Secret,
     offer::{Absent, Capability, Card, Encoder, Lack, Model, Offer, Part, Sandbox},
     outcome::{Done, Failure, FailureKind, Outcome, Rendition, Report, Result as Handed},
@@ -296,6 +297,22 @@ fn clips(seen: &mut BTreeSet<String>) {
     check(seen, "clip", &clip);
 }
 
+fn events(seen: &mut BTreeSet<String>) {
+    let event = |number, kind: &str, body| Event {
+        number,
+        kind: kind.into(),
+        stream: stream_id(),
+        created_ms: 1_795_000_000_000,
+        body,
+    };
+    let moved = |reason: Option<&str>| {
+        let reason = reason.map(str::to_owned);
+        serde_json::to_value(Moved { reason }).expect("its keys are text")
+    };
+    let items = vec![event(41, "stream.live", moved(None)), event(43, "stream.failed", moved(Some("no space")))];
+    check(seen, "events", &Events { schema: 1, items, oldest: Some(7), next: Some(43) });
+}
+
 fn captions(seen: &mut BTreeSet<String>) {
     check(seen, "lease_captions", &window());
     check(seen, "lease_look", &look());
@@ -425,6 +442,7 @@ fn every_message_is_as_its_file_says() {
     check(&mut seen, "pushed", &pushed);
     clips(&mut seen);
     captions(&mut seen);
+    events(&mut seen);
     check(&mut seen, "create_token", &api::CreateToken { ttl_s: 3_600 });
     let token = api::Token {
         token: "1795003600.00ff".into(),

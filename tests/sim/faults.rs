@@ -11,13 +11,14 @@ use millrace_orchestrator::{
     store::{
         Commit, Error, Kind, Listing, Move, Noted, Result, Settlement, Store,
         clips::{Clips, Created},
+        events::Events,
         marks::{Mark, Marks},
         record::{Clip, Fetched, Pushed, Segment, Stream, Tail, Worker},
         reports::{Chain, Of, Report, Reports},
     },
     task::Task,
 };
-use millrace_proto::{Address, ClipId, StreamId, TaskId, api::StreamState, offer::Offer, profile::Rung};
+use millrace_proto::{Address, ClipId, StreamId, TaskId, api::StreamState, events::Event, offer::Offer, profile::Rung};
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
     PutOptions, PutPayload, PutResult, memory::InMemory, path::Path,
@@ -91,7 +92,20 @@ impl<S: Store> Faulty<S> {
     }
 }
 
-// Nobody makes clips here.
+// Nobody reads events here.
+#[async_trait]
+impl<S: Store> Events for Faulty<S> {
+    async fn events(&self, after: u64, stream: Option<&StreamId>, limit: u32) -> Result<Vec<Event>> {
+        self.inner.events(after, stream, limit).await
+    }
+    async fn oldest_event(&self) -> Result<Option<u64>> {
+        self.inner.oldest_event().await
+    }
+    async fn forget_events(&self, before_ms: u64, count_max: u64) -> Result<u64> {
+        self.inner.forget_events(before_ms, count_max).await
+    }
+}
+
 #[async_trait]
 impl<S: Store> Reports for Faulty<S> {
     async fn chains(&self, stream: &StreamId) -> Result<Vec<Chain>> {
@@ -132,6 +146,7 @@ impl<S: Store> Reports for Faulty<S> {
     }
 }
 
+// Nobody makes clips here.
 #[async_trait]
 impl<S: Store> Marks for Faulty<S> {
     async fn marks(&self, of: Of<'_>, from_ms: i64, to_ms: i64, limit: u32) -> Result<Vec<Mark>> {

@@ -10,6 +10,7 @@ use millrace_orchestrator::{
     store::{
         Commit, Listing, Move, Noted, Result, Settlement, Store,
         clips::{Clips, Created},
+        events::Events,
         marks::{Mark, Marks},
         record::{Clip, Fetched, Media, Pushed, Segment, Stream, Tail, Worker},
         reports::{Chain, Of, Report, Reports},
@@ -23,6 +24,7 @@ use millrace_orchestrator::{
 use millrace_proto::{
     Address, ClipId, StreamId, TaskId,
     api::StreamState,
+    events::Event,
     offer::Offer,
     outcome::{Outcome, Rendition, Result as Handed},
     profile::Rung,
@@ -86,7 +88,20 @@ impl<S> Sabotaged<S> {
     }
 }
 
-// Nobody makes clips here.
+// Nobody reads events here.
+#[async_trait]
+impl<S: Store> Events for Sabotaged<S> {
+    async fn events(&self, after: u64, stream: Option<&StreamId>, limit: u32) -> Result<Vec<Event>> {
+        self.inner.events(after, stream, limit).await
+    }
+    async fn oldest_event(&self) -> Result<Option<u64>> {
+        self.inner.oldest_event().await
+    }
+    async fn forget_events(&self, before_ms: u64, count_max: u64) -> Result<u64> {
+        self.inner.forget_events(before_ms, count_max).await
+    }
+}
+
 #[async_trait]
 impl<S: Store> Reports for Sabotaged<S> {
     async fn chains(&self, stream: &StreamId) -> Result<Vec<Chain>> {
@@ -112,6 +127,7 @@ impl<S: Store> Reports for Sabotaged<S> {
     }
 }
 
+// Nobody makes clips here.
 #[async_trait]
 impl<S: Store> Marks for Sabotaged<S> {
     async fn marks(&self, of: Of<'_>, from_ms: i64, to_ms: i64, limit: u32) -> Result<Vec<Mark>> {

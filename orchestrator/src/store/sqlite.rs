@@ -4,6 +4,7 @@
 //! `synchronous = FULL`: what was committed survives a power cut.
 
 mod clips;
+mod events;
 mod marks;
 mod pushes;
 mod reports;
@@ -34,7 +35,7 @@ use writer::{Write, Writer};
 const SCHEMA_VERSION: i64 = SCHEMAS.len() as i64;
 
 /// The n-th makes version n of version n - 1; the first one begins with nothing.
-const SCHEMAS: [&str; 8] = [
+const SCHEMAS: [&str; 9] = [
     include_str!("sqlite/schema.sql"),
     include_str!("sqlite/pushes.sql"),
     include_str!("sqlite/urls.sql"),
@@ -43,6 +44,7 @@ const SCHEMAS: [&str; 8] = [
     include_str!("sqlite/starts.sql"),
     include_str!("sqlite/reports.sql"),
     include_str!("sqlite/marks.sql"),
+    include_str!("sqlite/events.sql"),
 ];
 
 const READERS: u32 = 4;

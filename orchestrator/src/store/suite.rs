@@ -22,6 +22,8 @@ use super::{
 };
 use crate::task::{Held, Link, State, Task};
 
+mod events;
+
 fn stream(id: &str, created_ms: u64) -> Stream {
     let profile = Choice::default().resolve().unwrap();
     Stream {
@@ -473,6 +475,13 @@ macro_rules! suite {
             async fn chains_go_on_window_by_window() {
                 let (store, _folder) = $open;
                 super::chains_go_on_window_by_window(store).await;
+            }
+            #[tokio::test]
+            async fn events_are_numbered_and_come_with_what_they_tell_of() {
+                let (store, _folder) = $open;
+                super::events::are_numbered_and_forgotten_in_order(store).await;
+                let (store, _folder) = $open;
+                super::events::come_with_what_they_tell_of(store).await;
             }
             #[tokio::test]
             async fn workers_are_kept() {

@@ -1,11 +1,12 @@
 //! Streams in SQLite.
 
-use millrace_proto::{StreamId, api::StreamState, profile::Rung};
+use millrace_proto::{StreamId, api::StreamState, events::Moved, profile::Rung};
 use sqlx::{Row, sqlite::SqliteRow};
 
-use super::{SqliteStore, from_json, from_word, int, parsed, reports, to_json, uint, word};
+use super::{SqliteStore, events, from_json, from_word, int, parsed, reports, to_json, uint, word};
 use crate::store::{
     Move, Result,
+    events::Happened,
     record::{Fetched, Stream},
     reports::Chain,
 };
@@ -95,6 +96,11 @@ pub(super) async fn step(store: &SqliteStore, id: &StreamId, step: &Move<'_>) ->
     .bind(to_json(&from))
     .execute(&mut *tx)
     .await?;
+    if done.rows_affected() == 1 {
+        let body = Moved { reason: step.reason.clone() };
+        let kind = format!("stream.{}", word(&step.to));
+        events::insert(&mut tx, &Happened::new(kind, id, step.now_ms, &body)).await?;
+    }
     tx.commit().await?;
     Ok(done.rows_affected() == 1)
 }

@@ -3,7 +3,7 @@
 use millrace_proto::{Address, StreamId, TaskId};
 use sqlx::SqliteConnection;
 
-use super::{SqliteStore, from_json, int, marks, reports, to_json, uint};
+use super::{SqliteStore, events, from_json, int, marks, reports, to_json, uint};
 use crate::{
     store::{Result, Settlement},
     task::{State, Task},
@@ -160,6 +160,9 @@ pub(super) async fn swap(store: &SqliteStore, task: &Task, settlement: &Settleme
             .bind(worker.to_string())
             .execute(&mut *tx)
             .await?;
+    }
+    for happened in &settlement.events {
+        events::insert(&mut tx, happened).await?;
     }
     tx.commit().await?;
     Ok(true)
