@@ -34,6 +34,8 @@ pub struct Config {
     pub sandbox: Mode,
     /// Folder of the page at `/`; none if empty.
     pub web: PathBuf,
+    /// Folder of models, for pictures of products; `~/.cache/millrace/models` if empty, as of workers.
+    pub models: PathBuf,
     /// Addresses told to apps, for when this program stands behind a proxy, e.g. `https://video.example.org`.
     /// Empty: as a trusted proxy says, or as the request names this server.
     pub public_http_url: String,
@@ -61,6 +63,22 @@ pub struct Config {
     pub api: Api,
     /// Pictures and clips.
     pub assets: Assets,
+    /// Apps' own products.
+    pub catalogs: Catalogs,
+}
+
+/// Apps' own products.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Catalogs {
+    /// Products of one catalogue at most.
+    pub products_max: u64,
+    /// Pictures of all of them at most: each thing that is seen is compared with all.
+    pub pictures_max: u64,
+    /// Pictures of one product at most.
+    pub product_pictures_max: u64,
+    /// Largest picture in bytes.
+    pub picture_bytes_max: u64,
 }
 
 /// Pictures and clips that are made of streams.
@@ -221,6 +239,7 @@ impl Default for Config {
             media: PathBuf::new(),
             sandbox: Mode::BestEffort,
             web: PathBuf::new(),
+            models: PathBuf::new(),
             public_http_url: String::new(),
             public_rtmp_url: String::new(),
             public_srt_url: String::new(),
@@ -234,6 +253,7 @@ impl Default for Config {
             events: Events::default(),
             api: Api::default(),
             assets: Assets::default(),
+            catalogs: Catalogs::default(),
         }
     }
 }
@@ -270,6 +290,12 @@ impl Default for Assets {
 impl Default for Events {
     fn default() -> Self {
         Self { keep_days: 30, count_max: 1_000_000 }
+    }
+}
+
+impl Default for Catalogs {
+    fn default() -> Self {
+        Self { products_max: 10_000, pictures_max: 20_000, product_pictures_max: 20, picture_bytes_max: 16 << 20 }
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
     media::MediaStore,
     metrics::Metrics,
     playback::Secret,
+    portraits::Portraits,
     store::Store,
     uploads::Uploads,
     verify::Verifier,
@@ -47,6 +48,8 @@ pub struct House {
     pub media: MediaStore,
     /// Starts the media child.
     pub launcher: Launcher,
+    /// Looks at pictures of products.
+    pub portraits: Portraits,
     /// Tasks and workers.
     pub farm: Farm,
     /// What workers upload.

@@ -15,6 +15,7 @@ pub mod loops;
 pub mod media;
 pub mod metrics;
 pub mod playback;
+pub mod portraits;
 pub mod publish;
 pub mod segment;
 pub mod serve;

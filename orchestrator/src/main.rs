@@ -71,6 +71,9 @@ struct Serve {
     /// The media child; beside this program unless given.
     #[arg(long, env = "MILLRACE_MEDIA")]
     media: Option<PathBuf>,
+    /// Folder of models, for pictures of products. [default: ~/.cache/millrace/models]
+    #[arg(long, env = "MILLRACE_MODELS", value_name = "DIR")]
+    models: Option<PathBuf>,
     /// Folder of the page served at /.
     #[arg(long, env = "MILLRACE_WEB")]
     web: Option<PathBuf>,
@@ -88,6 +91,7 @@ impl Serve {
         config.rtmps.listen = self.rtmps.map_or(config.rtmps.listen, |at| at.to_string());
         config.srt.listen = self.srt.map_or(config.srt.listen, |at| at.to_string());
         config.media = self.media.unwrap_or(config.media);
+        config.models = self.models.unwrap_or(config.models);
         config.web = self.web.unwrap_or(config.web);
         config.check()?;
         Ok(config)

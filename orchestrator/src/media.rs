@@ -4,6 +4,7 @@
 //! lies apart, with its lease (`media/lease.rs`).
 
 mod lease;
+mod pictures;
 
 use std::{os::unix::fs::FileExt, path::Path, sync::Arc};
 

@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use millrace_media::{Launcher, Limits, Mode};
+use millrace_models::{Cache, default_root};
 use millrace_proto::{StreamId, offer::Lack};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
@@ -34,6 +35,7 @@ use crate::{
     media::MediaStore,
     metrics::Metrics,
     playback::Secret,
+    portraits::Portraits,
     store::{Store, sqlite::SqliteStore},
     uploads::Uploads,
     verify::{Verifier, child::Child},
@@ -79,6 +81,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
         srt: at.srt.map(|at| (at, url(&config.public_srt_url, || format!("srt://{at}")))),
         admin_key,
         playback,
+        portraits: Portraits::new(launcher.clone(), Cache::new(models(&config))),
         farm: Farm::new(store.clone(), config.tasks),
         uploads: Uploads::default(),
         sessions: Sessions::default(),
@@ -193,6 +196,13 @@ async fn listen(what: &str, at: std::net::SocketAddr) -> Result<TcpListener> {
 
 fn url(configured: &str, own: impl FnOnce() -> String) -> String {
     if configured.is_empty() { own() } else { configured.trim_end_matches('/').to_owned() }
+}
+
+/// Where models lie: the same folder as a worker of the same user has.
+fn models(config: &Config) -> std::path::PathBuf {
+    let variable = |name| std::env::var_os(name).map(std::path::PathBuf::from);
+    let own = || default_root(variable("XDG_CACHE_HOME"), variable("HOME")).unwrap_or_else(|| "models".into());
+    if config.models.as_os_str().is_empty() { own() } else { config.models.clone() }
 }
 
 fn media_child(config: &Config) -> Result<std::path::PathBuf> {

@@ -3,6 +3,7 @@
 
 pub mod appearances;
 pub mod flags;
+pub mod products;
 
 use millrace_proto::{
     offer::Capability,

@@ -4,6 +4,7 @@
 //! state, the store writes it if what it was made from still stands. SQLite is the embedded implementation;
 //! the contract says nothing that PostgreSQL could not do, and `store/suite.rs` runs on every implementation.
 
+pub mod catalogs;
 pub mod clips;
 pub mod events;
 pub mod marks;
@@ -112,7 +113,15 @@ pub struct Settlement {
 /// The contract.
 #[async_trait]
 pub trait Store:
-    clips::Clips + events::Events + marks::Marks + reports::Reports + std::fmt::Debug + Send + Sync + 'static
+    catalogs::Catalogs
+    + clips::Clips
+    + events::Events
+    + marks::Marks
+    + reports::Reports
+    + std::fmt::Debug
+    + Send
+    + Sync
+    + 'static
 {
     /// Writes a new stream, and the chains that its profile asks for. False if its id is taken.
     async fn create_stream(&self, stream: &Stream) -> Result<bool>;

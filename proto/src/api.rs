@@ -1,10 +1,12 @@
 //! The apps' API: streams, workers, and the one form of every error.
 
+mod catalog;
 mod clip;
 mod transcript;
 
 use std::collections::BTreeMap;
 
+pub use catalog::{Catalog, NewProduct, Product, ProductPicture, PutProduct, SKU_LENGTH_MAX, is_sku};
 pub use clip::{Clip, ClipState, CreateClip, Place};
 use serde::{Deserialize, Serialize};
 pub use transcript::{Transcript, TranscriptWindow};

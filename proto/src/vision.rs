@@ -94,3 +94,19 @@ pub struct Place {
     /// How high.
     pub height: f32,
 }
+
+/// Which product of an app's catalogue a thing is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Product {
+    /// Its name in the app; absent where it is like none of them, or like several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sku: Option<String>,
+    /// Its name for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Where it can be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// How likely the likest product is the right one, 0 to 1.
+    pub score: f32,
+}

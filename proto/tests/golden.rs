@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use millrace_proto::{
-    Address, LeaseId, PROTOCOL_VERSION, Sha256, StreamId,
+    Address, CatalogId, LeaseId, PROTOCOL_VERSION, Sha256, StreamId,
     api::{self, ClipState, CreateClip, CreateStream, Ingest, Page, Place, Playback, Progress, Source, StreamState},
     captions::{Heard, Span, Word},
     events::{Event, Events, Moved},
@@ -313,6 +313,26 @@ fn events(seen: &mut BTreeSet<String>) {
     check(seen, "events", &Events { schema: 1, items, oldest: Some(7), next: Some(43) });
 }
 
+fn catalogs(seen: &mut BTreeSet<String>) {
+    let (name, url) = ("Blue mug".to_owned(), Some("https://shop.example.org/mug".to_owned()));
+    check(seen, "put_product", &api::PutProduct { name: name.clone(), url: url.clone() });
+    check(seen, "new_product", &api::NewProduct { sku: "MUG-1".into(), name: name.clone(), url: url.clone() });
+    let id: CatalogId = "summer".parse().unwrap();
+    let picture = api::ProductPicture {
+        id: Sha256::of(b"picture"),
+        kind: "image/jpeg".into(),
+        bytes: 48_213,
+        width: 1_200,
+        height: 900,
+        model: "efficientnet-lite2".into(),
+        version: "0.1.0".into(),
+    };
+    let (sku, created_ms) = ("MUG-1".into(), 1_795_000_000_000);
+    let product = api::Product { catalog: id.clone(), sku, name, url, created_ms, pictures: vec![picture] };
+    check(seen, "product", &product);
+    check(seen, "catalog", &api::Catalog { id, products: 40, pictures: 112 });
+}
+
 fn captions(seen: &mut BTreeSet<String>) {
     check(seen, "lease_captions", &window());
     check(seen, "lease_look", &look());
@@ -441,6 +461,7 @@ fn every_message_is_as_its_file_says() {
     let pushed = api::Pushed { stream: stream_id(), number: 17, sha256: Sha256::of(b"bytes"), bytes: 5 };
     check(&mut seen, "pushed", &pushed);
     clips(&mut seen);
+    catalogs(&mut seen);
     captions(&mut seen);
     events(&mut seen);
     check(&mut seen, "create_token", &api::CreateToken { ttl_s: 3_600 });

@@ -25,7 +25,7 @@ use object_store::{
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use crate::{check::Watch, step::Gate};
+use crate::{catalogs::pass_catalogs, check::Watch, step::Gate};
 
 /// How often what fails.
 #[derive(Debug, Clone, Copy)]
@@ -184,6 +184,8 @@ impl<S: Store> Clips for Faulty<S> {
         self.inner.delete_clip(stream, id).await
     }
 }
+
+pass_catalogs!(Faulty);
 
 #[async_trait]
 impl<S: Store> Store for Faulty<S> {

@@ -2,6 +2,7 @@
 //!
 //! `MILLRACE_SIM_SEEDS` says how many seeds are run, `MILLRACE_SIM_SEED` runs one alone and shows its trace.
 
+mod catalogs;
 mod check;
 mod desk;
 mod eyes;

@@ -30,6 +30,8 @@ use millrace_proto::{
     profile::Rung,
 };
 
+use crate::catalogs::pass_catalogs;
+
 /// What is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sabotage {
@@ -162,6 +164,8 @@ impl<S: Store> Clips for Sabotaged<S> {
         self.inner.delete_clip(stream, id).await
     }
 }
+
+pass_catalogs!(Sabotaged);
 
 #[async_trait]
 impl<S: Store> Store for Sabotaged<S> {

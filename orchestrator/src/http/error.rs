@@ -49,6 +49,8 @@ pub(super) enum Error {
     Busy(String),
     /// No space left.
     StorageFull,
+    /// A model that this server needs for it is not there, or not whole; which, and the command that gets it.
+    NoModel(String),
     /// Something of ours failed; the log says what.
     Unavailable(String),
 }
@@ -137,6 +139,12 @@ impl Error {
                 "storage_full",
                 "no space is left to store this",
                 "free disk space on the server and send it again: nothing stored before is lost",
+            ),
+            Self::NoModel(message) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "no_model".into(),
+                message,
+                "run 'millrace-worker models fetch' as the server's user, and send it again".into(),
             ),
             Self::Unavailable(message) => (
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -13,7 +13,7 @@ use millrace_proto::{
     Sha256, StreamId,
     api::{self, CreateStream, Ingest, Page, Playback, Progress, Source, StreamState},
     offer::Capability,
-    profile::{Encryption, Profile},
+    profile::{Encryption, Products, Profile},
 };
 use serde::Deserialize;
 
@@ -72,6 +72,13 @@ pub(super) async fn create(
     let profile = wish.profile.resolve().map_err(|why| {
         Error::invalid("bad_profile", why.to_string(), "name a preset, or send a ladder as README.md shows")
     })?;
+    if let Some(catalog) = profile.products.as_ref().and_then(Products::catalog_id)
+        && house.store.catalog(&catalog).await?.is_none()
+    {
+        let message = format!("products.catalog is {catalog}: no catalogue with a product has this id");
+        let hint = "put a product into it first: PUT /v1/catalogs/{id}/products/{sku}";
+        return Err(Error::invalid("unknown_catalog", message, hint));
+    }
     let id: StreamId = random_text(12).parse().expect("letters and digits are an id");
     let secret = random_text(24);
     let stream = Stream {

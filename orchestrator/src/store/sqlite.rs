@@ -3,6 +3,7 @@
 //! One connection writes, so that a change never waits for another one's lock inside a transaction; a few read.
 //! `synchronous = FULL`: what was committed survives a power cut.
 
+mod catalogs;
 mod clips;
 mod events;
 mod marks;
@@ -35,7 +36,7 @@ use writer::{Write, Writer};
 const SCHEMA_VERSION: i64 = SCHEMAS.len() as i64;
 
 /// The n-th makes version n of version n - 1; the first one begins with nothing.
-const SCHEMAS: [&str; 9] = [
+const SCHEMAS: [&str; 10] = [
     include_str!("sqlite/schema.sql"),
     include_str!("sqlite/pushes.sql"),
     include_str!("sqlite/urls.sql"),
@@ -45,6 +46,7 @@ const SCHEMAS: [&str; 9] = [
     include_str!("sqlite/reports.sql"),
     include_str!("sqlite/marks.sql"),
     include_str!("sqlite/events.sql"),
+    include_str!("sqlite/catalogs.sql"),
 ];
 
 const READERS: u32 = 4;

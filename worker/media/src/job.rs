@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::card::{Card, TryCard, Use};
 pub use crate::listen::Listen;
 pub use crate::look::{Boxes, Detect, Embed, Look, Picture};
+pub use crate::portray::Portray;
 
 /// What the child is asked to do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -36,6 +37,8 @@ pub enum Job {
     Listen(Listen),
     /// See [`Look`].
     Look(Look),
+    /// See [`Portray`].
+    Portray(Portray),
     /// See [`TryCard`].
     TryCard(TryCard),
     /// Tells what holds of the sandbox that every job runs in, having tried it.
@@ -54,7 +57,7 @@ impl Job {
 
     /// Its input comes through the pipe for as long as it lives, and has no length.
     pub fn is_fed(&self) -> bool {
-        matches!(self, Self::Follow(_) | Self::Listen(_) | Self::Look(_))
+        matches!(self, Self::Follow(_) | Self::Listen(_) | Self::Look(_) | Self::Portray(_))
     }
 }
 

@@ -6,11 +6,11 @@ use millrace_proto::offer::Sandbox;
 use tokio::{process::ChildStdin, time::timeout};
 
 use crate::{
-    Failure, Feed, Following, Limits, Listener, Looker,
+    Failure, Feed, Following, Limits, Listener, Looker, Portrayer,
     card::{Tried, TryCard},
     job::{
-        Demux, Demuxed, Follow, Gauge, Gauged, Inspect, Inspection, Job, Listen, Look, Mux, Probe, Probed, Stilled,
-        Stills, Transcode, Transcoded,
+        Demux, Demuxed, Follow, Gauge, Gauged, Inspect, Inspection, Job, Listen, Look, Mux, Portray, Probe, Probed,
+        Stilled, Stills, Transcode, Transcoded,
     },
     process::Process,
     sandbox::Mode,
@@ -134,6 +134,12 @@ impl Launcher {
     /// as a whole, and its wall time for each call.
     pub fn look(&self, job: Look, limits: &Limits) -> Looker {
         Looker::new(self.clone(), job, *limits)
+    }
+
+    /// A child that looks at pictures of products, with this model. It is started when it is first needed; `limits` are for
+    /// the child as a whole, and its wall time for each picture.
+    pub fn portray(&self, job: Portray, limits: &Limits) -> Portrayer {
+        Portrayer::new(self.clone(), job, *limits)
     }
 
     pub(crate) async fn start(&self, job: Job, limits: &Limits) -> Result<(Process, ChildStdin), Failure> {

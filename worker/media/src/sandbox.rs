@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    job::{Demux, Gauge, Inspect, Job, Listen, Look, Mux, Pair, Stills, Transcode},
+    job::{Demux, Gauge, Inspect, Job, Listen, Look, Mux, Pair, Portray, Stills, Transcode},
     spawn::DRIVER_FOLDERS,
 };
 
@@ -102,6 +102,9 @@ impl Job {
                 let models = [moderation.as_ref(), detection.as_ref().map(|how| &how.model)];
                 let models = models.into_iter().chain([embedding.as_ref().map(|how| &how.model)]).flatten();
                 View { read: models.chain([runtime]).map(AsRef::as_ref).collect(), write: None, card: None }
+            }
+            Self::Portray(Portray { runtime, embedding, threads: _ }) => {
+                View { read: vec![runtime, &embedding.model], write: None, card: None }
             }
             Self::Mux(Mux { videos, audio, out, video_start: _, audio_start: _ }) => {
                 View { read: files(videos.iter().flatten().chain(audio)), write: Some(out), card: None }

@@ -3,7 +3,7 @@
 //!
 //! The child says [`Message::Hello`], the parent sends one [`Request`] and keeps its end open (its closing
 //! tells the child that the parent is gone), the child answers and ends. Behind a request to follow come the bytes of
-//! the stream, and the closing is its end. Behind a request to listen or to look come questions ([`Ask`]), one after each answer, until
+//! the stream, and the closing is its end. Behind a request to listen, to look or to portray come questions ([`Ask`]), one after each answer, until
 //! the closing.
 
 use std::io;
@@ -14,7 +14,7 @@ use millrace_proto::{captions::Heard, offer::Sandbox, vision::Sights};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    Failure, Limits,
+    Failure, Limits, Portrait,
     card::Tried,
     job::{Gauged, Inspection, Job, Probed, Stilled, Transcoded},
     sandbox::Mode,
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The version of these messages; both sides refuse another one.
-pub const PROTOCOL_VERSION: u32 = 6;
+pub const PROTOCOL_VERSION: u32 = 7;
 /// The program's version, told in the handshake.
 pub const PROGRAM_VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -87,6 +87,8 @@ pub enum Message {
     Heard(Heard),
     /// Segments were looked at; the next ones may come.
     Sighted(Sights),
+    /// A picture of a product was looked at; the next one may come.
+    Portrayed(Portrait),
     /// A demux found these tracks; samples follow, then `End`.
     Tracks {
         /// The video track.

@@ -2,7 +2,7 @@
 //! pipe. As little as possible is decoded for that.
 
 mod choose;
-mod upright;
+pub(crate) mod upright;
 
 use std::{collections::BTreeSet, io::Cursor, time::Instant};
 
@@ -11,7 +11,7 @@ use millrace_cmaf::{ORIGIN_S, read};
 use millrace_inference::{self as inference, Detection, Embedding, Eyes, Input, Looker};
 use millrace_media::{
     Failure, Glance,
-    job::{Boxes, Look, Picture},
+    job::{Boxes, Embed, Look, Picture},
     wire::Message,
 };
 use millrace_proto::vision::{Category, Named, Place, Sight, Sights, Thing};
@@ -57,12 +57,7 @@ pub(crate) fn run(job: &Look, answers: &mut Answers) -> Result<(), Failure> {
         score: how.score,
         overlap: how.overlap,
     });
-    let embedding = job.embedding.as_ref().map(|how| Embedding {
-        model: how.model.clone(),
-        input: input(&how.picture),
-        outputs: how.outputs.clone(),
-        classes: how.labels.len(),
-    });
+    let embedding = job.embedding.as_ref().map(closely);
     let eyes = Eyes {
         runtime: &job.runtime,
         moderation: job.moderation.as_deref(),
@@ -73,6 +68,16 @@ pub(crate) fn run(job: &Look, answers: &mut Answers) -> Result<(), Failure> {
     let looker = Looker::open(&eyes).map_err(|error| warm::failure(&error))?;
     let mut eye = Eye { looker, job };
     warm::serve(started, answers, |glance, parts| look(&mut eye, &glance, parts).map(Message::Sighted))
+}
+
+/// How a model that looks closely is run.
+pub(crate) fn closely(how: &Embed) -> Embedding {
+    Embedding {
+        model: how.model.clone(),
+        input: input(&how.picture),
+        outputs: how.outputs.clone(),
+        classes: how.labels.len(),
+    }
 }
 
 fn input(picture: &Picture) -> Input {
@@ -207,7 +212,7 @@ impl Eye<'_> {
 }
 
 /// A direction in whole numbers.
-fn whole(direction: &[f32]) -> Vec<i8> {
+pub(crate) fn whole(direction: &[f32]) -> Vec<i8> {
     let largest = direction.iter().fold(0.0_f32, |largest, number| largest.max(number.abs()));
     direction.iter().map(|number| (number / largest.max(f32::MIN_POSITIVE) * 127.0).round() as i8).collect()
 }

@@ -14,6 +14,7 @@ mod inspect;
 mod listen;
 mod look;
 mod mux;
+mod portray;
 mod probe;
 mod stills;
 mod transcode;
@@ -67,6 +68,7 @@ fn run(job: Job, sandbox: Sandbox, device: Option<Device>, answers: &mut Answers
         Job::Demux(job) => demux::run(&job, answers).map(|()| Message::End),
         Job::Listen(job) => listen::run(&job, answers).map(|()| Message::End),
         Job::Look(job) => look::run(&job, answers).map(|()| Message::End),
+        Job::Portray(job) => portray::run(&job, answers).map(|()| Message::End),
         Job::Follow(job) => follow::run(&job, answers).map(|()| Message::End),
     }
 }

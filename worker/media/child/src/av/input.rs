@@ -74,14 +74,14 @@ pub(crate) fn next_packet(input: &mut Input) -> Result<Option<Packet>, Failure> 
 /// these, since nothing here turns by less.
 pub(crate) fn rotation_deg(stream: &Stream) -> u16 {
     let matrix = stream.side_data().find(|data| data.kind() == side_data::Type::DisplayMatrix);
-    let Some(numbers) = matrix.map(|data| {
-        let words = data.data().chunks_exact(4).map(|word| i32::from_ne_bytes([word[0], word[1], word[2], word[3]]));
-        words.collect::<Vec<_>>()
-    }) else {
-        return 0;
-    };
-    // The first two numbers of the matrix (libavutil/display.h) are where the x axis goes: cosine and sine of
-    // a clockwise turn, in 16.16.
+    matrix.map_or(0, |matrix| matrix_deg(matrix.data()))
+}
+
+/// The same of a matrix as FFmpeg has it (libavutil/display.h).
+pub(crate) fn matrix_deg(matrix: &[u8]) -> u16 {
+    let words = matrix.chunks_exact(4).map(|word| i32::from_ne_bytes([word[0], word[1], word[2], word[3]]));
+    let numbers: Vec<i32> = words.collect();
+    // The first two numbers are where the x axis goes: cosine and sine of a clockwise turn, in 16.16.
     match numbers[..] {
         [a, b, ..] if a != 0 || b != 0 => {
             let quarters = (f64::from(b).atan2(f64::from(a)) / std::f64::consts::FRAC_PI_2).round();

@@ -14,7 +14,7 @@ const SIDE_MAX: u32 = 1_920;
 const SD_HEIGHT_MAX: u32 = 576;
 
 /// Its size and its pixels, row by row.
-pub(super) fn pixels(frame: &mut Video, rotation_deg: u16) -> Result<(usize, usize, Vec<u8>), Failure> {
+pub(crate) fn pixels(frame: &mut Video, rotation_deg: u16) -> Result<(usize, usize, Vec<u8>), Failure> {
     let colour = Colour::take(frame);
     let matrix = match colour.matrix {
         Space::Unspecified if frame.height() > SD_HEIGHT_MAX => Space::BT709,
@@ -30,7 +30,7 @@ pub(super) fn pixels(frame: &mut Video, rotation_deg: u16) -> Result<(usize, usi
 }
 
 /// A size of the same shape within [`SIDE_MAX`].
-fn bounded(width: u32, height: u32) -> (u32, u32) {
+pub(crate) fn bounded(width: u32, height: u32) -> (u32, u32) {
     let longer = width.max(height);
     if longer <= SIDE_MAX {
         return (width, height);
