@@ -56,6 +56,7 @@ pub fn router(house: Arc<House>) -> Router {
         .route("/v1/streams/{id}/clips", post(clips::create).get(clips::list))
         .route("/v1/streams/{id}/clips/{clip}", get(clips::one).delete(clips::delete))
         .route("/v1/streams/{id}/end", post(streams::end))
+        .route("/v1/streams/{id}/products/match", post(catalogs::again))
         .route("/v1/streams/{id}/timeline", get(timeline::get))
         .route("/v1/streams/{id}/tokens", post(tokens::create))
         .route("/v1/events", get(events::get))

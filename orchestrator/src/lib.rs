@@ -12,6 +12,7 @@ pub mod house;
 pub mod http;
 pub mod ingest;
 pub mod loops;
+pub mod matching;
 pub mod media;
 pub mod metrics;
 pub mod playback;

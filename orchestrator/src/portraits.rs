@@ -2,6 +2,7 @@
 //! links no codec.
 
 use std::{
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -54,9 +55,9 @@ struct Warm {
 }
 
 impl Portraits {
-    /// With the models of `cache`; the child is started when it is first needed.
-    pub fn new(launcher: Launcher, cache: Cache) -> Self {
-        let (places, child) = (Semaphore::new(PLACES), Arc::default());
+    /// With the models of a folder; the child is started when it is first needed.
+    pub fn new(launcher: Launcher, models: &Path) -> Self {
+        let (places, child, cache) = (Semaphore::new(PLACES), Arc::default(), Cache::new(models));
         Self { launcher, cache, catalog: Catalog::built_in(), places, child }
     }
 
@@ -139,7 +140,7 @@ mod tests {
     #[tokio::test]
     async fn a_missing_model_is_told_with_the_command_that_gets_it() {
         let folder = tempfile::tempdir().unwrap();
-        let portraits = Portraits::new(Launcher::new("/nowhere"), Cache::new(folder.path()));
+        let portraits = Portraits::new(Launcher::new("/nowhere"), folder.path());
         let told = portraits.portray(Bytes::from_static(b"\xff\xd8\xff")).await.unwrap_err();
         assert!(told.to_string().contains("millrace-worker models fetch"), "{told}");
         assert_eq!(portraits.model().id, "efficientnet-lite2");

@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use millrace_media::{Launcher, Limits, Mode};
-use millrace_models::{Cache, default_root};
+use millrace_models::default_root;
 use millrace_proto::{StreamId, offer::Lack};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
@@ -81,7 +81,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<()> {
         srt: at.srt.map(|at| (at, url(&config.public_srt_url, || format!("srt://{at}")))),
         admin_key,
         playback,
-        portraits: Portraits::new(launcher.clone(), Cache::new(models(&config))),
+        portraits: Portraits::new(launcher.clone(), &models(&config)),
         farm: Farm::new(store.clone(), config.tasks),
         uploads: Uploads::default(),
         sessions: Sessions::default(),

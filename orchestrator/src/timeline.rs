@@ -17,7 +17,7 @@ pub struct Filter {
     pub kind: Option<Capability>,
     /// Of this track alone.
     pub track: Option<String>,
-    /// With this label alone.
+    /// With this label alone, or as the product with this SKU.
     pub label: Option<String>,
     /// Those that begin here or later, in milliseconds of the stream's timeline.
     pub from_ms: i64,
@@ -35,8 +35,14 @@ impl Filter {
     pub fn takes(&self, entry: &Entry) -> bool {
         self.takes_track(entry.kind, &entry.track)
             && (self.from_ms..self.to_ms).contains(&entry.start_ms)
-            && self.label.as_ref().is_none_or(|wanted| entry.label.as_ref() == Some(wanted))
+            && self.label.as_deref().is_none_or(|wanted| is_called(entry, wanted))
     }
+}
+
+/// Whether it is called so by a model, or by the app whose product it is.
+fn is_called(entry: &Entry, wanted: &str) -> bool {
+    let sku = entry.product.as_ref().and_then(|product| product.sku.as_ref());
+    [&entry.label, &entry.finer].into_iter().flatten().chain(sku).any(|name| name == wanted)
 }
 
 /// What a report has for the timeline: of captions an entry for each cue, of a piece without anything its reason. What is

@@ -23,6 +23,7 @@ use millrace_proto::{
 use object_store::GetOptions;
 
 use crate::{
+    matching,
     media::{self, MediaStore, Place},
     sights::{self, Change},
     store::{
@@ -292,7 +293,8 @@ impl Verifier {
         let is_this = |chain: &Chain| (chain.kind, &chain.track, chain.number) == (link.kind, &link.track, link.number);
         let Some(chain) = chains.into_iter().find(is_this) else { return Ok(()) };
         let by = By { model: found.model.clone(), version: found.version.clone(), worker: found.worker };
-        let Change { carry, marks } = sights::go_on(&chain, &stream.profile, seen, &by);
+        let Change { carry, mut marks } = sights::go_on(&chain, &stream.profile, seen, &by);
+        matching::name(&*self.store, &stream.profile, &mut marks).await?;
         let report = report(task, link, (work.start_ms, work.end_ms), found, now_ms);
         let (position_ms, seen_ms) = (work.end_ms, work.end_ms);
         let next = Chain { number: chain.number + 1, seq: task.seq, position_ms, seen_ms, carry, ..chain };

@@ -6,7 +6,7 @@ mod transcript;
 
 use std::collections::BTreeMap;
 
-pub use catalog::{Catalog, NewProduct, Product, ProductPicture, PutProduct, SKU_LENGTH_MAX, is_sku};
+pub use catalog::{Catalog, NewProduct, Product, ProductPicture, PutProduct, Rematched, SKU_LENGTH_MAX, is_sku};
 pub use clip::{Clip, ClipState, CreateClip, Place};
 use serde::{Deserialize, Serialize};
 pub use transcript::{Transcript, TranscriptWindow};

@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, StreamId, offer::Capability, vision::Place};
+use crate::{
+    Address, StreamId,
+    offer::Capability,
+    vision::{Place, Product},
+};
 
 /// The version of what follows. Fields may be added within one; a change that readers have to know raises it.
 pub const SCHEMA: u32 = 1;
@@ -63,6 +67,9 @@ pub struct Entry {
     /// How sure moderation is, in a word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<Level>,
+    /// Which product of the app's catalogue it is, where the stream names one: without a SKU none that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product: Option<Product>,
     /// The picture that shows it best.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best: Option<Best>,
@@ -96,6 +103,7 @@ impl Entry {
             label: None,
             finer: None,
             level: None,
+            product: None,
             best: None,
             pictures: None,
             text: None,

@@ -15,7 +15,7 @@ use millrace_proto::{
     profile::{Choice, H264Profile, Preset, Rate, VideoCodec},
     task::{Blob, Captions, Input, Lease, Look, Target, Transcode, Work, output_name},
     timeline::{Best, By, Entry, Level, SCHEMA, Timeline, Track},
-    vision::{Category, Named, Place as Spot, Sight, Sights, Thing},
+    vision::{Category, Named, Place as Spot, Product, Sight, Sights, Thing},
     worker::{Challenge, ChallengeRequest, Finished, Poll, Polled, Renewed, Session, SessionRequest},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -55,6 +55,15 @@ fn sights() -> Sights {
     }
 }
 
+fn mug() -> Product {
+    Product {
+        sku: Some("MUG-1".into()),
+        name: Some("Blue mug".into()),
+        url: Some("https://shop.example.org/mug".into()),
+        score: 0.875,
+    }
+}
+
 fn timeline() -> Timeline {
     let by = Some(By { model: "whisper-base".into(), version: "1".into(), worker: address() });
     let said = Entry {
@@ -70,6 +79,7 @@ fn timeline() -> Timeline {
     };
     let place = Spot { x: 0.25, y: 0.5, width: 0.125, height: 0.25 };
     let cup = Entry {
+        product: Some(mug()),
         number: Some(3),
         open: true,
         label: Some("cup".into()),
@@ -330,7 +340,12 @@ fn catalogs(seen: &mut BTreeSet<String>) {
     let (sku, created_ms) = ("MUG-1".into(), 1_795_000_000_000);
     let product = api::Product { catalog: id.clone(), sku, name, url, created_ms, pictures: vec![picture] };
     check(seen, "product", &product);
-    check(seen, "catalog", &api::Catalog { id, products: 40, pictures: 112 });
+    check(seen, "catalog", &api::Catalog { id: id.clone(), products: 40, pictures: 112 });
+    let none = Product { sku: None, name: None, url: None, score: 0.125 };
+    let hat = Entry { product: Some(none), ..Entry::blank(Capability::Products, "products", 7_000, 8_000) };
+    let changed = vec![hat];
+    let rematched = api::Rematched { stream: stream_id(), catalog: id, appearances: 12, changes: 1, changed };
+    check(seen, "rematched", &rematched);
 }
 
 fn captions(seen: &mut BTreeSet<String>) {

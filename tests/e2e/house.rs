@@ -46,6 +46,14 @@ pub(crate) fn built(name: &str) -> PathBuf {
     path
 }
 
+/// Where deploy/test fetches models to.
+pub(crate) fn model_folder() -> PathBuf {
+    let variable = |name| env::var_os(name).map(PathBuf::from);
+    let cache = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+    let all = variable("MILLRACE_TEST_MODELS").or_else(|| Some(cache?.join("millrace/models")));
+    all.expect("HOME is set")
+}
+
 impl House {
     /// An orchestrator and `workers` workers, all of them online.
     #[track_caller]
@@ -217,10 +225,7 @@ impl House {
 
     /// Starts one more worker, which has these models.
     pub(crate) fn add_hearing_worker(&mut self, models: &[&str]) {
-        let variable = |name| env::var_os(name).map(PathBuf::from);
-        let cache = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
-        let all = variable("MILLRACE_TEST_MODELS").or_else(|| Some(cache?.join("millrace/models")));
-        let (all, own) = (all.expect("HOME is set"), self.dir.path().join("models"));
+        let (all, own) = (model_folder(), self.dir.path().join("models"));
         fs::create_dir_all(&own).expect("a folder can be made");
         for model in models.iter().chain(&["onnxruntime", "silero-vad"]) {
             let model_path = all.join(model);

@@ -42,6 +42,7 @@ mod matrix;
 mod network;
 mod origin;
 mod players;
+mod products;
 mod restart;
 mod retention;
 mod rtmps;

@@ -60,6 +60,9 @@ macro_rules! pass_catalogs {
             ) -> Result<Vec<millrace_orchestrator::store::catalogs::Shown>> {
                 self.inner.shown(catalog).await
             }
+            async fn name_marks(&self, marks: &[millrace_orchestrator::store::marks::Mark]) -> Result<()> {
+                self.inner.name_marks(marks).await
+            }
         }
     };
 }

@@ -6,6 +6,7 @@ use millrace_proto::{StreamId, offer::Capability, task::SEGMENTS_MAX};
 
 use super::Farm;
 use crate::{
+    matching,
     sights::{self, Change},
     store::{self, record::Stream, reports::Chain},
     task::window::{self, Pace, Step, pictures},
@@ -42,7 +43,8 @@ impl Farm {
                     planned.stepped += usize::from(done);
                 }
                 Step::Close(next) => {
-                    let Change { carry, marks } = sights::end(&chain, &stream.profile);
+                    let Change { carry, mut marks } = sights::end(&chain, &stream.profile);
+                    matching::name(&*self.store, &stream.profile, &mut marks).await?;
                     let next = Chain { carry, ..next };
                     planned.stepped += usize::from(self.store.step_chain(chain.number, &next, None, &marks).await?);
                 }

@@ -219,7 +219,8 @@ fn cues(report: &Report, heard: Option<&Heard>) -> Vec<Cue> {
 
 /// What was heard in a window, if it was.
 pub(super) async fn heard(house: &House, stream: &Stream, report: &Report) -> Result<Option<Heard>, Error> {
-    let Some(found) = &report.found else { return Ok(None) };
+    // What pictures show is told by marks.
+    let Some(found) = report.found.as_ref().filter(|_| report.kind == Capability::Captions) else { return Ok(None) };
     let bytes = house.media.read(&stream.id, found.blob.sha256).await?;
     // It was read before it was accepted.
     serde_json::from_slice(&bytes)

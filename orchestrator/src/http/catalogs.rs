@@ -1,5 +1,6 @@
 //! `/v1/catalogs`: apps' own products.
 
+mod again;
 mod pictures;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use millrace_proto::{
 use serde::Deserialize;
 use serde_json::Value;
 
+pub(super) use again::again;
 pub(super) use pictures::{add, delete as delete_picture, one as picture};
 
 use super::{

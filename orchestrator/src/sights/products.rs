@@ -12,9 +12,9 @@ use crate::store::catalogs::Shown;
 pub const KNOWN: f32 = 0.5;
 
 /// log(p / (1 - p)) = COSINE x cosine + LEAD x (cosine - the next product's cosine) + CONSTANT
-const COSINE: f32 = 10.2;
-const LEAD: f32 = 6.4;
-const CONSTANT: f32 = -8.1;
+const COSINE: f32 = 11.1;
+const LEAD: f32 = 4.5;
+const CONSTANT: f32 = -8.4;
 /// What two things that have nothing to do with each other may well have in common: stands for the next product where
 /// that is less alike, or where there is none.
 const OTHERS: f32 = 0.45;
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_like_two_products_or_none_is_unknown() {
+    fn two_alike_are_less_sure_and_what_is_like_none_is_unknown() {
         let twins = [shown("left", &[100, 62]), shown("right", &[100, -62])];
         let alone = compare(&[100, 0], &twins[..1]).unwrap();
         let between = compare(&[100, 0], &twins).unwrap();

@@ -6,7 +6,7 @@ use millrace_proto::{
     api::{Catalog, Product, ProductPicture},
 };
 
-use super::Result;
+use super::{Result, marks::Mark};
 
 /// What became of a product that was put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +78,8 @@ pub trait Catalogs {
     async fn delete_picture(&self, of: Of<'_>, id: Sha256) -> Result<bool>;
     /// What all pictures of a catalogue look like.
     async fn shown(&self, catalog: &CatalogId) -> Result<Vec<Shown>>;
+    /// Writes what is told of marks of one stream, over those that have their numbers and are still there.
+    async fn name_marks(&self, marks: &[Mark]) -> Result<()>;
 }
 
 /// A product.

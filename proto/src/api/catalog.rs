@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CatalogId, Sha256};
+use crate::{CatalogId, Sha256, StreamId, timeline::Entry};
 
 /// Longest SKU.
 pub const SKU_LENGTH_MAX: usize = 64;
@@ -72,6 +72,21 @@ pub struct ProductPicture {
     pub model: String,
     /// Of its weights.
     pub version: String,
+}
+
+/// `POST /v1/streams/{id}/products/match`: what came of comparing a recording with its catalogue as it is now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rematched {
+    /// The recording.
+    pub stream: StreamId,
+    /// The catalogue that its profile names.
+    pub catalog: CatalogId,
+    /// Appearances that were compared.
+    pub appearances: u64,
+    /// Of these: those that have another product now, or another score.
+    pub changes: u64,
+    /// As they are now; a thousand at most.
+    pub changed: Vec<Entry>,
 }
 
 /// A catalogue, as the API tells it. There is one while there is a product in it.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::{
     body::Body,
     extract::{Path, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::{Bytes, BytesMut};
@@ -33,7 +33,6 @@ pub(crate) async fn add(
     _: Admin,
     State(house): State<Arc<House>>,
     Path((id, sku)): Path<(String, String)>,
-    headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<Product>), Error> {
     let id = known_id(&id)?;
@@ -42,7 +41,7 @@ pub(crate) async fn add(
     let Some(_place) = house.portraits.place() else {
         return Err(Error::Busy("too many pictures come in at once".into()));
     };
-    let bytes = receive(&house, &headers, body).await?;
+    let bytes = receive(&house, body).await?;
     let kind = Kind::of(&bytes).ok_or_else(|| bad_picture("it is neither JPEG nor PNG".into()))?;
     let portrait = house.portraits.portray(bytes.clone()).await?;
     let model = house.portraits.model();
@@ -91,13 +90,9 @@ impl From<portraits::Error> for Error {
     }
 }
 
-async fn receive(house: &House, headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
+async fn receive(house: &House, body: Body) -> Result<Bytes, Error> {
     let most = house.config.catalogs.picture_bytes_max;
     let too_large = || Error::TooLarge(format!("a picture has at most {most} bytes"));
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > most) {
-        return Err(too_large());
-    }
     let (mut bytes, mut chunks) = (BytesMut::new(), body.into_data_stream());
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| bad_picture("it broke off on its way".into()))?;

@@ -7,10 +7,11 @@ use millrace_proto::{
 };
 use sqlx::{Row, sqlite::SqliteRow};
 
-use super::{SqliteStore, from_json, int, parsed, to_json, uint};
+use super::{SqliteStore, from_json, int, parsed, to_json, uint, word};
 use crate::store::{
     Result,
     catalogs::{Added, Catalogs, Of, PicturesMax, Put, Shown},
+    marks::Mark,
 };
 
 /// Catalogues with their counts: one, or all for NULL.
@@ -176,6 +177,21 @@ impl Catalogs for SqliteStore {
             Ok(Shown { sku: row.try_get("sku")?, name: row.try_get("name")?, url: row.try_get("url")?, looks })
         };
         rows.iter().map(shown).collect()
+    }
+
+    async fn name_marks(&self, marks: &[Mark]) -> Result<()> {
+        let mut tx = self.write(marks.first().map(|mark| &mark.stream)).await?;
+        for mark in marks {
+            sqlx::query("UPDATE marks SET entry = ? WHERE stream = ? AND kind = ? AND track = ? AND number = ?")
+                .bind(to_json(&mark.entry))
+                .bind(mark.stream.as_str())
+                .bind(word(&mark.entry.kind))
+                .bind(&mark.entry.track)
+                .bind(int(mark.number))
+                .execute(&mut *tx)
+                .await?;
+        }
+        tx.commit().await
     }
 }
 
