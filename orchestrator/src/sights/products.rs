@@ -1,7 +1,7 @@
 //! Which product of an app's catalogue a thing is, by what both look like. Pure.
 //!
 //! The score is calibrated: of things that get 0.8, about eight of ten are that product. Its constants are fitted by
-//! `tests/e2e/products/fit.py` to some hundred pictures of a dozen objects, and tried on others; that is little, and says
+//! `tests/e2e/products/fit.py` to some forty pictures of a dozen things, and tried on others; that is little, and says
 //! nothing of products that differ in a label alone.
 
 use millrace_proto::vision::Product;
