@@ -20,7 +20,7 @@ const MEMORY_BYTES: u64 = 2 << 30;
 /// For loading and for each picture.
 const WALL_MS_MAX: u64 = 30_000;
 /// A child that is not asked for so long is let go, with the memory of its model.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 /// Pictures that come in or wait at once: each is in memory meanwhile.
 const PLACES: usize = 8;
 
