@@ -97,12 +97,11 @@ impl Appearances {
             }
         }
         for (thing, track) in sight.things.iter().zip(taken) {
-            match track {
-                Some(at) => self.tracks[at].go_on(thing, sight.at_ms, policy.every_ms, by),
-                None => {
-                    self.tracks.push(Track::new(self.next, thing, sight.at_ms, policy.every_ms, by));
-                    self.next += 1;
-                }
+            if let Some(at) = track {
+                self.tracks[at].go_on(thing, sight.at_ms, policy.every_ms, by);
+            } else {
+                self.tracks.push(Track::new(self.next, thing, sight.at_ms, policy.every_ms, by));
+                self.next += 1;
             }
         }
         over

@@ -4,10 +4,12 @@
 //! and what must live as long as it.
 
 mod catalogs;
+mod clips;
+mod events;
 
 use millrace_proto::{
     Sha256, StreamId,
-    api::{ClipState, Source, StreamState},
+    api::{Source, StreamState},
     identity::Secret,
     offer::{Offer, Sandbox},
     profile::{Captions, Choice},
@@ -17,14 +19,11 @@ use millrace_proto::{
 
 use super::{
     Commit, Listing, Move, Noted, Settlement, Store,
-    clips::Created,
     marks::Mark,
-    record::{Clip, Fetched, Media, Pushed, Segment, SegmentState, Starts, Stream, Tail},
+    record::{Fetched, Media, Pushed, Segment, SegmentState, Starts, Stream, Tail},
     reports::{Chain, Found, Of, Report},
 };
 use crate::task::{Held, Link, State, Task};
-
-mod events;
 
 fn stream(id: &str, created_ms: u64) -> Stream {
     let profile = Choice::default().resolve().unwrap();
@@ -312,47 +311,6 @@ async fn pushes_are_noted_once_and_taken_in_order(store: impl Store) {
     assert!(store.streams_pushed().await.unwrap().is_empty());
 }
 
-async fn clips_keep_what_they_are_made_of_until_they_are_settled(store: impl Store) {
-    let id: StreamId = "a".parse().unwrap();
-    let clip = |name: &str, from_seq| Clip {
-        id: name.parse().unwrap(),
-        stream: id.clone(),
-        rendition: "720p".into(),
-        start_ns: 1,
-        end_ns: 2,
-        from_seq,
-        to_seq: from_seq + 1,
-        created_ms: from_seq,
-        state: ClipState::Pending,
-        reason: None,
-        bytes: 0,
-    };
-    assert_eq!(store.create_clip(&clip("one", 0), 2).await.unwrap(), Created::Gone);
-    store.create_stream(&stream("a", 1)).await.unwrap();
-    for seq in 0..4 {
-        store.commit_segment(&segment("a", seq), &[]).await.unwrap();
-    }
-    store.list_segments(&id, 0, 4, &Listing { target_duration_s: 2, variants: vec![], failed: 0 }).await.unwrap();
-    assert_eq!(store.expire_segments(&id, 1).await.unwrap(), 1);
-    assert_eq!(store.create_clip(&clip("one", 0), 2).await.unwrap(), Created::Expired);
-    assert_eq!(store.create_clip(&clip("one", 2), 2).await.unwrap(), Created::Done);
-    assert_eq!(store.create_clip(&clip("two", 3), 2).await.unwrap(), Created::Done);
-    assert_eq!(store.create_clip(&clip("three", 3), 2).await.unwrap(), Created::Full);
-    assert_eq!(store.clips_pending(9).await.unwrap(), [clip("one", 2), clip("two", 3)]);
-    assert_eq!(store.expire_segments(&id, 4).await.unwrap(), 2, "a pending clip needs 2");
-    let ready = Clip { state: ClipState::Ready, bytes: 9, start_ns: 0, ..clip("one", 2) };
-    assert!(store.settle_clip(&ready).await.unwrap());
-    assert!(!store.settle_clip(&ready).await.unwrap(), "it is settled once");
-    assert_eq!(store.clip(&id, &ready.id).await.unwrap(), Some(ready.clone()));
-    assert_eq!(store.expire_segments(&id, 4).await.unwrap(), 3);
-    assert_eq!(store.clips(&id).await.unwrap(), [clip("two", 3), ready.clone()]);
-    assert!(store.delete_clip(&id, &clip("two", 3).id).await.unwrap());
-    assert!(!store.delete_clip(&id, &clip("two", 3).id).await.unwrap());
-    assert_eq!(store.expire_segments(&id, 4).await.unwrap(), 4);
-    store.delete_stream(&id).await.unwrap();
-    assert!(store.clips(&id).await.unwrap().is_empty(), "clips go with their stream");
-}
-
 async fn chains_go_on_window_by_window(store: impl Store) {
     let id: StreamId = "a".parse().unwrap();
     let mut asked = stream("a", 1);
@@ -471,7 +429,7 @@ macro_rules! suite {
             #[tokio::test]
             async fn clips_keep_what_they_are_made_of_until_they_are_settled() {
                 let (store, _folder) = $open;
-                super::clips_keep_what_they_are_made_of_until_they_are_settled(store).await;
+                super::clips::keep_what_they_are_made_of_until_they_are_settled(store).await;
             }
             #[tokio::test]
             async fn chains_go_on_window_by_window() {
