@@ -33,7 +33,7 @@ const MARGIN: f64 = 0.1;
 
 /// A place of a thing in a clip; `products/fit.py` tells where they are from.
 #[derive(Debug, Clone, Deserialize)]
-struct Place {
+struct Spot {
     clip: String,
     at_s: f64,
     place: [f64; 4],
@@ -42,7 +42,7 @@ struct Place {
     fit: bool,
 }
 
-impl Place {
+impl Spot {
     /// Cut out as it is, without loss, as things of streams are; or with `margin`, as a JPEG.
     fn picture(&self, folder: &Path, margin: f64) -> Vec<u8> {
         let [x, y, width, height] = self.place;
@@ -63,12 +63,12 @@ impl Place {
     }
 }
 
-fn places() -> Vec<Place> {
+fn places() -> Vec<Spot> {
     serde_json::from_str(include_str!("products/alike.json")).expect("it is as this test wants it")
 }
 
 /// The `number`-th place of a thing.
-fn place(thing: &str, number: usize) -> Place {
+fn place(thing: &str, number: usize) -> Spot {
     places().into_iter().filter(|place| place.thing == thing).nth(number).expect("alike.json has it")
 }
 
@@ -78,7 +78,7 @@ fn place(thing: &str, number: usize) -> Place {
 async fn other_pictures_of_the_same_things_are_found() {
     let portraits = Portraits::new(Launcher::new(built("millrace-media")), &model_folder());
     let folder = TempDir::new().expect("a temporary folder can be made");
-    let held: Vec<Place> = places().into_iter().filter(|place| !place.fit).collect();
+    let held: Vec<Spot> = places().into_iter().filter(|place| !place.fit).collect();
     let (mut catalog, mut used) = (Vec::new(), Vec::new());
     for thing in ["bunny", "red squirrel", "flying squirrel"] {
         for place in held.iter().filter(|place| place.thing == thing).take(2) {
@@ -88,7 +88,7 @@ async fn other_pictures_of_the_same_things_are_found() {
             used.push(place.clone());
         }
     }
-    let near = |place: &Place| used.iter().any(|other| other.thing == place.thing && other.apart_s(place) < 1.0);
+    let near = |place: &Spot| used.iter().any(|other| other.thing == place.thing && other.apart_s(place) < 1.0);
     let (mut there, mut right, mut wrong, mut strange, mut taken) = (0, 0, 0, 0, 0);
     for place in held.iter().filter(|place| !near(place)) {
         let looks = portraits.portray(place.picture(folder.path(), 0.0).into()).await.expect("it is a PNG").looks;
@@ -201,6 +201,22 @@ fn drawn(name: &str, size: &str, args: &str) -> Vec<u8> {
         .expect("it is there")
 }
 
+/// Grey, deep, with a palette, and of 8K.
+fn other_forms_are_taken(house: &House, path: &str) {
+    for (name, size, args) in [
+        ("deep.png", "320x200", "-pix_fmt rgb48be"),
+        ("few.png", "320x200", "-pix_fmt pal8"),
+        ("grey.jpg", "320x200", "-pix_fmt gray"),
+        ("8k.jpg", "7680x4320", "-q:v 20"),
+    ] {
+        let answer = send(house, path, &drawn(name, size, args));
+        assert_eq!(answer.status, 201, "{name}: {}", answer.text());
+        let told: api::Product = answer.json();
+        assert!(told.pictures[0].width <= 1_920, "{told:?}");
+        assert_eq!(house.api.call("DELETE", &format!("{path}/{}", told.pictures[0].id), None).status, 204);
+    }
+}
+
 #[test]
 fn wrong_products_and_pictures_are_answered_with_what_to_do() {
     let config = format!("models = {:?}\n[catalogs]\nproducts_max = 2\nproduct_pictures_max = 2\n", model_folder());
@@ -262,7 +278,7 @@ fn wrong_products_and_pictures_are_answered_with_what_to_do() {
     row("a picture larger than 8K", 400, "bad_picture", &send(&house, &path, &fs::read(huge).expect("it is there")));
     row("a byte more than 16 MiB", 413, "too_large", &send(&house, &path, &vec![0; (16 << 20) + 1]));
 
-    // All of that left nothing behind, and the next ones are taken: grey, 16 bits, with a palette, transparent, of 8K.
+    // All of that left nothing behind, and the next ones are taken.
     assert_eq!(send(&house, &path, &good).status, 201);
     assert_eq!(send(&house, &path, &good).status, 200, "the same picture is there already");
     let known: api::Product = send(&house, &path, &png).json();
@@ -281,18 +297,7 @@ fn wrong_products_and_pictures_are_answered_with_what_to_do() {
         assert_eq!(call("DELETE", &one, None).status, 204);
         call("DELETE", &one, None).error(404);
     }
-    for (name, size, args) in [
-        ("deep.png", "320x200", "-pix_fmt rgb48be"),
-        ("few.png", "320x200", "-pix_fmt pal8"),
-        ("grey.jpg", "320x200", "-pix_fmt gray"),
-        ("8k.jpg", "7680x4320", "-q:v 20"),
-    ] {
-        let answer = send(&house, &path, &drawn(name, size, args));
-        assert_eq!(answer.status, 201, "{name}: {}", answer.text());
-        let told: api::Product = answer.json();
-        assert!(told.pictures[0].width <= 1_920, "{told:?}");
-        assert_eq!(call("DELETE", &format!("{path}/{}", told.pictures[0].id), None).status, 204);
-    }
+    other_forms_are_taken(&house, &path);
     row("a picture that is not there", 404, "unknown_picture", &call("DELETE", &format!("{path}/nothing"), None));
     let unnamed = house.api.create("file", &json!("mobile"));
     let again = format!("/v1/streams/{}/products/match", unnamed.id);
