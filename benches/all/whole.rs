@@ -37,6 +37,9 @@ const LOOK: Duration = Duration::from_millis(10);
 /// How often the stream is asked for: the orchestrator's answers are its own work.
 const ASK: Duration = Duration::from_millis(50);
 
+/// The arguments of each worker.
+type Workers = &'static [&'static [&'static str]];
+
 /// What one run through the farm took.
 struct Took {
     /// From the first child's start to the last one's end, of the part of time in which all slots had one.
@@ -50,19 +53,25 @@ pub(crate) fn run(kit: &Kit) -> Result<Table> {
     // Shorter than the clip: where it begins anew a segment may need the one before, which the child alone does not get.
     let (length_s, rounds) = if kit.quick { (20, 1) } else { (50, 3) };
     let file = looped(kit, length_s)?;
+    let one: Workers = &[&[]];
     let mut farm = Vec::new();
     let mut alone = Vec::new();
     for _ in 0..rounds {
-        let took = through(kit, &file)?;
+        let took = through(kit, &file, one)?;
         let pairs = sources(&took)?;
         alone.push(by_itself(kit, &pairs)?);
         farm.push(took);
     }
+    // Many small workers, as in a pool, and long enough that beginning and end weigh little.
+    let two: Workers = &[&["--slots", "1", "--threads", "1"], &["--slots", "1", "--threads", "1"]];
+    let long_s = if kit.quick { 60 } else { 600 };
+    let long = through(kit, &looped(kit, long_s)?, two)?;
     let ratios: Vec<f64> = farm.iter().zip(&alone).map(|(farm, alone)| farm.wall_s / alone).collect();
     let walls: Vec<f64> = farm.iter().map(|took| took.wall_s).collect();
     let busy: Vec<f64> = farm.iter().map(|took| took.busy).collect();
     let mut table = Table::new(&["way", "wall s", "times real time", "part of the time in which every slot works"]);
-    let rate = |wall_s: f64| format!("{:.1}", f64::from(length_s) / wall_s);
+    let rate_of = |length_s: u32, wall_s: f64| format!("{:.1}", f64::from(length_s) / wall_s);
+    let rate = |wall_s| rate_of(length_s, wall_s);
     table.row([
         "orchestrator and worker".to_owned(),
         format!("{:.2}", median(&walls)),
@@ -70,8 +79,15 @@ pub(crate) fn run(kit: &Kit) -> Result<Table> {
         format!("{:.3}", median(&busy)),
     ]);
     table.row(["media child alone".to_owned(), format!("{:.2}", median(&alone)), rate(median(&alone)), "1".to_owned()]);
+    table.row([
+        format!("orchestrator and two workers of one slot, {long_s} s, once"),
+        format!("{:.2}", long.wall_s),
+        rate_of(long_s, long.wall_s),
+        format!("{:.3}", long.busy),
+    ]);
     table.at_most("time of a file through the farm, beside the child alone", 1.05, &ratios);
     table.at_least("part of the time from first to last child in which every slot works", 0.95, &busy);
+    table.at_least("the same of all slots of two workers, over a long file", 0.95, &[long.busy]);
     table.remark(format!(
         "{length_s} s of the trailer of Big Buck Bunny, in the profile `standard`, from the end of the upload to the end of \
          the stream; one worker with its default slots and threads on the same {} cores, which also check every \
@@ -97,18 +113,18 @@ fn slots_and_threads(kit: &Kit) -> (u32, u32) {
     (slots, (kit.cores as u32 / slots).clamp(1, threads_max))
 }
 
-fn through(kit: &Kit, file: &Path) -> Result<Took> {
-    let mut house = House::start(kit, "whole-house", &Plan { log: "warn", workers: &[&[]], ..Plan::default() })?;
+fn through(kit: &Kit, file: &Path, workers: Workers) -> Result<Took> {
+    let mut house = House::start(kit, "whole-house", &Plan { log: "warn", workers, ..Plan::default() })?;
     let stream = house.create("file", &json!("standard"))?;
     let id = stream.id.to_string();
-    let worker = house.workers[0].pid();
+    let pids: Vec<_> = house.workers.iter().map(|worker| worker.pid()).collect();
     let done = Arc::new(AtomicBool::new(false));
     let watch = thread::spawn({
         let done = done.clone();
         move || {
             let mut seen = Vec::new();
             while !done.load(Ordering::Relaxed) {
-                seen.push(children(worker).len());
+                seen.push(pids.iter().map(|pid| children(*pid).len()).sum::<usize>());
                 thread::sleep(LOOK);
             }
             seen
@@ -117,7 +133,7 @@ fn through(kit: &Kit, file: &Path) -> Result<Took> {
     house.upload(&id, file)?;
     let begun = Instant::now();
     while house.stream(&id)?.state != StreamState::Ended {
-        ensure!(begun.elapsed() < Duration::from_mins(5), "the file is not through after 5 min");
+        ensure!(begun.elapsed() < Duration::from_mins(10), "the file is not through after 10 min");
         thread::sleep(ASK);
     }
     let wall_s = begun.elapsed().as_secs_f64();

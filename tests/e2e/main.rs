@@ -47,6 +47,7 @@ mod restart;
 mod retention;
 mod rtmps;
 mod sandbox;
+mod sights;
 mod srt;
 mod storage;
 mod url;
