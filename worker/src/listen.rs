@@ -9,7 +9,7 @@ use millrace_proto::offer::{self, Absent, Capability};
 
 use crate::{
     models::Shelf,
-    senses::{Job, Sense},
+    senses::{Child, Sense},
 };
 
 /// What the program takes beside its models: FFmpeg's libraries and stacks of threads.
@@ -80,9 +80,9 @@ async fn try_out(
     let checked = tokio::task::spawn_blocking(move || job(&own, &of)).await.expect("it does not panic");
     let (job, mut limits) = checked.map_err(|error| error.message)?;
     limits.memory_bytes_max += u64::from(cores) * THREAD_BYTES;
-    let mut listener = launcher.listen(job.clone(), &limits);
+    let mut listener = launcher.listen(job, &limits);
     let (loaded, audio_s_per_s) = run(&mut listener, cores).await.map_err(|failure| failure.message)?;
-    let sense = Sense { id: model.id.clone(), version: model.version.clone(), job: Job::Listen(job), limits };
+    let sense = Sense { id: model.id.clone(), version: model.version.clone(), child: Child::Ear(listener) };
     let offered = offer::Model {
         id: model.id.clone(),
         version: model.version.clone(),
@@ -92,7 +92,7 @@ async fn try_out(
         pictures_per_s: 0.0,
         memory_bytes: loaded.memory_bytes,
         load_ms: loaded.load_ms,
-        warm: false,
+        warm: true,
     };
     Ok((offered, sense))
 }

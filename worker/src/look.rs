@@ -4,7 +4,7 @@ use std::{fs, time::Instant};
 
 use bytes::Bytes;
 use millrace_media::{
-    Failure, FailureKind, Glance, Launcher, Limits, Loaded,
+    Failure, FailureKind, Glance, Launcher, Limits, Loaded, Looker,
     job::{Boxes, Detect, Embed, Look, Picture},
 };
 use millrace_models::{Channels, Error, Layout, Model, Order};
@@ -15,7 +15,7 @@ use millrace_proto::{
 
 use crate::{
     models::Shelf,
-    senses::{Job, Sense},
+    senses::{Child, Sense},
 };
 
 /// What the program takes beside its models: FFmpeg's libraries, stacks of threads and pictures of 8K.
@@ -150,8 +150,9 @@ async fn try_out(
         job(&own, wanted, cores)
     });
     let (job, limits) = checked.await.expect("it does not panic").map_err(|error| error.message)?;
-    let (loaded, pictures_per_s) = run(launcher, job.clone(), &limits).await.map_err(|failure| failure.message)?;
-    let sense = Sense { id: model.id.clone(), version: model.version.clone(), job: Job::Look(job), limits };
+    let mut looker = launcher.look(job.clone(), &limits);
+    let (loaded, pictures_per_s) = run(&mut looker, &job).await.map_err(|failure| failure.message)?;
+    let sense = Sense { id: model.id.clone(), version: model.version.clone(), child: Child::Eye(looker) };
     let offered = offer::Model {
         id: model.id.clone(),
         version: model.version.clone(),
@@ -161,14 +162,13 @@ async fn try_out(
         pictures_per_s,
         memory_bytes: loaded.memory_bytes,
         load_ms: loaded.load_ms,
-        warm: false,
+        warm: true,
     };
     Ok((offered, sense))
 }
 
 /// Looks at the sample twice: the first time memory is touched that is there the second time.
-async fn run(launcher: &Launcher, job: Look, limits: &Limits) -> Result<(Loaded, f64), Failure> {
-    let mut looker = launcher.look(job.clone(), limits);
+async fn run(looker: &mut Looker, job: &Look) -> Result<(Loaded, f64), Failure> {
     let loaded = looker.warm().await?;
     let glance = Glance { every_ms: 1_000, preroll: 0, pictures_max: 1, closely: 1 };
     let (init, segment) = (Bytes::from_static(PICTURE_INIT), [Bytes::from_static(PICTURE_SEGMENT)]);
@@ -176,7 +176,7 @@ async fn run(launcher: &Launcher, job: Look, limits: &Limits) -> Result<(Loaded,
     let started = Instant::now();
     let sights = looker.look(&glance, &init, &segment).await?;
     let took_s = started.elapsed().as_secs_f64().max(1e-6);
-    judge(&job, &sights).map_err(|why| Failure::new(FailureKind::Unsupported, why))?;
+    judge(job, &sights).map_err(|why| Failure::new(FailureKind::Unsupported, why))?;
     Ok((loaded, sights.pictures.len() as f64 / took_s))
 }
 

@@ -160,7 +160,7 @@ async fn join(join: cli::Join) -> Result<(), Stop> {
     };
     let worker = Worker {
         client: Client::new(url)?,
-        senses: Senses::new(&launcher, senses),
+        senses: Senses::new(senses),
         launcher,
         secret: key.secret.clone(),
         offer,

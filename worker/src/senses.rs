@@ -5,36 +5,27 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use millrace_media::{Failure, FailureKind, Glance, Launcher, Limits, Listener, Loaded, Looker, Window, job};
+use millrace_media::{Failure, FailureKind, Glance, Listener, Loaded, Looker, Window};
 use millrace_proto::{captions::Heard, vision::Sights};
 use tokio::sync::Mutex;
 
-/// A model that was proved, and what its child takes.
-#[derive(Debug, Clone, PartialEq)]
+/// A model that was proved, with the child that did it.
+#[derive(Debug)]
 pub struct Sense {
     /// Its name in the catalogue.
     pub id: String,
     /// Of its weights.
     pub version: String,
-    /// Where its files are.
-    pub job: Job,
-    /// What the child may use.
-    pub limits: Limits,
+    /// Has it loaded.
+    pub child: Child,
 }
 
-/// What a child does.
-#[expect(clippy::large_enum_variant, reason = "a few, for as long as the program runs")]
-#[derive(Debug, Clone, PartialEq)]
-pub enum Job {
-    /// Hears windows of sound.
-    Listen(job::Listen),
-    /// Looks at windows of pictures.
-    Look(job::Look),
-}
-
+/// A child that is kept.
 #[derive(Debug)]
-enum Child {
+pub enum Child {
+    /// Hears windows of sound.
     Ear(Listener),
+    /// Looks at windows of pictures.
     Eye(Looker),
 }
 
@@ -66,16 +57,9 @@ impl Child {
 pub struct Senses(BTreeMap<String, (String, Mutex<Child>)>);
 
 impl Senses {
-    /// Children that `launcher` starts when they are needed.
-    pub fn new(launcher: &Launcher, senses: Vec<Sense>) -> Self {
-        let cold = |sense: Sense| {
-            let child = match sense.job {
-                Job::Listen(job) => Child::Ear(launcher.listen(job, &sense.limits)),
-                Job::Look(job) => Child::Eye(launcher.look(job, &sense.limits)),
-            };
-            (sense.id, (sense.version, Mutex::new(child)))
-        };
-        Self(senses.into_iter().map(cold).collect())
+    /// By their models' names.
+    pub fn new(senses: Vec<Sense>) -> Self {
+        Self(senses.into_iter().map(|Sense { id, version, child }| (id, (version, Mutex::new(child)))).collect())
     }
 
     /// Loads a model, unless it is loaded. Who needs it hears of a failure.

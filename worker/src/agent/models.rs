@@ -1,7 +1,7 @@
 //! Which model a lease is done with, and which models are loaded: warm. Called by the tasks, through the outbox.
 //!
-//! A model is loaded as soon as a lease that needs it is taken, while its inputs are fetched. It stays, and is let go when
-//! nothing has needed it for a while. The driver holds what is loaded; here is what is known of it.
+//! A model is loaded when it is proved, before anything is asked of it, or as soon as a lease that needs it is taken, while
+//! its inputs are fetched. It stays, and is let go when nothing has needed it for a while. The driver holds what is loaded; here is what is known of it.
 
 use millrace_proto::{
     offer::{Capability, Model, Offer},
@@ -31,8 +31,13 @@ pub(super) struct Models(Vec<Known>);
 
 impl Models {
     pub(super) fn new(offered: &[Model]) -> Self {
-        let known =
-            |model: &Model| Known { model: model.clone(), leases: 0, proven: false, wanted: false, idle_since_ms: 0 };
+        let known = |model: &Model| Known {
+            model: model.clone(),
+            leases: 0,
+            proven: model.warm,
+            wanted: model.warm,
+            idle_since_ms: 0,
+        };
         Self(offered.iter().map(known).collect())
     }
 
@@ -140,6 +145,15 @@ mod tests {
         assert!(chosen(&models, Some("de"), false, Some("tiny.en")).is_err());
         assert!(chosen(&models, None, false, Some("large")).is_err());
         assert_eq!(models.choose(&testing::lease("l-1").work), Ok(None));
+    }
+
+    #[test]
+    fn what_was_proved_is_warm_until_it_has_been_idle() {
+        let proved = Model { warm: true, ..testing::model("base", "any") };
+        let mut models = Models::new(&[proved, testing::model("tiny.en", "en")]);
+        assert_eq!((models.warm(), models.wake_ms()), (vec!["base".into()], Some(IDLE_MS)));
+        assert_eq!(models.cool(IDLE_MS), [Output::Cool { model: "base".into() }]);
+        assert!(models.warm().is_empty());
     }
 
     #[test]
