@@ -96,7 +96,11 @@ async fn page(house: &House, stream: &Stream, filter: &Filter) -> Result<Timelin
             next_ms = Some(next_ms.map_or(end_ms, |next: i64| next.min(end_ms)));
         }
         for report in &reports {
-            items.extend(entries(report, captions::heard(house, stream, report).await?.as_ref()));
+            let heard = match chain.kind {
+                Capability::Captions => captions::heard(house, stream, report).await?,
+                Capability::Moderation | Capability::Products => None,
+            };
+            items.extend(entries(report, heard.as_ref()));
         }
         if chain.kind != Capability::Captions {
             let marks = house.store.marks(of, filter.from_ms, filter.to_ms, PAGE_MARKS).await?;
