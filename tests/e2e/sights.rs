@@ -112,7 +112,8 @@ fn see(house: &House, playlist: &str, metadata: &str, line: &Timeline) {
         let range = now["ranges"].as_array().expect("a list").iter().find(|range| range["id"] == *id);
         let range = range.unwrap_or_else(|| panic!("{id} is not told: {now:#}"));
         let apart_s = |name: &str, ms: i64| (range[name].as_f64().expect("a number") - ms as f64 / 1e3).abs();
-        assert!(apart_s("start_s", entry.start_ms) < 0.1, "{range} {entry:?}");
+        // hls.js places dates by where the samples of a segment begin, which is not to the frame.
+        assert!(apart_s("start_s", entry.start_ms) < 0.25, "{range} {entry:?}");
         assert!(apart_s("length_s", entry.end_ms - entry.start_ms) < 0.01, "{range} {entry:?}");
         assert_eq!((&range["valid"], range["label"].as_str()), (&json!(true), entry.label.as_deref()), "{range}");
         let told = |cue: &Value| serde_json::from_value::<Entry>(cue["entry"].clone()).is_ok_and(|told| told == *entry);
