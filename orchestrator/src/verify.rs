@@ -295,6 +295,7 @@ impl Verifier {
         let by = By { model: found.model.clone(), version: found.version.clone(), worker: found.worker };
         let Change { carry, mut marks } = sights::go_on(&chain, &stream.profile, seen, &by);
         matching::name(&*self.store, &stream.profile, &mut marks).await?;
+        settlement.events.extend(matching::news(&*self.store, &stream.profile, &marks, now_ms).await?);
         let report = report(task, link, (work.start_ms, work.end_ms), found, now_ms);
         let (position_ms, seen_ms) = (work.end_ms, work.end_ms);
         let next = Chain { number: chain.number + 1, seq: task.seq, position_ms, seen_ms, carry, ..chain };

@@ -2,10 +2,13 @@
 //!
 //! `MILLRACE_BLESS=1 cargo test -p millrace-proto` writes them anew.
 
+#[path = "golden/catalogs.rs"]
+mod catalogs;
+
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use millrace_proto::{
-    Address, CatalogId, LeaseId, PROTOCOL_VERSION, Sha256, StreamId,
+    Address, LeaseId, PROTOCOL_VERSION, Sha256, StreamId,
     api::{self, ClipState, CreateClip, CreateStream, Ingest, Page, Place, Playback, Progress, Source, StreamState},
     captions::{Heard, Span, Word},
     events::{Event, Events, Moved},
@@ -15,7 +18,7 @@ use millrace_proto::{
     profile::{Choice, H264Profile, Preset, Rate, VideoCodec},
     task::{Blob, Captions, Input, Lease, Look, Target, Transcode, Work, output_name},
     timeline::{Best, By, Entry, Level, SCHEMA, Timeline, Track},
-    vision::{Category, Named, Place as Spot, Product, Sight, Sights, Thing},
+    vision::{Category, Named, Place as Spot, Sight, Sights, Thing},
     worker::{Challenge, ChallengeRequest, Finished, Poll, Polled, Renewed, Session, SessionRequest},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -55,15 +58,6 @@ fn sights() -> Sights {
     }
 }
 
-fn mug() -> Product {
-    Product {
-        sku: Some("MUG-1".into()),
-        name: Some("Blue mug".into()),
-        url: Some("https://shop.example.org/mug".into()),
-        score: 0.875,
-    }
-}
-
 fn timeline() -> Timeline {
     let by = Some(By { model: "whisper-base".into(), version: "1".into(), worker: address() });
     let said = Entry {
@@ -79,7 +73,7 @@ fn timeline() -> Timeline {
     };
     let place = Spot { x: 0.25, y: 0.5, width: 0.125, height: 0.25 };
     let cup = Entry {
-        product: Some(mug()),
+        product: Some(catalogs::mug()),
         number: Some(3),
         open: true,
         label: Some("cup".into()),
@@ -323,31 +317,6 @@ fn events(seen: &mut BTreeSet<String>) {
     check(seen, "events", &Events { schema: 1, items, oldest: Some(7), next: Some(43) });
 }
 
-fn catalogs(seen: &mut BTreeSet<String>) {
-    let (name, url) = ("Blue mug".to_owned(), Some("https://shop.example.org/mug".to_owned()));
-    check(seen, "put_product", &api::PutProduct { name: name.clone(), url: url.clone() });
-    check(seen, "new_product", &api::NewProduct { sku: "MUG-1".into(), name: name.clone(), url: url.clone() });
-    let id: CatalogId = "summer".parse().unwrap();
-    let picture = api::ProductPicture {
-        id: Sha256::of(b"picture"),
-        kind: "image/jpeg".into(),
-        bytes: 48_213,
-        width: 1_200,
-        height: 900,
-        model: "efficientnet-lite2".into(),
-        version: "0.1.0".into(),
-    };
-    let (sku, created_ms) = ("MUG-1".into(), 1_795_000_000_000);
-    let product = api::Product { catalog: id.clone(), sku, name, url, created_ms, pictures: vec![picture] };
-    check(seen, "product", &product);
-    check(seen, "catalog", &api::Catalog { id: id.clone(), products: 40, pictures: 112 });
-    let none = Product { sku: None, name: None, url: None, score: 0.125 };
-    let hat = Entry { product: Some(none), ..Entry::blank(Capability::Products, "products", 7_000, 8_000) };
-    let changed = vec![hat];
-    let rematched = api::Rematched { stream: stream_id(), catalog: id, appearances: 12, changes: 1, changed };
-    check(seen, "rematched", &rematched);
-}
-
 fn captions(seen: &mut BTreeSet<String>) {
     check(seen, "lease_captions", &window());
     check(seen, "lease_look", &look());
@@ -476,7 +445,7 @@ fn every_message_is_as_its_file_says() {
     let pushed = api::Pushed { stream: stream_id(), number: 17, sha256: Sha256::of(b"bytes"), bytes: 5 };
     check(&mut seen, "pushed", &pushed);
     clips(&mut seen);
-    catalogs(&mut seen);
+    catalogs::all(&mut seen);
     captions(&mut seen);
     events(&mut seen);
     check(&mut seen, "create_token", &api::CreateToken { ttl_s: 3_600 });

@@ -178,6 +178,14 @@ fn products_of_a_catalogue_are_found_in_a_recording_and_those_that_come_later_by
     // The filter takes the SKU as well as the label.
     assert_eq!(things(&house, &stream.id, "&label=RIDER").len(), riders.len());
 
+    let events: Value = house.api.call("GET", &format!("/v1/events?after=0&stream={}", stream.id), None).json();
+    let appeared = |event: &&Value| event["kind"] == "product.appeared";
+    let appeared: Vec<&Value> = events["items"].as_array().expect("a list").iter().filter(appeared).collect();
+    assert!(
+        !appeared.is_empty() && appeared.iter().all(|event| event["body"]["product"]["sku"] == "RIDER"),
+        "{events}"
+    );
+
     // Nothing has changed; a car comes into the catalogue, and is found; asking once more changes nothing.
     let ask = || house.api.call("POST", &again, None).json::<Rematched>();
     let first = ask();
