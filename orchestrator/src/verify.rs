@@ -29,7 +29,7 @@ use crate::{
     store::{
         Settlement, Store,
         record::{Media, Segment, SegmentState},
-        reports::{Chain, Found, Report},
+        reports::{Carry, Chain, Found, Report},
     },
     task::{
         Link, State, Task,
@@ -235,7 +235,12 @@ impl Verifier {
         let Some(decided) = machine::decide(task, lease, verdict, &self.policy, now_ms) else { return Ok(None) };
         let mut settlement = settle(&decided, tries, Vec::new());
         if let (Some((claimed, taken)), State::Accepted { worker, .. }) = (taken, &decided.state) {
-            let found = Found { blob: claimed.blob, model: claimed.model, version: claimed.version, worker: *worker };
+            let words = match &taken {
+                Taken::Heard(taken) => taken.words,
+                Taken::Seen(_) => None,
+            };
+            let handed::Report { blob, model, version } = claimed;
+            let found = Found { blob, model, version, worker: *worker, words };
             match taken {
                 Taken::Heard(taken) => settlement.report = heard_report(&decided, found, taken, now_ms),
                 Taken::Seen(seen) => self.seen_report(&mut settlement, &decided, found, &seen, now_ms).await?,
@@ -269,11 +274,23 @@ impl Verifier {
         let found = self.media.get(lease, claimed.blob.sha256, GetOptions::default()).await?;
         let bytes = found.bytes().await.map_err(media::Error::from)?;
         let taken = match &task.work {
-            Work::Captions(work) => heard::judge(work, &bytes).map(Taken::Heard),
+            Work::Captions(work) => {
+                let chain = self.chain(task).await?;
+                let seen_ms = chain.as_ref().map_or(work.start_ms, |chain| chain.seen_ms);
+                let carry = chain.as_ref().map(Carry::of).unwrap_or_default();
+                heard::judge(work, &carry, seen_ms, &bytes).map(Taken::Heard)
+            }
             Work::Look(work) => seen::judge(work, &bytes).map(Taken::Seen),
             Work::Transcode(_) => unreachable!("it was returned above"),
         };
         Ok(taken.map(|taken| (claimed, taken)))
+    }
+
+    /// The chain of a window's task. Nothing changes it while that is open; once it has gone on there is none.
+    async fn chain(&self, task: &Task) -> Result<Option<Chain>, Error> {
+        let Some(link) = &task.link else { return Ok(None) };
+        let is_this = |chain: &Chain| (chain.kind, &chain.track, chain.number) == (link.kind, &link.track, link.number);
+        Ok(self.store.chains(&task.stream).await?.into_iter().find(is_this))
     }
 
     /// What is written with a window of pictures that was accepted: its report, its chain behind it, and what is to be
@@ -288,10 +305,7 @@ impl Verifier {
     ) -> Result<(), Error> {
         let (Work::Look(work), Some(link)) = (&task.work, &task.link) else { return Ok(()) };
         let Some(stream) = self.store.stream(&task.stream).await? else { return Ok(()) };
-        // Nothing changes a chain while its window's task is open.
-        let chains = self.store.chains(&task.stream).await?;
-        let is_this = |chain: &Chain| (chain.kind, &chain.track, chain.number) == (link.kind, &link.track, link.number);
-        let Some(chain) = chains.into_iter().find(is_this) else { return Ok(()) };
+        let Some(chain) = self.chain(task).await? else { return Ok(()) };
         let by = By { model: found.model.clone(), version: found.version.clone(), worker: found.worker };
         let Change { carry, mut marks } = sights::go_on(&chain, &stream.profile, seen, &by);
         matching::name(&*self.store, &stream.profile, &mut marks).await?;
@@ -360,8 +374,8 @@ enum Taken {
 /// The report of a window of sound that was accepted, and its chain behind it.
 fn heard_report(task: &Task, found: Found, taken: heard::Taken, now_ms: u64) -> Option<(Chain, Report)> {
     let (Work::Captions(work), Some(link)) = (&task.work, &task.link) else { return None };
-    let heard::Taken { settled_ms, context, language } = taken;
-    let report = report(task, link, (work.start_ms, settled_ms), found, now_ms);
+    let heard::Taken { settled_ms, context, carry, language, .. } = taken;
+    let report = report(task, link, (work.settled_ms(), settled_ms), found, now_ms);
     let chain = Chain {
         stream: task.stream.clone(),
         kind: link.kind,
@@ -371,7 +385,7 @@ fn heard_report(task: &Task, found: Found, taken: heard::Taken, now_ms: u64) -> 
         position_ms: settled_ms,
         seen_ms: work.end_ms,
         context,
-        carry: None,
+        carry: Some(carry.text()),
         label: language,
         open: true,
     };

@@ -12,6 +12,10 @@ pub struct Heard {
     pub language: Option<String>,
     /// In order.
     pub words: Vec<Word>,
+    /// What is said behind the settled place, in speech that goes on; more sound may change it. Told where it is asked
+    /// for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub draft: Vec<Word>,
     /// When someone speaks.
     pub speech: Vec<Span>,
     /// The window's beginning.

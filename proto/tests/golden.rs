@@ -30,6 +30,7 @@ fn heard() -> Heard {
             Word { text: "Well,".into(), joined: false, start_ms: 4_210, end_ms: 4_480, confidence: 0.5 },
             Word { text: "then.".into(), joined: true, start_ms: 4_480, end_ms: 4_900, confidence: 0.75 },
         ],
+        draft: vec![Word { text: "And".into(), joined: false, start_ms: 7_700, end_ms: 7_950, confidence: 0.25 }],
         speech: vec![Span { start_ms: 4_100, end_ms: 5_040 }],
         start_ms: 4_000,
         settled_ms: 7_550,
@@ -233,10 +234,12 @@ fn window() -> Lease {
         language: Some("de".into()),
         translate: true,
         start_ms: 4_000,
+        again_ms: 1_200,
         end_ms: 8_000,
         context: "It was the best of times.".into(),
         last: false,
         patience_ms: 5_000,
+        draft: true,
     };
     let input = |name: &str| Input {
         name: name.into(),

@@ -17,17 +17,19 @@ use millrace_orchestrator::{
         reports::{Chain, Report},
     },
     task::{Fault, State, Task},
+    verify,
 };
 use millrace_proto::{
     Address, LeaseId, StreamId, TaskId,
     api::StreamState,
+    captions::Heard,
     task::{Blob, Work},
     worker::LEASES_A_SLOT_MAX,
 };
 use object_store::GetOptions;
 
 use crate::{
-    hearing::Chains,
+    hearing::{self, Chains},
     labour::{Made, Source, Taint},
     trace::Trace,
 };
@@ -394,15 +396,27 @@ impl Watch {
         }
     }
 
-    /// What was heard or seen, and accepted, lies with its stream.
+    /// What was heard or seen, and accepted, lies with its stream; what was heard has each word of its time once.
     async fn found(&self, task: &Task, settlement: &Settlement) {
-        let found = settlement.report.as_ref().and_then(|(_, report)| report.found.clone());
-        let bytes = match &found {
-            Some(found) => self.bytes(&task.stream, found.blob).await,
-            None => None,
+        let report = settlement.report.as_ref().map(|(_, report)| report);
+        let Some((report, found)) = report.and_then(|report| Some((report, report.found.as_ref()?))) else {
+            return self.trace.object(format_args!("{}: accepted without a report", task.id));
         };
-        if bytes.is_none() || settlement.segment.is_some() {
-            self.trace.object(format_args!("{}: accepted, and its report {found:?} is not there", task.id));
+        let bytes = self.bytes(&task.stream, found.blob).await;
+        let Some(bytes) = bytes.filter(|_| settlement.segment.is_none()) else {
+            return self.trace.object(format_args!("{}: accepted, and its report {found:?} is not there", task.id));
+        };
+        let heard = match &task.work {
+            Work::Captions(_) => serde_json::from_slice::<Heard>(&bytes),
+            Work::Look(_) | Work::Transcode(_) => return,
+        };
+        let Ok(heard) = heard else {
+            return self.trace.object(format_args!("{}: accepted, and its report can't be read", task.id));
+        };
+        let told: Vec<String> = verify::heard::own(heard, report).words.into_iter().map(|word| word.text).collect();
+        let said = hearing::said(report.start_ms, report.end_ms).map(|at| format!("w{at}"));
+        if told != said.collect::<Vec<_>>() {
+            self.trace.object(format_args!("{}: {told:?} is told of {report:?}", task.id));
         }
     }
 

@@ -41,21 +41,35 @@ pub(crate) fn models() -> Vec<Model> {
     vec![model(MODEL, Capability::Captions), model(OWL, Capability::Products)]
 }
 
-/// A word each second, named by its time; what goes on behind the window's end is left to the next one.
+/// Of a live stream someone pauses so often; of a recording, whenever it helps.
+const PAUSE_MS: i64 = 10_000;
+
+/// The words of a stretch: one each second, named by its time.
+pub(crate) fn said(start_ms: i64, end_ms: i64) -> impl Iterator<Item = i64> {
+    let seconds = (start_ms.div_euclid(1_000)..=end_ms.div_euclid(1_000)).map(|second| second * 1_000);
+    seconds.filter(move |at| (start_ms..end_ms).contains(at))
+}
+
+/// What goes on behind the window's end, or behind the last pause, is left to the next one.
 fn honest(work: &Captions) -> Heard {
-    let settled_ms = if work.last { work.end_ms } else { (work.end_ms - 450).max(work.start_ms) };
-    let seconds = (work.start_ms.div_euclid(1_000)..=settled_ms.div_euclid(1_000)).map(|second| second * 1_000);
-    let inside = seconds.filter(|at| (work.start_ms..settled_ms).contains(at));
-    let word = |at: i64| Word {
-        text: format!("w{at}"),
-        joined: false,
-        start_ms: at,
-        end_ms: (at + 300).min(settled_ms),
-        confidence: 0.5,
+    let whole_ms = if work.last { work.end_ms } else { (work.end_ms - 450).max(work.start_ms) };
+    let settled_ms = match whole_ms.div_euclid(PAUSE_MS) * PAUSE_MS {
+        pause_ms if work.draft && !work.last => pause_ms.max(work.start_ms),
+        _ => whole_ms,
     };
-    let words: Vec<Word> = inside.map(word).collect();
+    let word = |end_ms: i64| {
+        move |at: i64| Word {
+            text: format!("w{at}"),
+            joined: false,
+            start_ms: at,
+            end_ms: (at + 300).min(end_ms),
+            confidence: 0.5,
+        }
+    };
+    let words: Vec<Word> = said(work.start_ms, settled_ms).map(word(settled_ms)).collect();
+    let draft = said(settled_ms, whole_ms).map(word(whole_ms)).collect();
     let language = (!words.is_empty()).then(|| work.language.clone().unwrap_or_else(|| "en".into()));
-    Heard { language, words, speech: Vec::new(), start_ms: work.start_ms, settled_ms, end_ms: work.end_ms }
+    Heard { language, words, draft, start_ms: work.start_ms, settled_ms, end_ms: work.end_ms, speech: Vec::new() }
 }
 
 /// Honest work on a window of sound, or a lie.

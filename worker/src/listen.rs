@@ -107,6 +107,7 @@ async fn run(listener: &mut Listener, threads: u32) -> Result<(millrace_media::L
         context: String::new(),
         last: true,
         patience_ms: 10_000,
+        draft: false,
         threads,
     };
     let (init, segment) = (Bytes::from_static(SPEECH_INIT), [Bytes::from_static(SPEECH_SEGMENT)]);

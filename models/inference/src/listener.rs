@@ -13,6 +13,8 @@ use crate::{
 
 /// A window that ends in the middle of speech: words of its last second may be cut, and are left to the next one.
 const TAKEN_BACK: usize = RATE;
+/// Speech that goes on is not heard before there is so much of it: less is hardly a word.
+const DRAFT_MIN: usize = RATE * 6 / 10;
 
 /// What a word takes at most that is said slowly, in hundredths of a second: so much, and so much for each letter.
 const SLOW_WORD: i64 = 50;
@@ -50,6 +52,8 @@ pub struct Window<'a> {
     pub last: bool,
     /// Samples without a pause after which it is settled all the same.
     pub patience: usize,
+    /// Also hear speech that goes on.
+    pub draft: bool,
     /// Threads at most.
     pub threads: u32,
 }
@@ -61,6 +65,8 @@ pub struct Heard {
     pub language: Option<&'static str>,
     /// In order; times in hundredths of a second.
     pub words: Vec<Word>,
+    /// What is said behind what is settled, and may still change.
+    pub draft: Vec<Word>,
     /// When someone speaks, in samples.
     pub speech: Vec<Span>,
     /// Up to here all is said; the next window begins here.
@@ -89,34 +95,55 @@ impl Listener {
         let probabilities = self.voice.probabilities(window.samples)?;
         let spans = speech::spans(&probabilities, self.speech, self.pause, length);
         let plan = plan(&spans, length, window.last, window.patience);
-        let mut heard = Heard { language: None, words: Vec::new(), speech: spans, settled: plan.settled };
+        let (settled, speech) = (plan.settled, spans);
+        let mut heard = Heard { language: None, words: Vec::new(), draft: Vec::new(), speech, settled };
         let mut context = window.context.to_owned();
         for piece in &plan.pieces {
-            let task = Task {
-                language: window.language.or(heard.language),
-                translate: window.translate,
-                context: &context,
-                threads: window.threads,
-            };
-            let said = self.whisper.hear(&window.samples[piece.start..piece.end], &task)?;
-            heard.language.get_or_insert(said.language);
-            let written = if window.translate { "en" } else { said.language };
-            let start = (piece.start * 100 / RATE) as i64;
-            let of_piece = words::words(&said.tokens, words::is_spaced(written));
-            for mut word in of_piece {
-                (word.start, word.end) = (word.start + start, word.end + start);
-                word.start = begins(&word, &heard.speech);
+            let words = self.piece(window, piece, &context, &mut heard)?;
+            for word in &words {
                 if !word.joined {
                     context.push(' ');
                 }
                 context.push_str(&word.text);
-                heard.words.push(word);
             }
+            heard.words.extend(words);
         }
         if plan.is_cut {
             take_back(&mut heard, length);
         }
+        if !window.draft {
+            heard.draft.clear();
+        }
+        if let Some(open) = plan.open.filter(|open| window.draft && open.end - open.start >= DRAFT_MIN) {
+            heard.draft = self.piece(window, &open, &context, &mut heard)?;
+        }
         Ok(heard)
+    }
+
+    /// The words of one piece; tells `heard` its language.
+    fn piece(
+        &mut self,
+        window: &Window<'_>,
+        piece: &Span,
+        context: &str,
+        heard: &mut Heard,
+    ) -> Result<Vec<Word>, Error> {
+        let task = Task {
+            language: window.language.or(heard.language),
+            translate: window.translate,
+            context,
+            threads: window.threads,
+        };
+        let said = self.whisper.hear(&window.samples[piece.start..piece.end], &task)?;
+        heard.language.get_or_insert(said.language);
+        let written = if window.translate { "en" } else { said.language };
+        let start = (piece.start * 100 / RATE) as i64;
+        let placed = words::words(&said.tokens, words::is_spaced(written)).into_iter().map(|mut word| {
+            (word.start, word.end) = (word.start + start, word.end + start);
+            word.start = begins(&word, &heard.speech);
+            word
+        });
+        Ok(placed.collect())
     }
 }
 
@@ -137,7 +164,7 @@ fn take_back(heard: &mut Heard, length: usize) {
     if let Some(first) = heard.words.get(kept).filter(|_| kept > 0) {
         let before = heard.words[kept - 1].end;
         heard.settled = (i64::midpoint(before, first.start.max(before)) as usize) * RATE / 100;
-        heard.words.truncate(kept);
+        heard.draft = heard.words.split_off(kept);
     }
 }
 
@@ -160,9 +187,9 @@ mod tests {
     #[test]
     fn words_that_may_be_cut_are_taken_back() {
         let words = vec![word("one", 0, 50), word("two", 300, 380), word("thr", 390, 480)];
-        let mut heard = Heard { language: None, words, speech: Vec::new(), settled: 5 * RATE };
+        let mut heard = Heard { language: None, words, draft: Vec::new(), speech: Vec::new(), settled: 5 * RATE };
         take_back(&mut heard, 5 * RATE);
-        assert_eq!((heard.words.len(), heard.settled), (2, 385 * RATE / 100));
+        assert_eq!((heard.words.len(), heard.draft.len(), heard.settled), (2, 1, 385 * RATE / 100));
         heard.words.truncate(0);
         take_back(&mut heard, 5 * RATE);
         assert_eq!(heard.settled, 385 * RATE / 100);

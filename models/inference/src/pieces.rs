@@ -21,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) settled: usize,
     /// The last piece ends in the middle of speech: its last words are to be taken back, and it is settled before them.
     pub(crate) is_cut: bool,
+    /// Speech that goes on, and is left to the next window.
+    pub(crate) open: Option<Span>,
 }
 
 /// Plans a window of `length` samples. Nothing comes after the `last` one; one longer than `patience` is settled even
@@ -31,13 +33,13 @@ pub(crate) fn plan(spans: &[Span], length: usize, last: bool, patience: usize) -
         // A word that begins now shows only later: its beginning is kept for the next window.
         let spoken = spans.last().map_or(0, |span| span.end);
         let settled = if last { length } else { spoken.max(length.saturating_sub(OPEN)) };
-        return Plan { pieces: pieces(spans), settled, is_cut: false };
+        return Plan { pieces: pieces(spans), settled, is_cut: false, open: None };
     }
     let (open, before) = spans.split_last().expect("one goes on");
     if length - open.start < patience.max(RATE) {
-        return Plan { pieces: pieces(before), settled: open.start, is_cut: false };
+        return Plan { pieces: pieces(before), settled: open.start, is_cut: false, open: Some(*open) };
     }
-    Plan { pieces: pieces(spans), settled: length, is_cut: true }
+    Plan { pieces: pieces(spans), settled: length, is_cut: true, open: None }
 }
 
 fn pieces(spans: &[Span]) -> Vec<Span> {
@@ -80,6 +82,8 @@ mod tests {
     fn what_may_go_on_is_left_to_the_next_window() {
         let (pieces, settled, _) = planned(&[(1.0, 4.0), (6.0, 10.0)], 10, false);
         assert_eq!((pieces, settled), (vec![(1.0, 4.0)], 6.0));
+        let open = plan(&spans(&[(1.0, 4.0), (6.0, 10.0)]), 10 * RATE, false, 12 * RATE).open;
+        assert_eq!(open, Some(Span { start: 6 * RATE, end: 10 * RATE }));
         // The same at the end of the stream is heard.
         assert_eq!(planned(&[(1.0, 4.0), (6.0, 10.0)], 10, true), (vec![(1.0, 10.0)], 10.0, false));
     }

@@ -33,6 +33,7 @@ use crate::{
         reports::{CAPTIONS, Chain, ENGLISH, Of, Report},
     },
     task::window,
+    verify,
 };
 
 pub(super) const VTT_TYPE: &str = "text/vtt; charset=utf-8";
@@ -223,9 +224,9 @@ pub(super) async fn heard(house: &House, stream: &Stream, report: &Report) -> Re
     let Some(found) = report.found.as_ref().filter(|_| report.kind == Capability::Captions) else { return Ok(None) };
     let bytes = house.media.read(&stream.id, found.blob.sha256).await?;
     // It was read before it was accepted.
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|error| Error::Unavailable(format!("captions are damaged: {error}")))
+    let heard = serde_json::from_slice(&bytes);
+    let heard = heard.map_err(|error| Error::Unavailable(format!("captions are damaged: {error}")))?;
+    Ok(Some(verify::heard::own(heard, report)))
 }
 
 /// A whole track as one file, as far as it is settled: `name` is what follows `captions.`.

@@ -33,7 +33,7 @@ pub struct Chain {
     pub position_ms: i64,
     /// Up to where the last window went, of which what is behind the position was left to the next one.
     pub seen_ms: i64,
-    /// The end of the text before.
+    /// The end of the text before, up to where the next window is heard from.
     pub context: String,
     /// What the next window goes on with, as JSON; where it is absent, what was written before stays.
     pub carry: Option<String>,
@@ -41,6 +41,41 @@ pub struct Chain {
     pub label: Option<String>,
     /// More windows may come.
     pub open: bool,
+}
+
+/// What a chain of captions carries of speech that goes on, for its next window to be compared with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Carry {
+    /// The next window is heard from so long before the chain's position on.
+    pub again_ms: u32,
+    /// What was said in that time, and is settled.
+    pub settled: Vec<Said>,
+    /// What was heard behind it, and is not.
+    pub draft: Vec<Said>,
+}
+
+/// A word that was heard, as it is compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// Letters and digits alone, none of them capital.
+    pub text: String,
+    /// When it begins, in milliseconds of the stream's timeline.
+    pub start_ms: i64,
+    /// When it ends.
+    pub end_ms: i64,
+}
+
+impl Carry {
+    /// What a chain carries; nothing if that can't be read.
+    pub fn of(chain: &Chain) -> Self {
+        chain.carry.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+    }
+
+    /// As a chain has it.
+    pub fn text(&self) -> String {
+        serde_json::to_string(self).expect("words and numbers are JSON")
+    }
 }
 
 impl Chain {
@@ -109,6 +144,9 @@ pub struct Found {
     pub version: String,
     /// Who found it.
     pub worker: Address,
+    /// Which of the words are this window's, from and up to, where others are there too: its drafts with them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<(u32, u32)>,
 }
 
 impl Found {

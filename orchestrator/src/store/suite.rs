@@ -331,7 +331,7 @@ async fn chains_go_on_window_by_window(store: impl Store) {
     let carry = Some("a cup".to_owned());
     let next = Chain { carry, number: 1, position_ms: 3_000, label: Some("en".into()), ..chain.clone() };
     let blob = Blob::of(b"heard");
-    let found = Found { blob, model: "base".into(), version: "1".into(), worker: worker() };
+    let found = Found { blob, model: "base".into(), version: "1".into(), worker: worker(), words: Some((0, 2)) };
     let report = |number, start_ms, end_ms| Report {
         stream: id.clone(),
         kind: chain.kind,

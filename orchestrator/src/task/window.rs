@@ -9,6 +9,7 @@ pub mod pictures;
 
 use millrace_proto::{
     api::StreamState,
+    offer::Capability,
     profile,
     task::{Captions, SEGMENTS_MAX, Work},
 };
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{Link, State, Task};
 use crate::store::{
     record::{Segment, Stream},
-    reports::{Chain, ENGLISH, Report},
+    reports::{Carry, Chain, ENGLISH, Report},
 };
 
 /// Sound of one window at most, in milliseconds: what Whisper hears at once, nearly.
@@ -29,7 +30,7 @@ pub const WINDOW_MS_MAX: i64 = 28_000;
 pub struct Pace {
     /// A live stream's window is heard when so much new sound has come: less shows words sooner and takes more work.
     pub live_ms: u32,
-    /// Live sound without a pause is settled after this all the same.
+    /// Live sound without a pause is settled after this all the same, whether two windows hear it alike or not.
     pub live_patience_ms: u32,
     /// A recording's window is heard when so much new sound is there.
     pub recorded_ms: u32,
@@ -39,7 +40,7 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { live_ms: 3_000, live_patience_ms: 5_000, recorded_ms: 25_000, recorded_patience_ms: 12_000 }
+        Self { live_ms: 1_500, live_patience_ms: 12_000, recorded_ms: 25_000, recorded_patience_ms: 12_000 }
     }
 }
 
@@ -93,7 +94,8 @@ pub fn next(
     pace: &Pace,
     now_ms: u64,
 ) -> Step {
-    let mut ahead = segments.iter().filter(|segment| end_ms(segment) > chain.position_ms).peekable();
+    let again_ms = i64::from(Carry::of(chain).again_ms);
+    let mut ahead = segments.iter().filter(|segment| end_ms(segment) > chain.position_ms - again_ms).peekable();
     let ended = match stream.state {
         StreamState::Finishing | StreamState::Ended | StreamState::Failed => true,
         StreamState::Expired => return close(chain),
@@ -112,7 +114,9 @@ pub fn next(
         segment.discontinuity == first.discontinuity && segment.audio.as_ref().is_some_and(same)
     };
     let run: Vec<&Segment> = ahead.clone().take_while(goes_on).collect();
-    let fits = |segment: &&&Segment| end_ms(segment) - chain.position_ms <= WINDOW_MS_MAX;
+    // What was freed since can't be heard again.
+    let start_ms = ms(first.start_ns).max(chain.position_ms - again_ms);
+    let fits = |segment: &&&Segment| end_ms(segment) - start_ms <= WINDOW_MS_MAX;
     let count = run.iter().take(SEGMENTS_MAX).take_while(fits).count().max(1);
     let (is_whole, to) = (count == run.len(), run[count - 1]);
     let is_over = is_whole && (ended && to.seq + 1 >= stream.next_seq || ahead.any(|segment| segment.seq > to.seq));
@@ -130,11 +134,13 @@ pub fn next(
         model: wish.model.clone(),
         language: wish.language.clone(),
         translate: chain.track == ENGLISH,
-        start_ms: chain.position_ms,
+        start_ms,
+        again_ms: u32::try_from(chain.position_ms - start_ms).unwrap_or(0),
         end_ms,
         context: chain.context.clone(),
         last: is_over,
         patience_ms,
+        draft: stream.is_live(),
     };
     planned(chain, stream, first.seq, Work::Captions(work), now_ms)
 }
@@ -185,7 +191,11 @@ fn skip(chain: &Chain, to_ms: i64, seq: u64, reason: &str, now_ms: u64) -> Step 
         reason: Some(reason.to_owned()),
     };
     let (position_ms, seen_ms, number) = (to_ms, to_ms, chain.number + 1);
-    Step::Skip(Chain { number, seq, position_ms, seen_ms, context: String::new(), ..chain.clone() }, report)
+    // What is heard behind it goes on from nothing; what is seen stays.
+    let is_heard = chain.kind == Capability::Captions;
+    let carry = if is_heard { Some(Carry::default().text()) } else { chain.carry.clone() };
+    let context = String::new();
+    Step::Skip(Chain { number, seq, position_ms, seen_ms, context, carry, ..chain.clone() }, report)
 }
 
 /// What a chain's window leaves of it, and the report without anything found, if nothing came of the window's task.
@@ -193,14 +203,18 @@ pub fn given_up(task: &Task, reason: &str, now_ms: u64) -> Option<(Chain, Report
     let (Some(Link { kind, track, number }), Some((start_ms, end_ms))) = (&task.link, times(&task.work)) else {
         return None;
     };
+    let settled_ms = match &task.work {
+        Work::Captions(work) => work.settled_ms(),
+        Work::Look(_) | Work::Transcode(_) => start_ms,
+    };
     let chain = Chain {
         stream: task.stream.clone(),
         kind: *kind,
         track: track.clone(),
         number: *number,
         seq: task.seq,
-        position_ms: start_ms,
-        seen_ms: start_ms,
+        position_ms: settled_ms,
+        seen_ms: settled_ms,
         context: String::new(),
         carry: None,
         label: None,

@@ -19,7 +19,13 @@ fn report() -> Report {
         start_ms: 4_000,
         end_ms: 12_000,
         created_ms: 1,
-        found: Some(Found { blob: Blob::of(b"{}"), model: "whisper-base".into(), version: "1".into(), worker }),
+        found: Some(Found {
+            blob: Blob::of(b"{}"),
+            model: "whisper-base".into(),
+            version: "1".into(),
+            worker,
+            words: None,
+        }),
         reason: None,
     }
 }

@@ -1,11 +1,18 @@
-//! What a worker says was heard in a window: is it words at times within it? Pure; `verify.rs` brings the bytes.
+//! What a worker says was heard in a window: is it words at times within it, and which of them are settled? Pure;
+//! `verify.rs` brings the bytes.
+
+mod agree;
 
 use millrace_proto::{
-    captions::{Heard, language_name},
+    captions::{Heard, Word, language_name},
     task::Captions,
 };
 
-use crate::task::window::WINDOW_MS_MAX;
+use crate::{
+    store::reports::{Carry, Report},
+    task::window::WINDOW_MS_MAX,
+};
+use agree::Sound;
 
 /// Words of one window at most: nobody speaks ten a second for half a minute.
 const WORDS_MAX: usize = 300;
@@ -23,14 +30,19 @@ pub const CONTEXT_BYTES_MAX: usize = 400;
 pub struct Taken {
     /// Up to here the stream's captions are settled.
     pub settled_ms: i64,
-    /// The end of the text up to there.
+    /// The end of the text up to where the next window is heard from.
     pub context: String,
+    /// For the next window to be compared with.
+    pub carry: Carry,
+    /// Which of the words are settled now, and were not before; drafts count behind the others.
+    pub words: Option<(u32, u32)>,
     /// What was spoken, if anything was.
     pub language: Option<String>,
 }
 
-/// Judges what came of a window. The error says what is wrong, and is the worker's fault.
-pub fn judge(work: &Captions, bytes: &[u8]) -> Result<Taken, String> {
+/// Judges what came of a window, on a chain that carries `carry` and has heard up to `seen_ms`. The error says what is
+/// wrong, and is the worker's fault.
+pub fn judge(work: &Captions, carry: &Carry, seen_ms: i64, bytes: &[u8]) -> Result<Taken, String> {
     let heard: Heard = serde_json::from_slice(bytes).map_err(|error| format!("its report can't be read: {error}"))?;
     let (from, to) = (work.start_ms - SLACK_MS, work.end_ms + SLACK_MS);
     let within = |what: &str, start: i64, end: i64| {
@@ -50,12 +62,13 @@ pub fn judge(work: &Captions, bytes: &[u8]) -> Result<Taken, String> {
             return Err(format!("its language is {language:?}, another was asked for"));
         }
     }
-    if heard.words.len() > WORDS_MAX || heard.speech.len() > SPANS_MAX {
-        let counts = (heard.words.len(), heard.speech.len());
+    let words: Vec<Word> = heard.words.iter().chain(heard.draft.iter().filter(|_| work.draft)).cloned().collect();
+    if words.len() > WORDS_MAX || heard.speech.len() > SPANS_MAX {
+        let counts = (words.len(), heard.speech.len());
         return Err(format!("(words, spans) are {counts:?}: more than anyone says in a window"));
     }
     let mut before = from;
-    for word in &heard.words {
+    for word in &words {
         let text = &word.text;
         let plain = !text.trim().is_empty() && !text.chars().any(char::is_control);
         if !plain || text.len() > WORD_BYTES_MAX {
@@ -79,21 +92,68 @@ pub fn judge(work: &Captions, bytes: &[u8]) -> Result<Taken, String> {
         before = span.end_ms;
     }
     let is_long = work.end_ms - work.start_ms >= WINDOW_MS_MAX - 10_000;
-    let settled_ms = match heard.settled_ms.clamp(work.start_ms, work.end_ms) {
+    let paused_ms = match heard.settled_ms.clamp(work.start_ms, work.end_ms) {
         _ if work.last => work.end_ms,
         // So much sound without anything settled never becomes more: the next window is the same.
-        settled_ms if settled_ms == work.start_ms && is_long => work.end_ms,
-        settled_ms => settled_ms,
+        paused_ms if paused_ms == work.start_ms && is_long => work.end_ms,
+        paused_ms => paused_ms,
     };
+    Ok(settle(work, carry, seen_ms, &heard, &words, paused_ms))
+}
+
+/// What is settled of `words`: up to the pause at `paused_ms` all, and behind it what was heard before as well.
+fn settle(work: &Captions, carry: &Carry, seen_ms: i64, heard: &Heard, words: &[Word], paused_ms: i64) -> Taken {
+    let position_ms = work.settled_ms();
+    let paused = if paused_ms == work.end_ms { words.len() } else { heard.words.len() };
+    let from = agree::again(carry, words, position_ms);
+    let sound = Sound { seen_ms, end_ms: work.end_ms };
+    let agreed = agree::settled(carry, words, from, paused, sound).min(words.len());
+    let to = agreed.max(paused).max(from);
+    let behind_ms = if to > paused && to > from {
+        // Best where a segment ends, which is listed with that.
+        let next_ms = words.get(to).map_or(work.end_ms, |next| next.start_ms);
+        let last_ms = words[to - 1].end_ms;
+        seen_ms.clamp(last_ms, next_ms.max(last_ms))
+    } else {
+        position_ms
+    };
+    let settled_ms = behind_ms.max(paused_ms).max(position_ms).min(work.end_ms);
+    // Words that take no time of their own can't be shown: they wait, or were said.
+    let waits = settled_ms == position_ms;
+    let (from, to) = if waits { (from.max(paused), from.max(paused)) } else { (from, to) };
     let mut context = work.context.clone();
-    for word in &heard.words {
+    for word in &words[..paused] {
         if !word.joined {
             context.push(' ');
         }
         context.push_str(&word.text);
     }
     let keep = context.ceil_char_boundary(context.len().saturating_sub(CONTEXT_BYTES_MAX));
-    Ok(Taken { settled_ms, context: context[keep..].trim_start().to_owned(), language: heard.language })
+    let carry = Carry {
+        again_ms: u32::try_from(settled_ms - paused_ms).unwrap_or(0),
+        settled: words[paused..to].iter().map(agree::said).collect(),
+        draft: words[to..].iter().map(agree::said).collect(),
+    };
+    let number = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    Taken {
+        settled_ms,
+        context: context[keep..].trim_start().to_owned(),
+        carry,
+        words: (work.draft || from > 0).then(|| (number(from), number(to))),
+        language: heard.language.clone(),
+    }
+}
+
+/// What a report says of its own time: the words that were settled with it.
+pub fn own(mut heard: Heard, report: &Report) -> Heard {
+    let Some((from, to)) = report.found.as_ref().and_then(|found| found.words) else { return heard };
+    let draft = std::mem::take(&mut heard.draft);
+    let within = |ms: i64| ms.clamp(report.start_ms, report.end_ms.max(report.start_ms));
+    let words = heard.words.into_iter().chain(draft).take(to as usize).skip(from as usize);
+    let placed = |word: Word| Word { start_ms: within(word.start_ms), end_ms: within(word.end_ms), ..word };
+    heard.words = words.map(placed).collect();
+    heard.start_ms = report.start_ms;
+    heard
 }
 
 /// The beginning of what a stranger wrote, for a message.
@@ -103,9 +163,10 @@ fn cut(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use millrace_proto::captions::{Span, Word};
+    use millrace_proto::{captions::Span, offer::Capability, task::Blob};
 
     use super::*;
+    use crate::store::reports::Found;
 
     fn work() -> Captions {
         Captions { start_ms: 10_000, end_ms: 16_000, context: "it was".into(), ..Captions::default() }
@@ -119,6 +180,7 @@ mod tests {
         Heard {
             language: Some("en".into()),
             words: vec![word("the", 10_500, 10_700), word("best.", 10_700, 11_200)],
+            draft: Vec::new(),
             speech: vec![Span { start_ms: 10_400, end_ms: 11_400 }],
             start_ms: 10_000,
             settled_ms: 15_550,
@@ -127,7 +189,7 @@ mod tests {
     }
 
     fn judged(work: &Captions, heard: &Heard) -> Result<Taken, String> {
-        judge(work, &serde_json::to_vec(heard).unwrap())
+        judge(work, &Carry::default(), work.start_ms, &serde_json::to_vec(heard).unwrap())
     }
 
     #[test]
@@ -141,6 +203,68 @@ mod tests {
         assert_eq!(judged(&work(), &silent).unwrap().context, "it was");
     }
 
+    /// Hears `text` in words of half a second from `start_ms` on, of which the first `paused` are before a pause.
+    fn goes_on(work: &Captions, text: &str, paused: usize) -> Heard {
+        let words = text.split_whitespace().enumerate().map(|(at, text)| {
+            let start_ms = work.start_ms + 500 * at as i64;
+            word(text, start_ms, start_ms + 500)
+        });
+        let (mut words, end_ms) = (words.collect::<Vec<_>>(), work.end_ms);
+        let draft = words.split_off(paused);
+        let settled_ms = draft.first().map_or(work.start_ms, |word| word.start_ms);
+        Heard { language: None, words, draft, speech: Vec::new(), start_ms: work.start_ms, settled_ms, end_ms }
+    }
+
+    fn told(taken: &Taken, heard: &Heard) -> String {
+        let (from, to) = taken.words.unwrap();
+        let words = heard.words.iter().chain(&heard.draft).skip(from as usize).take((to - from) as usize);
+        words.map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn of_speech_that_goes_on_it_is_settled_what_two_windows_say() {
+        let first = Captions { start_ms: 0, end_ms: 2_000, draft: true, context: String::new(), ..work() };
+        let heard = goes_on(&first, "it was the bets", 0);
+        let taken = judged(&first, &heard).unwrap();
+        assert_eq!((taken.settled_ms, taken.words, taken.carry.draft.len()), (0, Some((0, 0)), 4));
+
+        let second = Captions { end_ms: 4_000, ..first.clone() };
+        let heard = goes_on(&second, "it was the best of times it was", 0);
+        let after = judge(&second, &taken.carry, 2_000, &serde_json::to_vec(&heard).unwrap()).unwrap();
+        assert_eq!((after.settled_ms, told(&after, &heard).as_str()), (2_000, "it was the best"));
+        assert_eq!((after.carry.again_ms, after.carry.settled.len(), after.context.as_str()), (2_000, 4, ""));
+
+        // The next one hears the pause at 3 s: all before it is settled, and what was said is not said again.
+        let third = Captions { end_ms: 6_000, again_ms: 2_000, ..second };
+        let heard = goes_on(&third, "it was the best of times it was the worst", 6);
+        let last = judge(&third, &after.carry, 4_000, &serde_json::to_vec(&heard).unwrap()).unwrap();
+        assert_eq!(told(&last, &heard), "of times it was");
+        assert_eq!((last.settled_ms, last.carry.again_ms), (4_000, 1_000));
+        assert_eq!(last.context, "it was the best of times");
+        assert_eq!(last.carry.settled.iter().map(|said| said.text.as_str()).collect::<Vec<_>>(), ["it", "was"]);
+
+        let report = Report {
+            stream: "s".parse().unwrap(),
+            kind: Capability::Captions,
+            track: "captions".into(),
+            number: 2,
+            start_ms: 2_000,
+            end_ms: 4_000,
+            created_ms: 1,
+            found: Some(Found {
+                blob: Blob::of(b"{}"),
+                model: "m".into(),
+                version: "1".into(),
+                worker: "0x0000000000000000000000000000000000000007".parse().unwrap(),
+                words: last.words,
+            }),
+            reason: None,
+        };
+        let own = own(heard, &report);
+        assert_eq!((own.words.len(), own.words[0].text.as_str(), own.words[3].end_ms), (4, "of", 4_000));
+        assert!(own.draft.is_empty());
+    }
+
     #[test]
     fn a_chain_never_stands_still() {
         let long = Captions { end_ms: 38_000, ..work() };
@@ -152,7 +276,7 @@ mod tests {
 
     #[test]
     fn what_is_no_report_is_refused() {
-        assert!(judge(&work(), b"{").unwrap_err().contains("can't be read"));
+        assert!(judge(&work(), &Carry::default(), 0, b"{").unwrap_err().contains("can't be read"));
         let refused = |change: fn(&mut Heard)| {
             let mut heard = heard();
             change(&mut heard);

@@ -17,8 +17,11 @@ pub struct Captions {
     /// Write it in English.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub translate: bool,
-    /// Hear from here on, in milliseconds of the stream's timeline: where the window before was settled.
+    /// Hear from here on, in milliseconds of the stream's timeline: a pause, or where the window before was settled.
     pub start_ms: i64,
+    /// So many milliseconds from there on are settled, and only heard again for what follows.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub again_ms: u32,
     /// Where the last segment ends.
     pub end_ms: i64,
     /// The end of the text before.
@@ -28,4 +31,19 @@ pub struct Captions {
     pub last: bool,
     /// Sound of so many milliseconds without a pause is settled all the same.
     pub patience_ms: u32,
+    /// Also tell what is said in speech that goes on behind what is settled.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub draft: bool,
+}
+
+impl Captions {
+    /// Up to where earlier windows are settled, in milliseconds of the stream's timeline.
+    pub fn settled_ms(&self) -> i64 {
+        self.start_ms.saturating_add(i64::from(self.again_ms))
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks in this way")]
+fn is_zero(ms: &u32) -> bool {
+    *ms == 0
 }

@@ -40,6 +40,8 @@ pub struct Window {
     pub last: bool,
     /// A window of so many milliseconds without a pause is settled all the same.
     pub patience_ms: u32,
+    /// Also tell what is said in speech that goes on.
+    pub draft: bool,
     /// Threads at most.
     pub threads: u32,
 }

@@ -33,6 +33,7 @@ pub(super) async fn hear(
         context: work.context.clone(),
         last: work.last,
         patience_ms: work.patience_ms,
+        draft: work.draft,
         threads: means.threads,
     };
     let hearing = worker.senses.hear(model, &window, &init, &segments);

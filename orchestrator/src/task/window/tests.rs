@@ -69,16 +69,39 @@ fn planned(step: &Step) -> (u64, i64, i64, bool) {
 #[test]
 fn live_windows_are_short_and_begin_where_the_last_one_is_settled() {
     let live = stream(StreamState::Live, true);
-    assert_eq!(step(&chain(0, 0), &live, &segments(0..1)), Step::Wait);
+    assert_eq!(step(&chain(0, 0), &live, &segments(0..0)), Step::Wait);
     assert_eq!(planned(&step(&chain(0, 0), &live, &segments(0..2))), (0, 0, 4_000, false));
     // It saw four seconds and settled three: the next one needs new sound.
-    assert_eq!(step(&chain(3_000, 4_000), &live, &segments(0..3)), Step::Wait);
+    assert_eq!(step(&chain(3_000, 4_000), &live, &segments(0..2)), Step::Wait);
     let next = step(&chain(3_000, 4_000), &live, &segments(0..4));
     assert_eq!(planned(&next), (1, 3_000, 8_000, false));
     let Step::Plan(task) = next else { unreachable!() };
     assert_eq!((task.id.as_str(), task.live), ("s-7-captions", true));
     let Work::Captions(work) = task.work else { unreachable!() };
-    assert_eq!((work.context.as_str(), work.patience_ms, work.translate), ("before", 5_000, false));
+    assert_eq!((work.context.as_str(), work.patience_ms, work.translate), ("before", 12_000, false));
+}
+
+#[test]
+fn speech_that_goes_on_is_heard_again_from_its_pause_on() {
+    let live = stream(StreamState::Live, true);
+    let mut going = chain(7_000, 8_000);
+    going.carry = Some(Carry { again_ms: 4_500, ..Carry::default() }.text());
+    let next = step(&going, &live, &segments(0..5));
+    assert_eq!(planned(&next), (1, 2_500, 10_000, false));
+    let Step::Plan(task) = next else { unreachable!() };
+    let (position, _) = given_up(&task, "nobody could", 5).unwrap();
+    assert_eq!(position.position_ms, 10_000);
+    assert_eq!(given_up(&task, "nobody could", 5).unwrap().1.start_ms, 7_000, "what was settled stays");
+    let Work::Captions(work) = task.work else { unreachable!() };
+    assert!(work.draft && work.again_ms == 4_500);
+    // Freed in between: it is heard from where there is sound.
+    let Step::Plan(task) = step(&going, &live, &segments(3..5)) else { panic!("there is enough") };
+    let Work::Captions(work) = task.work else { unreachable!() };
+    assert_eq!((work.start_ms, work.again_ms), (6_000, 1_000));
+    // A recording has time.
+    let file = stream(StreamState::Live, false);
+    let Step::Plan(task) = step(&chain(0, 0), &file, &segments(0..20)) else { panic!("there is enough") };
+    assert!(matches!(task.work, Work::Captions(work) if !work.draft));
 }
 
 #[test]

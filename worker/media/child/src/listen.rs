@@ -45,6 +45,7 @@ fn hear(listener: &mut Listener, window: &Window, parts: &[Vec<u8>]) -> Result<H
         context: &window.context,
         last: window.last,
         patience: window.patience_ms as usize * PER_MS,
+        draft: window.draft,
         threads: window.threads,
     };
     let heard = listener.hear(&asked).map_err(|error| warm::failure(&error))?;
@@ -52,6 +53,7 @@ fn hear(listener: &mut Listener, window: &Window, parts: &[Vec<u8>]) -> Result<H
     Ok(Heard {
         language: heard.language.map(str::to_owned),
         words: heard.words.into_iter().map(|word| placed(word, start_ms)).collect(),
+        draft: heard.draft.into_iter().map(|word| placed(word, start_ms)).collect(),
         speech: heard.speech.iter().map(|span| Span { start_ms: ms(span.start), end_ms: ms(span.end) }).collect(),
         start_ms,
         settled_ms: ms(heard.settled),

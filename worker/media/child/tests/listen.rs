@@ -51,6 +51,7 @@ fn window() -> Window {
         context: String::new(),
         last: true,
         patience_ms: 12_000,
+        draft: false,
         // Its threads spin: beside other tests more than one would take the time of both.
         threads: 1,
     }
