@@ -3,6 +3,7 @@
 
 use std::{
     fs::{self, File},
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -93,6 +94,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) log: &'a str,
     /// Arguments of each worker.
     pub(crate) workers: &'a [&'a [&'a str]],
+    /// What each worker finds of this machine's models, beside those that others need; none if none are named.
+    pub(crate) models: &'a [&'a str],
 }
 
 /// Orchestrator and workers, killed when this is dropped.
@@ -134,22 +137,36 @@ impl House {
             folder,
             agent: config.into(),
         };
+        house.shelve(kit, plan.models)?;
         for (at, arguments) in plan.workers.iter().enumerate() {
             house.join(kit, &format!("worker-{at}"), arguments)?;
         }
         Ok(house)
     }
 
+    /// The models that workers are to find.
+    fn shelve(&self, kit: &Kit, models: &[&str]) -> Result<()> {
+        let shelf = self.folder.join("models");
+        fs::create_dir_all(&shelf)?;
+        if models.is_empty() {
+            return Ok(());
+        }
+        for id in models.iter().chain(&["onnxruntime", "silero-vad"]) {
+            symlink(kit.models().join(id), shelf.join(id))?;
+        }
+        Ok(())
+    }
+
     /// Starts a worker and waits until it is there.
-    fn join(&mut self, kit: &Kit, name: &str, arguments: &[&str]) -> Result<()> {
+    pub(crate) fn join(&mut self, kit: &Kit, name: &str, arguments: &[&str]) -> Result<()> {
         let mut command = Command::new(kit.program("millrace-worker")?);
         command.args(["join", &format!("http://{}", self.http)]).args(arguments);
         command.arg("--key-file").arg(self.folder.join(format!("{name}.key")));
         command.arg("--scratch").arg(&self.folder);
-        command.arg("--models").arg(self.folder.join("no-models"));
+        command.arg("--models").arg(self.folder.join("models"));
         let mut worker = Program::start(name, &mut command, self.folder.join(format!("{name}.log")))?;
         let before = self.online()?;
-        worker.until("it is online", 60, || Ok((self.online()? > before).then_some(())))?;
+        worker.until("it is online", 180, || Ok((self.online()? > before).then_some(())))?;
         self.workers.push(worker);
         Ok(())
     }

@@ -18,6 +18,7 @@ pub(crate) struct Kit {
     programs: PathBuf,
     clips: PathBuf,
     tools: PathBuf,
+    models: PathBuf,
     scratch: TempDir,
 }
 
@@ -38,7 +39,16 @@ impl Kit {
         let scratch = tempfile::Builder::new().prefix("bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
         let cores = std::thread::available_parallelism()?.get();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        Ok(Self { quick, cores, runtime, programs, clips, tools: cache.join("tools"), scratch })
+        Ok(Self {
+            quick,
+            cores,
+            runtime,
+            programs,
+            clips,
+            tools: cache.join("tools"),
+            models: cache.join("models"),
+            scratch,
+        })
     }
 
     /// A program of this workspace.
@@ -54,6 +64,21 @@ impl Kit {
     /// The ffmpeg that has libvmaf.
     pub(crate) fn ffmpeg_vmaf(&self) -> Result<PathBuf> {
         there(self.tools.join("ffmpeg-vmaf"))
+    }
+
+    /// Where this machine's models lie, each in a folder of its name.
+    pub(crate) fn models(&self) -> &Path {
+        &self.models
+    }
+
+    /// The Python that other programs that hear and see are installed in.
+    pub(crate) fn python(&self) -> Result<PathBuf> {
+        there(self.tools.join("peers/bin/python"))
+    }
+
+    /// Where tools and the weights of others lie.
+    pub(crate) fn tools(&self) -> &Path {
+        &self.tools
     }
 
     /// A new folder, gone at the end.

@@ -2,20 +2,26 @@
 //! each. Owns the command line; what is measured is in the files beside it. `benches/run` installs what it needs first.
 
 mod clips;
+mod cold;
 mod gpu;
+mod hear;
 mod house;
 mod ingest;
 mod kit;
 mod live;
+mod look;
 mod measure;
 mod nginx;
 mod origin;
+mod peers;
 mod pusher;
 mod report;
+mod speech;
 mod store;
 mod transcode;
 mod vmaf;
 mod whole;
+mod words;
 
 use std::process::ExitCode;
 
@@ -28,13 +34,17 @@ use report::Table;
 type Bench = fn(&Kit) -> Result<Table>;
 
 /// By the names that the command line takes, in the order in which they run.
-const BENCHES: [(&str, Bench); 7] = [
+const BENCHES: [(&str, Bench); 11] = [
     ("transcode", transcode::run),
     ("whole", whole::run),
     ("live", live::run),
     ("ingest", ingest::run),
     ("origin", origin::run),
     ("store", store::run),
+    ("words", words::run),
+    ("hear", hear::run),
+    ("look", look::run),
+    ("cold", cold::run),
     (CARD, gpu::run),
 ];
 
