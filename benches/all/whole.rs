@@ -26,7 +26,7 @@ use serde_json::json;
 
 use crate::{
     clips::published,
-    house::{House, Plan},
+    house::{House, Plan, Program},
     kit::{Kit, run as run_program},
     measure::{children, median},
     report::Table,
@@ -117,7 +117,7 @@ fn through(kit: &Kit, file: &Path, workers: Workers) -> Result<Took> {
     let mut house = House::start(kit, "whole-house", &Plan { log: "warn", workers, ..Plan::default() })?;
     let stream = house.create("file", &json!("standard"))?;
     let id = stream.id.to_string();
-    let pids: Vec<_> = house.workers.iter().map(|worker| worker.pid()).collect();
+    let pids: Vec<_> = house.workers.iter().map(Program::pid).collect();
     let done = Arc::new(AtomicBool::new(false));
     let watch = thread::spawn({
         let done = done.clone();
