@@ -43,8 +43,13 @@ impl Speech {
         for (file, _) in &all {
             command.args(["-i", file]);
         }
-        let parts: String = (0..all.len()).map(|at| format!("[{at}:a]")).collect();
-        command.args(["-filter_complex", &format!("{parts}concat=n={}:v=0:a=1[a]", all.len()), "-map", "[a]"]);
+        let parts: Vec<String> = (0..all.len()).map(|at| format!("[{at}:a]")).collect();
+        command.args([
+            "-filter_complex",
+            &format!("{}concat=n={}:v=0:a=1[a]", parts.concat(), all.len()),
+            "-map",
+            "[a]",
+        ]);
         run(command.args(["-c:a", "pcm_s16le", "-ar", "16000", "-ac", "1"]).arg(&wav))?;
         let seconds = fs::metadata(&wav)?.len() as f64 / 32_000.0;
         Ok(Self { wav, words: all.into_iter().flat_map(|(_, words)| words.clone()).collect(), seconds })

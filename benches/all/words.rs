@@ -140,9 +140,8 @@ fn complete(house: &House, stream: &Stream) -> Result<String> {
     loop {
         match transcript(house, stream) {
             Ok(all) if all.complete => return Ok(written(&all)),
-            Ok(_) => {}
             Err(error) if Instant::now() > deadline => return Err(error),
-            Err(_) => {}
+            _ => {}
         }
         ensure!(Instant::now() < deadline, "captions of {} are not complete after four minutes", stream.id);
         thread::sleep(Duration::from_millis(200));
@@ -163,11 +162,12 @@ struct Lag {
 
 /// A segment of the playlist of captions: where it is on the stream's timeline, when its end was said, and when it was seen.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_field_names, reason = "seconds, all of them")]
 struct Seen {
     from_s: f64,
     to_s: f64,
     spoken_s: f64,
-    seen_s: f64,
+    listed_s: f64,
 }
 
 fn live(house: &House, film: &std::path::Path, seconds: f64) -> Result<(String, Lag)> {
@@ -195,11 +195,12 @@ fn live(house: &House, film: &std::path::Path, seconds: f64) -> Result<(String, 
     publisher.stop()?;
     complete(house, &stream)?;
     let all = transcript(house, &stream)?;
-    let mut lag = Lag { segments_s: seen.values().map(|seen| seen.seen_s - seen.spoken_s).collect(), ..Lag::default() };
+    let mut lag =
+        Lag { segments_s: seen.values().map(|seen| seen.listed_s - seen.spoken_s).collect(), ..Lag::default() };
     for word in all.windows.iter().flat_map(|window| &window.words) {
         let (start_s, end_s) = (word.start_ms as f64 / 1e3, word.end_ms as f64 / 1e3);
         if let Some(of) = seen.values().find(|of| (of.from_s..of.to_s).contains(&start_s)) {
-            lag.words_s.push(of.seen_s - of.spoken_s + (of.to_s - end_s).max(0.0));
+            lag.words_s.push(of.listed_s - of.spoken_s + (of.to_s - end_s).max(0.0));
         }
     }
     ensure!(lag.words_s.len() > 10, "only {} words were shown", lag.words_s.len());
@@ -223,7 +224,7 @@ fn look(list: &str, now_s: f64, seen: &mut BTreeMap<u64, Seen>) -> Result<()> {
             }
             let from_s = seen.range(..number).next_back().map_or(0.0, |(_, before): (_, &Seen)| before.to_s);
             let spoken_s = unix_s(date.context("segments without a date")?)? + since_s;
-            seen.insert(number, Seen { from_s, to_s: from_s + length_s, spoken_s, seen_s: now_s });
+            seen.insert(number, Seen { from_s, to_s: from_s + length_s, spoken_s, listed_s: now_s });
         }
     }
     Ok(())
