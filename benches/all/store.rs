@@ -244,6 +244,7 @@ fn media(name: &str) -> Media {
 
 fn segment(id: &StreamId, seq: u64) -> Segment {
     Segment {
+        hold: None,
         stream: id.clone(),
         seq,
         discontinuity: 0,

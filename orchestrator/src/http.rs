@@ -15,6 +15,7 @@ pub(crate) mod fuzz;
 mod hls;
 pub mod kept;
 mod marks;
+mod moderation;
 mod movie;
 mod page;
 mod playlist;
@@ -57,6 +58,9 @@ pub fn router(house: Arc<House>) -> Router {
         .route("/v1/streams/{id}/clips/{clip}", get(clips::one).delete(clips::delete))
         .route("/v1/streams/{id}/end", post(streams::end))
         .route("/v1/streams/{id}/products/match", post(catalogs::again))
+        .route("/v1/streams/{id}/moderation", get(moderation::list))
+        .route("/v1/streams/{id}/moderation/approve", post(moderation::approve))
+        .route("/v1/streams/{id}/moderation/reject", post(moderation::reject))
         .route("/v1/streams/{id}/timeline", get(timeline::get))
         .route("/v1/streams/{id}/tokens", post(tokens::create))
         .route("/v1/events", get(events::get))

@@ -26,3 +26,4 @@ pub mod task;
 pub mod timeline;
 pub mod uploads;
 pub mod verify;
+pub mod words;

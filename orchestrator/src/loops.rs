@@ -62,9 +62,8 @@ pub async fn windows(house: Arc<House>) {
     loop {
         nudge(&house.farm.plan, Duration::from_secs(1)).await;
         match house.farm.plan_once(&house.config.captions, now_ms()).await {
-            // What went on may go on further, and what ended is shown as ended.
-            Ok(planned) if planned.stepped > 0 => house.farm.plan.notify_one(),
-            Ok(_) => {}
+            // What went on may go on further, and what waited for it may be listed.
+            Ok(planned) => planned.stepped.iter().for_each(|stream| house.committed(stream)),
             Err(error) => tell("planning windows", Err(error)),
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

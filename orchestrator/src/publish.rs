@@ -5,19 +5,25 @@
 
 pub mod dash;
 pub mod hls;
+pub mod hold;
 pub mod retention;
 pub mod seal;
 pub mod webvtt;
 
 use std::sync::Arc;
 
-use millrace_proto::{StreamId, api::StreamState, profile::Profile};
+use millrace_proto::{StreamId, api::StreamState, offer::Capability, profile::Profile};
 
 use hls::Span;
 
-use crate::store::{
-    self, Listing, Move, Store,
-    record::{Media, Segment, SegmentState, Stream, Variant},
+use crate::{
+    store::{
+        self, Listing, Move, Store,
+        record::{Media, Segment, SegmentState, Stream, Variant},
+        reports::{MODERATION, Of},
+    },
+    task::window::ms,
+    words,
 };
 
 /// Segments looked at in one step.
@@ -41,6 +47,7 @@ pub async fn advance(store: &Arc<dyn Store>, id: &StreamId, now_ms: u64) -> stor
         let all = segments.len() < STEP_SEGMENTS as usize;
         let settled = segments.iter().take_while(|segment| segment.state != SegmentState::Pending).count();
         segments.truncate(settled);
+        hold_back(store, &stream, &mut segments, now_ms).await?;
         if segments.is_empty() {
             if stream.state == StreamState::Finishing && stream.listed_seq == stream.next_seq {
                 let step = Move {
@@ -56,13 +63,77 @@ pub async fn advance(store: &Arc<dyn Store>, id: &StreamId, now_ms: u64) -> stor
         }
         let to = stream.listed_seq + segments.len() as u64;
         if store.list_segments(id, stream.listed_seq, to, &list(&stream, &segments)).await? {
-            advanced.listed.extend(segments);
+            advanced.listed.extend(segments.into_iter().map(Segment::shown));
             // What is settled from now on, and the stream's end, come with a nudge of their own.
             if all && stream.state != StreamState::Finishing {
                 return Ok(advanced);
             }
         }
     }
+}
+
+/// Marks and reports of one segment's time at most: one with more is held back.
+const KNOWN_MAX: u32 = 1_000;
+
+/// Leaves those of `segments` that may be listed, some of them held back.
+async fn hold_back(
+    store: &Arc<dyn Store>,
+    stream: &Stream,
+    segments: &mut Vec<Segment>,
+    now_ms: u64,
+) -> store::Result<()> {
+    if segments.is_empty() || !hold::holds(&stream.profile) {
+        return Ok(());
+    }
+    // Read first: what is settled then has all of its marks and reports.
+    let mut known = hold::Known { chains: store.chains(&stream.id).await?, ..hold::Known::default() };
+    for at in 0..segments.len() {
+        let segment = &segments[at];
+        let (start_ms, end_ms) = (ms(segment.start_ns), ms(segment.start_ns + segment.duration_ns));
+        (known.marks, known.reports) = (Vec::new(), Vec::new());
+        for track in [MODERATION].into_iter().chain(words::TRACKS) {
+            let of = Of { stream: &stream.id, kind: Capability::Moderation, track };
+            known.marks.extend(store.marks(of, start_ms, end_ms, KNOWN_MAX).await?);
+        }
+        for (kind, track) in hold::needed(&stream.profile, segment) {
+            let of = Of { stream: &stream.id, kind, track };
+            known.reports.extend(store.reports(of, start_ms, end_ms, KNOWN_MAX).await?);
+        }
+        let many = known.marks.len().max(known.reports.len()) >= KNOWN_MAX as usize;
+        match hold::judge(&stream.profile, segment, &known) {
+            hold::Verdict::Wait => {
+                segments.truncate(at);
+                break;
+            }
+            hold::Verdict::Hold(why) => segments[at].hold = Some(hold::held(why, now_ms)),
+            hold::Verdict::Show if many => segments[at].hold = Some(hold::held("too much is marked".into(), now_ms)),
+            hold::Verdict::Show => {}
+        }
+    }
+    Ok(())
+}
+
+/// The times of a stream that players must not get anything of, in milliseconds of its timeline: what is held back, and
+/// where a stream is that holds anything back, what is not listed yet.
+pub async fn hidden(store: &Arc<dyn Store>, stream: &Stream) -> store::Result<Vec<(i64, i64)>> {
+    let mut hidden = Vec::new();
+    if !hold::holds(&stream.profile) {
+        return Ok(hidden);
+    }
+    let mut from = stream.first_seq;
+    loop {
+        let page = store.held(&stream.id, from, PAGE_SEGMENTS).await?;
+        let withheld = page.iter().filter(|segment| segment.is_withheld());
+        hidden.extend(withheld.map(|one| (ms(one.start_ns), ms(one.start_ns + one.duration_ns))));
+        match page.last() {
+            Some(last) => from = last.seq + 1,
+            None => break,
+        }
+    }
+    let newest = store.segment(&stream.id, stream.listed_seq.saturating_sub(1)).await?;
+    let newest = newest.filter(|newest| newest.seq < stream.listed_seq);
+    hidden.push((newest.map_or(i64::MIN, |newest| ms(newest.start_ns + newest.duration_ns)), i64::MAX));
+    Ok(hidden)
 }
 
 /// The first segment of a live stream's window.
@@ -85,10 +156,12 @@ pub fn first_of(stream: &Stream, span: Span) -> u64 {
 }
 
 /// The next listed segments from number `from` on, in order and without a hole: at most [`PAGE_SEGMENTS`], none if there
-/// are no more. They start later than `from` if retention took that one just now.
+/// are no more. They start later than `from` if retention took that one just now. Those that are held back have nothing in
+/// them.
 pub async fn page(store: &Arc<dyn Store>, stream: &Stream, from: u64) -> store::Result<Vec<Segment>> {
     let count = u32::try_from(stream.listed_seq.saturating_sub(from)).unwrap_or(u32::MAX).min(PAGE_SEGMENTS);
     let mut segments = store.segments(&stream.id, from, count).await?;
+    segments = segments.into_iter().map(Segment::shown).collect();
     let first = segments.first().map_or(from, |segment| segment.seq);
     let whole = segments.iter().zip(first..stream.listed_seq).take_while(|(segment, seq)| segment.seq == *seq).count();
     segments.truncate(whole);
@@ -122,16 +195,19 @@ pub fn segment_ms_max(profile: &Profile) -> u32 {
     target_duration_s(profile) * 1_000 + 450
 }
 
-/// What is to be said of `stream` once `segments` are listed too.
+/// What is to be said of `stream` once `segments` are listed too. What renditions are like is told of those that are held
+/// back as well: they may be approved.
 pub fn list(stream: &Stream, segments: &[Segment]) -> Listing {
     let mut listing = Listing {
         target_duration_s: stream.target_duration_s.max(target_duration_s(&stream.profile)),
         variants: stream.variants.clone(),
         failed: 0,
+        events: hold::told(segments),
+        held: segments.iter().filter_map(|segment| Some((segment.seq, segment.hold.clone()?))).collect(),
     };
     for segment in segments {
         listing.target_duration_s = listing.target_duration_s.max(rounded_s(segment.duration_ns));
-        if segment.state != SegmentState::Ready {
+        if segment.state != SegmentState::Ready && segment.hold.is_none() {
             listing.failed += 1;
         }
         for media in published(stream, segment) {

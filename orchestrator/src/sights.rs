@@ -8,12 +8,12 @@ pub mod products;
 use millrace_proto::{
     offer::Capability,
     profile::{Moderation, Products, Profile},
-    timeline::{Best, By, Entry},
+    timeline::{Best, By, Entry, Level},
     vision::Sight,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::store::{marks::Mark, reports::Chain};
+use crate::store::{events::Happened, marks::Mark, reports::Chain};
 use appearances::{Appearance, Appearances};
 use flags::{Flags, Range};
 
@@ -69,6 +69,19 @@ pub fn end(chain: &Chain, profile: &Profile) -> Change {
         }
         _ => Change::default(),
     }
+}
+
+/// What apps are told of at once: ranges among `marks` that were no flagged ones before, by the chain that they are of.
+pub fn news(before: &Chain, marks: &[Mark], now_ms: u64) -> Vec<Happened> {
+    let flags: Flags = carried(before);
+    let is_flag = |mark: &&Mark| mark.entry.kind == Capability::Moderation && mark.entry.level == Some(Level::Flag);
+    let was = |mark: &Mark| flags.open().any(|range| range.number == mark.number && range.level == Level::Flag);
+    marks.iter().filter(is_flag).filter(|mark| !was(mark)).map(|mark| flag_event(mark, now_ms)).collect()
+}
+
+/// That something is flagged, with its entry of the timeline as it is then.
+pub fn flag_event(mark: &Mark, now_ms: u64) -> Happened {
+    Happened::new("moderation.flagged", &mark.stream, now_ms, &mark.entry)
 }
 
 fn flag_policy(wish: &Moderation) -> flags::Policy {

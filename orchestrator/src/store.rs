@@ -7,6 +7,7 @@
 pub mod catalogs;
 pub mod clips;
 pub mod events;
+pub mod holds;
 pub mod marks;
 pub mod record;
 pub mod reports;
@@ -116,6 +117,7 @@ pub trait Store:
     catalogs::Catalogs
     + clips::Clips
     + events::Events
+    + holds::Holds
     + marks::Marks
     + reports::Reports
     + std::fmt::Debug
@@ -208,12 +210,16 @@ pub trait Store:
 }
 
 /// What listing segments changes of their stream.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Listing {
     /// `EXT-X-TARGETDURATION` from now on.
     pub target_duration_s: u32,
     /// The renditions' numbers from now on.
     pub variants: Vec<Variant>,
-    /// Gaps among the newly listed segments.
+    /// Gaps among the newly listed segments, but for those that are held back.
     pub failed: u64,
+    /// Those that are held back, by their numbers.
+    pub held: Vec<(u64, record::Hold)>,
+    /// What apps are told of it.
+    pub events: Vec<events::Happened>,
 }

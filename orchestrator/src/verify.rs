@@ -28,6 +28,7 @@ use crate::{
     sights::{self, Change},
     store::{
         Settlement, Store,
+        marks::Mark,
         record::{Media, Segment, SegmentState},
         reports::{Carry, Chain, Found, Report},
     },
@@ -37,6 +38,7 @@ use crate::{
         source::{Decodable, source},
         window,
     },
+    words::{self, Said},
 };
 
 /// An input that our own media child fails on for so long is bad, in milliseconds.
@@ -242,7 +244,11 @@ impl Verifier {
             let handed::Report { blob, model, version } = claimed;
             let found = Found { blob, model, version, worker: *worker, words };
             match taken {
-                Taken::Heard(taken) => settlement.report = heard_report(&decided, found, taken, now_ms),
+                Taken::Heard(taken) => {
+                    settlement.marks = self.unwanted(&decided, &found, &taken).await?;
+                    settlement.events = settlement.marks.iter().map(|mark| sights::flag_event(mark, now_ms)).collect();
+                    settlement.report = heard_report(&decided, found, taken, now_ms);
+                }
                 Taken::Seen(seen) => self.seen_report(&mut settlement, &decided, found, &seen, now_ms).await?,
             }
         }
@@ -293,6 +299,16 @@ impl Verifier {
         Ok(self.store.chains(&task.stream).await?.into_iter().find(is_this))
     }
 
+    /// Marks of words in a window of sound that the app does not want.
+    async fn unwanted(&self, task: &Task, found: &Found, taken: &heard::Taken) -> Result<Vec<Mark>, Error> {
+        let (Work::Captions(work), Some(link)) = (&task.work, &task.link) else { return Ok(Vec::new()) };
+        let Some(stream) = self.store.stream(&task.stream).await? else { return Ok(Vec::new()) };
+        let Some(wish) = stream.profile.moderation.filter(|wish| !wish.words.is_empty()) else { return Ok(Vec::new()) };
+        let by = By { model: found.model.clone(), version: found.version.clone(), worker: found.worker };
+        let said = Said { before: &taken.before, words: &taken.said, start_ms: work.settled_ms(), by: &by };
+        Ok(words::marks(&task.stream, (&link.track, link.number), &wish.words, said))
+    }
+
     /// What is written with a window of pictures that was accepted: its report, its chain behind it, and what is to be
     /// seen now.
     async fn seen_report(
@@ -312,7 +328,9 @@ impl Verifier {
         settlement.events.extend(matching::news(&*self.store, &stream.profile, &marks, now_ms).await?);
         let report = report(task, link, (work.start_ms, work.end_ms), found, now_ms);
         let (position_ms, seen_ms) = (work.end_ms, work.end_ms);
+        let before = chain.clone();
         let next = Chain { number: chain.number + 1, seq: task.seq, position_ms, seen_ms, carry, ..chain };
+        settlement.events.extend(sights::news(&before, &marks, now_ms));
         (settlement.report, settlement.marks) = (Some((next, report)), marks);
         Ok(())
     }

@@ -2,12 +2,14 @@
 
 mod catalog;
 mod clip;
+mod moderation;
 mod transcript;
 
 use std::collections::BTreeMap;
 
 pub use catalog::{Catalog, NewProduct, Product, ProductPicture, PutProduct, Rematched, SKU_LENGTH_MAX, is_sku};
 pub use clip::{Clip, ClipState, CreateClip, Place};
+pub use moderation::{Decide, HeldSegment, HoldState};
 use serde::{Deserialize, Serialize};
 pub use transcript::{Transcript, TranscriptWindow};
 
@@ -160,6 +162,14 @@ pub struct Progress {
     pub segments_settled: u64,
     /// Of these: given up, with a gap in the playlist.
     pub segments_failed: u64,
+    /// Of these: held back by moderation and not approved, with a gap in the playlist.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub segments_withheld: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// How far a stream is.

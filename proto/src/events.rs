@@ -38,6 +38,32 @@ pub struct Event {
     pub body: Value,
 }
 
+/// The body of `moderation.held`: segments that are not shown until someone says so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldBack {
+    /// The first segment's number.
+    pub first: u64,
+    /// The last one's.
+    pub last: u64,
+    /// Where the first one begins, in milliseconds of the stream's timeline.
+    pub start_ms: i64,
+    /// Where the last one ends.
+    pub end_ms: i64,
+    /// Why.
+    pub reason: String,
+}
+
+/// The body of `moderation.approved` and `moderation.rejected`: someone has decided on segments that were held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decided {
+    /// Their numbers, rising.
+    pub segments: Vec<u64>,
+    /// Where the first one begins, in milliseconds of the stream's timeline.
+    pub start_ms: i64,
+    /// Where the last one ends.
+    pub end_ms: i64,
+}
+
 /// The body of `stream.live` and the like: the stream is in the state that the kind names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moved {

@@ -11,7 +11,7 @@ use millrace_proto::{
     Address, LeaseId, PROTOCOL_VERSION, Sha256, StreamId,
     api::{self, ClipState, CreateClip, CreateStream, Ingest, Page, Place, Playback, Progress, Source, StreamState},
     captions::{Heard, Span, Word},
-    events::{Event, Events, Moved},
+    events::{Decided, Event, Events, HeldBack, Moved},
     identity::Secret,
     offer::{Absent, Capability, Card, Encoder, Lack, Model, Offer, Part, Sandbox},
     outcome::{Done, Failure, FailureKind, Outcome, Rendition, Report, Result as Handed},
@@ -316,8 +316,26 @@ fn events(seen: &mut BTreeSet<String>) {
         let reason = reason.map(str::to_owned);
         serde_json::to_value(Moved { reason }).expect("its keys are text")
     };
-    let items = vec![event(41, "stream.live", moved(None)), event(43, "stream.failed", moved(Some("no space")))];
-    check(seen, "events", &Events { schema: 1, items, oldest: Some(7), next: Some(43) });
+    let held = HeldBack { first: 7, last: 8, start_ms: 14_000, end_ms: 18_000, reason: "pornography (0.93)".into() };
+    let decided = Decided { segments: vec![7, 8], start_ms: 14_000, end_ms: 18_000 };
+    let items = vec![
+        event(41, "stream.live", moved(None)),
+        event(43, "moderation.held", serde_json::to_value(held).expect("its keys are text")),
+        event(44, "moderation.approved", serde_json::to_value(decided).expect("its keys are text")),
+        event(45, "stream.failed", moved(Some("no space"))),
+    ];
+    let by_number = api::Decide { number: Some(3), track: Some("words".into()), ..api::Decide::default() };
+    check(seen, "decide", &by_number);
+    let segment = api::HeldSegment {
+        seq: 7,
+        start_ms: 14_000,
+        end_ms: 16_000,
+        state: api::HoldState::Held,
+        reason: "pornography (0.93)".into(),
+        since_ms: 1_795_000_000_000,
+    };
+    check(seen, "held", &api::Page { items: vec![segment], next: None });
+    check(seen, "events", &Events { schema: 1, items, oldest: Some(7), next: Some(45) });
 }
 
 fn captions(seen: &mut BTreeSet<String>) {

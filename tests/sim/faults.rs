@@ -12,6 +12,7 @@ use millrace_orchestrator::{
         Commit, Error, Kind, Listing, Move, Noted, Result, Settlement, Store,
         clips::{Clips, Created},
         events::Events,
+        holds::{Decision, Holds},
         marks::{Mark, Marks},
         record::{Clip, Fetched, Pushed, Segment, Stream, Tail, Worker},
         reports::{Chain, Of, Report, Reports},
@@ -89,6 +90,17 @@ impl<S: Store> Faulty<S> {
     async fn after<T>(&self, value: T) -> Result<T> {
         self.luck.gate.turn().await;
         if self.luck.fails_after() { Err(unavailable()) } else { Ok(value) }
+    }
+}
+
+// Nobody holds anything back here.
+#[async_trait]
+impl<S: Store> Holds for Faulty<S> {
+    async fn held(&self, stream: &StreamId, from: u64, limit: u32) -> Result<Vec<Segment>> {
+        self.inner.held(stream, from, limit).await
+    }
+    async fn decide(&self, stream: &StreamId, decision: Decision) -> Result<Vec<Segment>> {
+        self.inner.decide(stream, decision).await
     }
 }
 

@@ -11,6 +11,7 @@ use millrace_orchestrator::{
         Commit, Listing, Move, Noted, Result, Settlement, Store,
         clips::{Clips, Created},
         events::Events,
+        holds::{Decision, Holds},
         marks::{Mark, Marks},
         record::{Clip, Fetched, Media, Pushed, Segment, Stream, Tail, Worker},
         reports::{Chain, Of, Report, Reports},
@@ -87,6 +88,17 @@ impl<S> Sabotaged<S> {
     /// True at every `every`-th call, if it is broken this way.
     fn strikes(&self, how: Sabotage, every: u64) -> bool {
         self.how == Some(how) && self.calls.fetch_add(1, Ordering::Relaxed) % every == every - 1
+    }
+}
+
+// Nobody holds anything back here.
+#[async_trait]
+impl<S: Store> Holds for Sabotaged<S> {
+    async fn held(&self, stream: &StreamId, from: u64, limit: u32) -> Result<Vec<Segment>> {
+        self.inner.held(stream, from, limit).await
+    }
+    async fn decide(&self, stream: &StreamId, decision: Decision) -> Result<Vec<Segment>> {
+        self.inner.decide(stream, decision).await
     }
 }
 

@@ -184,6 +184,8 @@ enum Again {
 async fn make(house: &House, clip: Clip) -> Result<(), Again> {
     let count = u32::try_from(clip.to_seq.saturating_sub(clip.from_seq)).unwrap_or(u32::MAX);
     let segments = house.store.segments(&clip.stream, clip.from_seq, count).await?;
+    // What is held back now is not in it.
+    let segments: Vec<_> = segments.into_iter().map(Segment::shown).collect();
     let span = (clip.start_ns, Some(clip.end_ns));
     let made = match movie::file(&house.media, &clip.stream, &clip.rendition, &segments, span).await {
         Ok(file) => {

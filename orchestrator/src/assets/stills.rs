@@ -95,7 +95,7 @@ async fn looked_at(store: &Arc<dyn Store>, stream: &Stream) -> Result<Vec<Segmen
     let mut segments = Vec::new();
     let last = stream.listed_seq - 1;
     for seq in (stream.first_seq..last).step_by(usize::try_from(step).unwrap_or(usize::MAX)).chain([last]) {
-        segments.extend(store.segment(&stream.id, seq).await?);
+        segments.extend(store.segment(&stream.id, seq).await?.map(Segment::shown));
     }
     Ok(segments)
 }

@@ -1,6 +1,6 @@
 //! Chains go on: plans the windows that are due. What is planned is `task/window.rs`'s business.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use millrace_proto::{StreamId, offer::Capability, task::SEGMENTS_MAX};
 
@@ -13,12 +13,12 @@ use crate::{
 };
 
 /// What a look at all chains did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Planned {
     /// Windows that wait for a worker now.
     pub windows: usize,
-    /// Chains that went on without one, or came to their end.
-    pub stepped: usize,
+    /// Streams with chains that went on without one, or came to their end.
+    pub stepped: BTreeSet<StreamId>,
 }
 
 impl Farm {
@@ -39,14 +39,17 @@ impl Farm {
                 Step::Wait => {}
                 Step::Plan(task) => planned.windows += usize::from(self.store.plan_window(&chain, &task).await?),
                 Step::Skip(next, report) => {
-                    let done = self.store.step_chain(chain.number, &next, Some(&report), &[]).await?;
-                    planned.stepped += usize::from(done);
+                    if self.store.step_chain(chain.number, &next, Some(&report), &[]).await? {
+                        planned.stepped.insert(stream.id);
+                    }
                 }
                 Step::Close(next) => {
                     let Change { carry, mut marks } = sights::end(&chain, &stream.profile);
                     matching::name(&*self.store, &stream.profile, &mut marks).await?;
                     let next = Chain { carry, ..next };
-                    planned.stepped += usize::from(self.store.step_chain(chain.number, &next, None, &marks).await?);
+                    if self.store.step_chain(chain.number, &next, None, &marks).await? {
+                        planned.stepped.insert(stream.id);
+                    }
                 }
             }
         }

@@ -9,7 +9,7 @@ use axum::{
 };
 use millrace_proto::{
     api::{StreamState, Transcript, TranscriptWindow},
-    captions::{Heard, language_name},
+    captions::{Heard, Word, language_name},
     offer::Capability,
 };
 
@@ -26,6 +26,7 @@ use crate::{
             AUDIO, Span,
             subtitles::{SubtitleLines, Track, settled},
         },
+        hold,
         webvtt::{self, Cue},
     },
     store::{
@@ -159,12 +160,23 @@ async fn segment(
     let gone = || Error::not_found("segment", "there is no such segment", "look it up in the playlist");
     let segment = house.store.segment(&stream.id, seq).await?.filter(|_| seq < to).ok_or_else(gone)?;
     let (from_ms, to_ms) = (window::ms(segment.start_ns), window::ms(segment.start_ns + segment.duration_ns));
+    if segment.is_withheld() {
+        return Err(Error::not_found("segment", "moderation holds it back", "it is there once it is approved"));
+    }
     let windows = windows(house, stream, chain, from_ms, to_ms).await?;
     let cues: Vec<Cue> = windows.iter().flat_map(|(report, heard)| cues(report, heard.as_ref())).collect();
     let mut answer = text_answer(stream, VTT_TYPE, webvtt::segment(&cues, from_ms, to_ms), request);
-    let cache = if stream.profile.encryption.is_none() { FOREVER } else { PRIVATE };
-    set(&mut answer, header::CACHE_CONTROL, cache);
+    lasting(stream, &mut answer);
     Ok(answer)
+}
+
+/// Cues change no more, but for those that go on in a segment that is held back.
+fn lasting(stream: &Stream, answer: &mut Response) {
+    if stream.profile.encryption.is_some() {
+        set(answer, header::CACHE_CONTROL, PRIVATE);
+    } else if !hold::holds(&stream.profile) {
+        set(answer, header::CACHE_CONTROL, FOREVER);
+    }
 }
 
 /// A run of segments as one file, whose times count from its start.
@@ -184,12 +196,11 @@ async fn run(
     let mut cues: Vec<Cue> = windows.iter().flat_map(|(report, heard)| cues(report, heard.as_ref())).collect();
     cues.retain(|cue| cue.start_ms < to_ms);
     let mut answer = text_answer(stream, VTT_TYPE, webvtt::file(&cues, from_ms), request);
-    let cache = if stream.profile.encryption.is_none() { FOREVER } else { PRIVATE };
-    set(&mut answer, header::CACHE_CONTROL, cache);
+    lasting(stream, &mut answer);
     Ok(answer)
 }
 
-/// The windows that reach into a time, with what was heard in them.
+/// The windows that reach into a time, with what was heard in them that may be told.
 async fn windows(
     house: &House,
     stream: &Stream,
@@ -199,12 +210,18 @@ async fn windows(
 ) -> Result<Vec<(Report, Option<Heard>)>, Error> {
     let of = Of { stream: &stream.id, kind: chain.kind, track: &chain.track };
     let (mut windows, mut from_ms) = (Vec::new(), from_ms);
+    let hidden = publish::hidden(&house.store, stream).await?;
     loop {
         let page = house.store.reports(of, from_ms, to_ms, PAGE_REPORTS).await?;
         let Some(last) = page.last() else { return Ok(windows) };
         from_ms = last.end_ms;
         for report in page {
-            let heard = heard(house, stream, &report).await?;
+            let mut heard = heard(house, stream, &report).await?;
+            if let Some(heard) = heard.as_mut().filter(|_| !hidden.is_empty()) {
+                let is_hidden =
+                    |word: &Word| hidden.iter().any(|(from, to)| word.start_ms < *to && word.end_ms > *from);
+                heard.words.retain(|word| !is_hidden(word));
+            }
             windows.push((report, heard));
         }
         if windows.len() > DOWNLOAD_REPORTS_MAX {

@@ -11,8 +11,8 @@ use axum::{
 use millrace_proto::api::StreamState;
 
 use super::{
-    answer::{PRIVATE, Piece, bytes, changing, text_answer},
-    captions, clips,
+    answer::{PRIVATE, Piece, bytes, changing, set, text_answer},
+    auth, captions, clips,
     error::Error,
     kept::Seen,
     marks::{self, METADATA},
@@ -146,6 +146,15 @@ async fn segment(
     let segment = house.store.segment(&stream.id, seq).await?.filter(|_| seq < stream.listed_seq).ok_or_else(gone)?;
     if segment.state == SegmentState::Pending {
         return Err(gone());
+    }
+    if segment.is_withheld() {
+        // Who decides has to see it; nobody between may keep it.
+        let held = |_| Error::not_found("segment", "moderation holds it back", "it is there once it is approved");
+        auth::admin(house, &request.headers).map_err(held)?;
+        let media = hls::find(&segment, rendition).ok_or_else(gone)?;
+        let mut answer = bytes(house, stream, rendition, Piece::Segment(seq, media), request).await?;
+        set(&mut answer, header::CACHE_CONTROL, PRIVATE);
+        return Ok(answer);
     }
     let media = hls::find(&segment, rendition).ok_or_else(gone)?;
     bytes(house, stream, rendition, Piece::Segment(seq, media), request).await

@@ -45,6 +45,8 @@ struct Key {
     stream: StreamId,
     rendition: String,
     segments: (u64, u64),
+    /// One that was held back is in it once it is approved.
+    withheld: u64,
 }
 
 /// The newest first.
@@ -68,6 +70,7 @@ impl Movies {
             stream: stream.id.clone(),
             rendition: rendition.to_owned(),
             segments: (stream.first_seq, stream.listed_seq),
+            withheld: stream.withheld_segments,
         };
         if let Some(file) = self.find(&key) {
             return Ok(file);

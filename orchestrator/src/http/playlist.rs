@@ -52,8 +52,14 @@ pub(super) async fn answer(
     }
     // The same records give the same text: what it is made of tells it, without all of it being made.
     let made_of = format!(
-        "{} {} {span:?} {} {} {:?} {} {seal}",
-        stream.id, request.uri, first.seq, stream.listed_seq, stream.state, stream.target_duration_s
+        "{} {} {span:?} {} {} {} {:?} {} {seal}",
+        stream.id,
+        request.uri,
+        first.seq,
+        stream.listed_seq,
+        stream.withheld_segments,
+        stream.state,
+        stream.target_duration_s
     );
     let body = Body::from_stream(written(store.clone(), stream.clone(), next, text, lines));
     Ok(text_of(stream, PLAYLIST_TYPE, Sha256::of(made_of.as_bytes()), body, request))

@@ -229,6 +229,7 @@ pub(super) fn view(house: &House, told: &Told, stream: &Stream) -> api::Stream {
             segments: stream.next_seq,
             segments_settled: stream.listed_seq,
             segments_failed: stream.failed_segments,
+            segments_withheld: stream.withheld_segments,
         },
     }
 }

@@ -32,6 +32,7 @@ use crate::{
         reports::{Chain, Of},
     },
     timeline::{Filter, Sent, entries},
+    words,
 };
 
 /// Windows of a track that one answer tells at most.
@@ -87,7 +88,7 @@ fn is_over(stream: &Stream) -> bool {
 
 async fn page(house: &House, stream: &Stream, filter: &Filter) -> Result<Timeline, Error> {
     let (mut items, mut tracks, mut next_ms) = (Vec::new(), Vec::new(), None);
-    for chain in chains(house, &stream.id, filter).await? {
+    for chain in chains(house, stream, filter).await? {
         let of = Of { stream: &stream.id, kind: chain.kind, track: &chain.track };
         let reports = house.store.reports(of, filter.from_ms, filter.to_ms, PAGE_REPORTS).await?;
         if reports.len() == PAGE_REPORTS as usize {
@@ -118,8 +119,11 @@ async fn page(house: &House, stream: &Stream, filter: &Filter) -> Result<Timelin
     Ok(Timeline { schema: SCHEMA, stream: stream.id.clone(), tracks, items, next_ms })
 }
 
-async fn chains(house: &House, stream: &StreamId, filter: &Filter) -> Result<Vec<Chain>, Error> {
-    let mut chains = house.store.chains(stream).await?;
+async fn chains(house: &House, stream: &Stream, filter: &Filter) -> Result<Vec<Chain>, Error> {
+    let mut chains = house.store.chains(&stream.id).await?;
+    if stream.profile.moderation.as_ref().is_some_and(|wish| !wish.words.is_empty()) {
+        chains.extend(words::chains(&chains));
+    }
     chains.retain(|chain| filter.takes_track(chain.kind, &chain.track));
     Ok(chains)
 }
@@ -170,7 +174,7 @@ impl Follower {
             return Ok(());
         };
         let (mut more, mut open) = (false, !is_over(&stream));
-        for chain in chains(&self.house, &self.stream, &self.filter).await? {
+        for chain in chains(&self.house, &stream, &self.filter).await? {
             open |= chain.open;
             more |= match chain.kind {
                 Capability::Captions => self.look_at_reports(&stream, &chain).await?,

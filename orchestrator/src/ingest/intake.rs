@@ -307,6 +307,7 @@ impl Intake {
         };
         let tasks = plan::tasks(&rungs, &subject, arrived_ms);
         let segment = Segment {
+            hold: None,
             stream: self.stream.id.clone(),
             seq,
             discontinuity: cut.discontinuity,

@@ -77,13 +77,14 @@ pub struct Periods<'a> {
     stream: &'a Stream,
     known: Option<Known>,
     found: Vec<Period>,
-    last_seq: Option<u64>,
+    /// The last segment that is shown, and whether moderation ever held it back.
+    last: Option<(u64, bool)>,
 }
 
 impl<'a> Periods<'a> {
     /// Where `known` is there, they start with the segment that it names, or later.
     pub fn new(stream: &'a Stream, known: Option<Known>) -> Self {
-        Self { stream, known, found: Vec::new(), last_seq: None }
+        Self { stream, known, found: Vec::new(), last: None }
     }
 
     /// Takes the next listed segment.
@@ -95,8 +96,10 @@ impl<'a> Periods<'a> {
         if segment.state != SegmentState::Ready {
             return;
         }
-        let follows = self.last_seq.is_none_or(|last: u64| last + 1 == segment.seq);
-        self.last_seq = Some(segment.seq);
+        // What was held back is a period of its own, so that none moves when it is approved.
+        let was_held = segment.hold.is_some();
+        let follows = self.last.is_none_or(|(last, held)| last + 1 == segment.seq && held == was_held);
+        self.last = Some((segment.seq, was_held));
         match self.found.last_mut() {
             Some(period) if follows && same_tracks(self.stream, &period.first, segment) => {
                 period.segments.push(segment.into());

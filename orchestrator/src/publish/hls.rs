@@ -36,7 +36,7 @@ pub fn multivariant(stream: &Stream, playlist: &str, span: Span, tracks: &[Track
     let mut videos: Vec<&Variant> = stream.variants.iter().filter(|variant| variant.name != AUDIO).collect();
     if videos.is_empty() {
         // Sound alone, or only gaps in the video so far?
-        let all_failed = stream.listed_seq <= stream.failed_segments;
+        let all_failed = stream.listed_seq <= stream.failed_segments + stream.withheld_segments;
         return audio.filter(|_| !all_failed).map(|audio| audio_alone(audio, playlist, tracks));
     }
     // The smallest first: players start with the first and climb. What every player knows goes before all else, so

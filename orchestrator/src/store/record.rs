@@ -2,7 +2,7 @@
 
 use millrace_proto::{
     Address, ClipId, Sha256, StreamId,
-    api::{ClipState, Source, StreamState},
+    api::{ClipState, HoldState, Source, StreamState},
     offer::Offer,
     profile::{Profile, Rung},
     task::Blob,
@@ -46,6 +46,8 @@ pub struct Stream {
     pub listed_seq: u64,
     /// Of these: gaps.
     pub failed_segments: u64,
+    /// Of these: held back by moderation and not approved, which are gaps as well.
+    pub withheld_segments: u64,
     /// What the timeline of the next discontinuity starts from; absent before the first segment.
     pub tail: Option<Tail>,
     /// The rungs that are made, largest first, fixed by the first segment with video.
@@ -81,6 +83,7 @@ impl Stream {
             first_seq: 0,
             listed_seq: 0,
             failed_segments: 0,
+            withheld_segments: 0,
             tail: None,
             rungs: Vec::new(),
             target_duration_s: 0,
@@ -198,6 +201,38 @@ pub struct Segment {
     pub state: SegmentState,
     /// What was accepted for it.
     pub renditions: Vec<Media>,
+    /// That moderation held it back, and what was decided then; it is listed as a gap meanwhile.
+    pub hold: Option<Hold>,
+}
+
+/// That moderation held a segment back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// How far that is.
+    pub state: HoldState,
+    /// Why.
+    pub reason: String,
+    /// Since when it is in this state, Unix time.
+    pub since_ms: u64,
+}
+
+impl Segment {
+    /// Whether players must not get it.
+    pub fn is_withheld(&self) -> bool {
+        self.hold.as_ref().is_some_and(|hold| hold.state != HoldState::Approved)
+    }
+
+    /// As players may see it: with nothing in it, if it is withheld.
+    #[must_use]
+    pub fn shown(self) -> Self {
+        match &self.hold {
+            Some(hold) if self.is_withheld() => {
+                let state = SegmentState::Failed { reason: hold.reason.clone() };
+                Self { state, video: None, audio: None, renditions: Vec::new(), ..self }
+            }
+            _ => self,
+        }
+    }
 }
 
 /// How far a segment is.

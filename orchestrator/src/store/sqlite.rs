@@ -6,6 +6,7 @@
 mod catalogs;
 mod clips;
 mod events;
+mod holds;
 mod marks;
 mod pushes;
 mod reports;
@@ -36,7 +37,7 @@ use writer::{Write, Writer};
 const SCHEMA_VERSION: i64 = SCHEMAS.len() as i64;
 
 /// The n-th makes version n of version n - 1; the first one begins with nothing.
-const SCHEMAS: [&str; 10] = [
+const SCHEMAS: [&str; 11] = [
     include_str!("sqlite/schema.sql"),
     include_str!("sqlite/pushes.sql"),
     include_str!("sqlite/urls.sql"),
@@ -47,6 +48,7 @@ const SCHEMAS: [&str; 10] = [
     include_str!("sqlite/marks.sql"),
     include_str!("sqlite/events.sql"),
     include_str!("sqlite/catalogs.sql"),
+    include_str!("sqlite/holds.sql"),
 ];
 
 const READERS: u32 = 4;

@@ -6,6 +6,8 @@
 mod catalogs;
 mod clips;
 mod events;
+mod holds;
+mod workers;
 
 use millrace_proto::{
     Sha256, StreamId,
@@ -47,6 +49,7 @@ fn segment(id: &str, seq: u64) -> Segment {
         audio: None,
         state: SegmentState::Pending,
         renditions: vec![],
+        hold: None,
     }
 }
 
@@ -193,7 +196,7 @@ async fn listing_goes_on_from_where_it_was(store: impl Store) {
     let id = "a".parse().unwrap();
     store.create_stream(&stream("a", 1)).await.unwrap();
     store.commit_segment(&segment("a", 0), &[]).await.unwrap();
-    let listing = Listing { target_duration_s: 3, variants: vec![], failed: 1 };
+    let listing = Listing { target_duration_s: 3, failed: 1, ..Listing::default() };
     assert!(!store.list_segments(&id, 0, 2, &listing).await.unwrap(), "what is not committed can't be listed");
     assert!(store.list_segments(&id, 0, 1, &listing).await.unwrap());
     assert!(!store.list_segments(&id, 0, 1, &listing).await.unwrap(), "nothing is listed twice");
@@ -264,15 +267,6 @@ async fn a_settlement_is_written_with_its_task(store: impl Store) {
     assert!(store.delete_stream(&open.stream).await.unwrap());
     assert_eq!(store.task(&open.id).await.unwrap(), None, "a stream goes with all that is its");
     assert!(!store.swap_task(&done, &settlement).await.unwrap());
-}
-
-async fn workers_are_kept(store: impl Store) {
-    store.greet_worker(worker(), &offer(1), 3).await.unwrap();
-    store.greet_worker(worker(), &offer(2), 5).await.unwrap();
-    store.hear_workers(&[(worker(), 4)]).await.unwrap();
-    let workers = store.workers(9).await.unwrap();
-    assert_eq!((workers.len(), workers[0].offer.slots, workers[0].seen_ms), (1, 2, 5), "time does not go back");
-    store.ready().await.unwrap();
 }
 
 fn push(number: u64) -> Pushed {
@@ -437,11 +431,13 @@ macro_rules! suite {
                 super::chains_go_on_window_by_window(store).await;
             }
             #[tokio::test]
-            async fn events_are_numbered_and_come_with_what_they_tell_of() {
+            async fn events_and_holds_come_with_what_they_tell_of() {
                 let (store, _folder) = $open;
                 super::events::are_numbered_and_forgotten_in_order(store).await;
                 let (store, _folder) = $open;
                 super::events::come_with_what_they_tell_of(store).await;
+                let (store, _folder) = $open;
+                super::holds::are_listed_and_decided_once(store).await;
             }
             #[tokio::test]
             async fn catalogs_have_products_and_what_their_pictures_look_like() {
@@ -451,7 +447,7 @@ macro_rules! suite {
             #[tokio::test]
             async fn workers_are_kept() {
                 let (store, _folder) = $open;
-                super::workers_are_kept(store).await;
+                super::workers::are_kept(store).await;
             }
         }
     };

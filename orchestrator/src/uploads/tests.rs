@@ -72,6 +72,7 @@ impl World {
         let stream = Stream::new("s".parse().unwrap(), "n", Source::Live, profile, 0);
         assert!(store.create_stream(&stream).await.unwrap());
         let segment = Segment {
+            hold: None,
             stream: stream.id.clone(),
             seq: 0,
             discontinuity: 0,

@@ -38,6 +38,10 @@ pub struct Taken {
     pub words: Option<(u32, u32)>,
     /// What was spoken, if anything was.
     pub language: Option<String>,
+    /// The end of the text before what is settled now.
+    pub before: String,
+    /// The words that are settled now.
+    pub said: Vec<Word>,
 }
 
 /// Judges what came of a window, on a chain that carries `carry` and has heard up to `seen_ms`. The error says what is
@@ -121,6 +125,8 @@ fn settle(work: &Captions, carry: &Carry, seen_ms: i64, heard: &Heard, words: &[
     // Words that take no time of their own can't be shown: they wait, or were said.
     let waits = settled_ms == position_ms;
     let (from, to) = if waits { (from.max(paused), from.max(paused)) } else { (from, to) };
+    let said: Vec<&str> = carry.settled.iter().map(|word| word.text.as_str()).collect();
+    let before = format!("{} {}", work.context, said.join(" "));
     let mut context = work.context.clone();
     for word in &words[..paused] {
         if !word.joined {
@@ -141,6 +147,8 @@ fn settle(work: &Captions, carry: &Carry, seen_ms: i64, heard: &Heard, words: &[
         carry,
         words: (work.draft || from > 0).then(|| (number(from), number(to))),
         language: heard.language.clone(),
+        before,
+        said: words[from..to].to_vec(),
     }
 }
 

@@ -1,11 +1,14 @@
 //! Golden manifests, and that periods stay where they are.
 
-use millrace_proto::api::StreamState;
+use millrace_proto::api::{HoldState, StreamState};
 
 use super::*;
-use crate::publish::{
-    self,
-    hls::tests::{bad, segment, stream},
+use crate::{
+    publish::{
+        self,
+        hls::tests::{bad, segment, stream},
+    },
+    store::record::Hold,
 };
 
 fn live(segments: &[Segment]) -> Stream {
@@ -31,6 +34,19 @@ fn periods(stream: &Stream, known: Option<Known>, segments: &[Segment]) -> Vec<P
 fn seqs(periods: &[Period]) -> Vec<(u64, Vec<u64>)> {
     let seqs = |period: &Period| period.segments.iter().map(|segment| segment.seq).collect();
     periods.iter().map(|period| (period.first.seq, seqs(period))).collect()
+}
+
+#[test]
+fn periods_stay_where_they_are_when_what_was_held_back_is_approved() {
+    let held = |state| {
+        let hold = Some(Hold { state, reason: "rude".into(), since_ms: 0 });
+        let all = run(0..6).into_iter();
+        let all = all.map(|one| if one.seq == 2 { Segment { hold: hold.clone(), ..one } } else { one });
+        let shown: Vec<Segment> = all.map(Segment::shown).collect();
+        seqs(&periods(&live(&shown), None, &shown))
+    };
+    assert_eq!(held(HoldState::Held), [(0, vec![0, 1]), (3, vec![3, 4, 5])]);
+    assert_eq!(held(HoldState::Approved), [(0, vec![0, 1]), (2, vec![2]), (3, vec![3, 4, 5])]);
 }
 
 #[test]

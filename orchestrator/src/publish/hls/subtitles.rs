@@ -78,6 +78,9 @@ impl Lines for SubtitleLines {
         if let Some(wall_ms) = segment.wall_ms {
             let _ = writeln!(text, "#EXT-X-PROGRAM-DATE-TIME:{}", rfc3339(wall_ms));
         }
+        if segment.is_withheld() {
+            text.push_str("#EXT-X-GAP\n");
+        }
         let length_s = segment.duration_ns as f64 / 1e9;
         let _ = writeln!(text, "#EXTINF:{length_s:.6},\n{}.vtt{}", segment.seq, self.query);
     }

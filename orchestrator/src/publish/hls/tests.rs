@@ -39,6 +39,7 @@ pub(crate) fn segment(seq: u64, discontinuity: u32, state: SegmentState) -> Segm
         audio: Some(rendition(AUDIO, 32_000, 94)),
         state,
         renditions,
+        hold: None,
     }
 }
 

@@ -39,6 +39,7 @@ async fn stream(media: &MediaStore, count: u64, retention_s: Option<u32>) -> (Ar
             key_bytes: 1,
         };
         let segment = Segment {
+            hold: None,
             stream: stream.id.clone(),
             seq,
             discontinuity: 0,

@@ -3,7 +3,7 @@
 use millrace_proto::StreamId;
 use sqlx::{Row, sqlite::SqliteRow};
 
-use super::{SqliteStore, from_json, int, parsed, tasks, to_json, uint};
+use super::{SqliteStore, events, from_json, holds, int, parsed, tasks, to_json, uint};
 use crate::{
     store::{
         Commit, Listing, Result,
@@ -37,8 +37,8 @@ pub(super) async fn commit(store: &SqliteStore, segment: &Segment, open: &[Task]
     }
     sqlx::query(
         "INSERT INTO segments (stream, seq, discontinuity, start_ns, duration_ns, wall_ms, arrived_ms, video, audio,
-             state, renditions)
-         VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+             state, renditions, hold)
+         VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
     )
     .bind(segment.stream.as_str())
     .bind(int(segment.seq))
@@ -51,6 +51,7 @@ pub(super) async fn commit(store: &SqliteStore, segment: &Segment, open: &[Task]
     .bind(segment.audio.as_ref().map(to_json))
     .bind(to_json(&segment.state))
     .bind(to_json(&segment.renditions))
+    .bind(segment.hold.as_ref().map(to_json))
     .execute(&mut *tx)
     .await?;
     for task in open {
@@ -79,18 +80,28 @@ pub(super) async fn list(
 ) -> Result<bool> {
     let mut tx = store.write(Some(stream)).await?;
     let done = sqlx::query(
-        "UPDATE streams SET listed_seq = ?, target_duration_s = ?, variants = ?, failed_segments = failed_segments + ?
+        "UPDATE streams SET listed_seq = ?, target_duration_s = ?, variants = ?, failed_segments = failed_segments + ?,
+             withheld_segments = withheld_segments + ?
          WHERE id = ? AND listed_seq = ? AND next_seq >= ?",
     )
     .bind(int(to))
     .bind(i64::from(listing.target_duration_s))
     .bind(to_json(&listing.variants))
     .bind(int(listing.failed))
+    .bind(int(listing.held.len() as u64))
     .bind(stream.as_str())
     .bind(int(from))
     .bind(int(to))
     .execute(&mut *tx)
     .await?;
+    if done.rows_affected() == 1 {
+        for (seq, hold) in &listing.held {
+            holds::put(&mut tx, stream, *seq, hold).await?;
+        }
+        for happened in &listing.events {
+            events::insert(&mut tx, happened).await?;
+        }
+    }
     tx.commit().await?;
     Ok(done.rows_affected() == 1)
 }
@@ -121,7 +132,7 @@ pub(super) async fn forget(store: &SqliteStore, stream: &StreamId, below: u64) -
     tx.commit().await
 }
 
-fn read(row: &SqliteRow) -> Result<Segment> {
+pub(super) fn read(row: &SqliteRow) -> Result<Segment> {
     let text = |column| row.try_get::<String, _>(column);
     let number = |column| row.try_get::<i64, _>(column).map(uint);
     let media = |column| row.try_get::<Option<String>, _>(column)?.map(|text| from_json(&text)).transpose();
@@ -137,6 +148,7 @@ fn read(row: &SqliteRow) -> Result<Segment> {
         audio: media("audio")?,
         state: from_json(&text("state")?)?,
         renditions: from_json(&text("renditions")?)?,
+        hold: row.try_get::<Option<String>, _>("hold")?.map(|text| from_json(&text)).transpose()?,
     })
 }
 
@@ -148,7 +160,7 @@ impl SqliteStore {
         let mut tx = self.write(Some(&first.stream)).await?;
         let copies = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < ?2)
              INSERT INTO segments SELECT stream, n, discontinuity, start_ns + n * duration_ns, duration_ns,
-                 wall_ms + n * duration_ns / 1000000, arrived_ms, video, audio, state, renditions
+                 wall_ms + n * duration_ns / 1000000, arrived_ms, video, audio, state, renditions, hold
              FROM numbers JOIN segments ON stream = ?1 AND seq = 0 WHERE ?2 > 1";
         let listed = "UPDATE streams SET next_seq = ?2, listed_seq = ?2 WHERE id = ?1";
         for sql in [copies, listed] {

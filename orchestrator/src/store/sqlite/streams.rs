@@ -172,6 +172,7 @@ fn read(row: &SqliteRow) -> Result<Stream> {
         first_seq: number("first_seq")?,
         listed_seq: number("listed_seq")?,
         failed_segments: number("failed_segments")?,
+        withheld_segments: number("withheld_segments")?,
         tail: row.try_get::<Option<String>, _>("tail")?.map(|text| from_json(&text)).transpose()?,
         rungs: from_json(&text("rungs")?)?,
         target_duration_s: number("target_duration_s")? as u32,

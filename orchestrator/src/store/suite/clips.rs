@@ -27,7 +27,7 @@ pub(super) async fn keep_what_they_are_made_of_until_they_are_settled(store: imp
     for seq in 0..4 {
         store.commit_segment(&segment("a", seq), &[]).await.unwrap();
     }
-    store.list_segments(&id, 0, 4, &Listing { target_duration_s: 2, variants: vec![], failed: 0 }).await.unwrap();
+    store.list_segments(&id, 0, 4, &Listing { target_duration_s: 2, ..Listing::default() }).await.unwrap();
     assert_eq!(store.expire_segments(&id, 1).await.unwrap(), 1);
     assert_eq!(store.create_clip(&clip("one", 0), 2).await.unwrap(), Created::Expired);
     assert_eq!(store.create_clip(&clip("one", 2), 2).await.unwrap(), Created::Done);

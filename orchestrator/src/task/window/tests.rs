@@ -31,6 +31,7 @@ fn segment(seq: u64, header: &[u8]) -> Segment {
         key_bytes: 0,
     };
     Segment {
+        hold: None,
         stream: "s".parse().unwrap(),
         seq,
         discontinuity: 0,

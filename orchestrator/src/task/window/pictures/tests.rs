@@ -30,6 +30,7 @@ fn segment(seq: u64) -> Segment {
         key_bytes: 0,
     };
     Segment {
+        hold: None,
         stream: "s".parse().unwrap(),
         seq,
         discontinuity: 0,
