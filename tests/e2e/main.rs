@@ -39,6 +39,7 @@ mod http_push;
 mod live;
 mod load;
 mod matrix;
+mod moderation;
 mod network;
 mod origin;
 mod players;

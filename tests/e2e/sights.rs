@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use millrace_proto::{
     api::StreamState,
     offer::Capability,
-    timeline::{Entry, Timeline},
+    timeline::{Entry, Level, Timeline},
 };
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ fn a_recording_has_all_three_results_on_its_timeline() {
     house.until_online(1);
     let ladder = json!([{"name": "240p", "short_side_px": 240, "bitrate_bps_max": 400_000, "preset": "ultrafast"}]);
     // A street is harmless; so that something is marked, almost anything counts.
-    let moderation = json!({"review": 0.0001, "flag": 0.9});
+    let moderation = json!({"review": 0.0001, "flag": 0.9, "words": ["LEISURE, to consider", "zeppelin"]});
     let profile = json!({
         "ladder": ladder, "captions": {"language": "en"}, "moderation": moderation, "products": {"every_ms": 1_000}
     });
@@ -56,7 +56,11 @@ fn a_recording_has_all_three_results_on_its_timeline() {
     let of = |kind| line.items.iter().filter(move |entry| entry.kind == kind);
     let text: Vec<&str> = of(Capability::Captions).filter_map(|entry| entry.text.as_deref()).collect();
     assert!(text.join(" ").split_whitespace().count() > 10, "{text:?}");
-    let flags: Vec<&Entry> = of(Capability::Moderation).collect();
+    let flags: Vec<&Entry> = of(Capability::Moderation).filter(|entry| entry.track == "moderation").collect();
+    let words: Vec<_> = of(Capability::Moderation).filter(|entry| entry.track == "words").collect();
+    let said: Vec<_> = words.iter().map(|entry| (entry.label.as_deref(), entry.level)).collect();
+    assert_eq!(said, [(Some("LEISURE, to consider"), Some(Level::Flag))], "{text:?}");
+    assert!((500..6_000).contains(&words[0].start_ms), "{words:?}");
     let things: Vec<&Entry> = of(Capability::Products).collect();
     let shown = |entries: &[&Entry]| {
         let tell = |entry: &&Entry| format!("{:?} {:?} {}-{}", entry.label, entry.score, entry.start_ms, entry.end_ms);
@@ -90,7 +94,9 @@ fn a_recording_has_all_three_results_on_its_timeline() {
 
 /// A browser is told the same, by the playlist's ranges and by the track of metadata.
 fn see(house: &House, playlist: &str, metadata: &str, line: &Timeline) {
-    let seen: Vec<&Entry> = line.items.iter().filter(|entry| entry.number.is_some()).collect();
+    // Which words an app does not want is not for viewers.
+    let shown = |entry: &&Entry| entry.number.is_some() && entry.track != "words";
+    let seen: Vec<&Entry> = line.items.iter().filter(shown).collect();
     let script = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../orchestrator/web/dist/hls.min.js"));
     let script = script.expect("the page is built by deploy/test");
     let page = PAGE.replace("PLAYLIST", playlist).replace("METADATA", metadata);

@@ -76,12 +76,11 @@ impl SqliteStore {
             .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
             .connect_with(options.clone())
             .await?;
-        let store = Self {
-            reader: SqlitePoolOptions::new().max_connections(READERS).connect_with(options).await?,
-            writer: Writer::new(writer),
-        };
-        store.prepare().await?;
-        Ok(store)
+        let writer = Writer::new(writer);
+        prepare(&writer).await?;
+        // Who read the schema before it was changed would find columns that it did not count.
+        let reader = SqlitePoolOptions::new().max_connections(READERS).connect_with(options).await?;
+        Ok(Self { writer, reader })
     }
 
     /// A store that lives as long as this value; for the simulation.
@@ -93,28 +92,29 @@ impl SqliteStore {
             .max_lifetime(None)
             .connect_with(options)
             .await?;
-        let store = Self { writer: Writer::new(pool.clone()), reader: pool };
-        store.prepare().await?;
-        Ok(store)
-    }
-
-    async fn prepare(&self) -> Result<()> {
-        let mut tx = self.write(None).await?;
-        let (version,): (i64,) = sqlx::query_as("PRAGMA user_version").fetch_one(&mut *tx).await?;
-        let Some(missing) = usize::try_from(version).ok().and_then(|version| SCHEMAS.get(version..)) else {
-            let text = format!("its schema has version {version}, this program knows {SCHEMA_VERSION}");
-            return Err(Error::new(Kind::Damaged, text));
-        };
-        for schema in missing {
-            sqlx::raw_sql(*schema).execute(&mut *tx).await?;
-        }
-        tx.commit().await
+        let writer = Writer::new(pool.clone());
+        prepare(&writer).await?;
+        Ok(Self { writer, reader: pool })
     }
 
     /// Begins a change of a stream's records or of its segments', or of others.
     async fn write(&self, stream: Option<&StreamId>) -> Result<Write> {
         self.writer.begin(stream).await
     }
+}
+
+/// Brings the schema to this program's version.
+async fn prepare(writer: &Writer) -> Result<()> {
+    let mut tx = writer.begin(None).await?;
+    let (version,): (i64,) = sqlx::query_as("PRAGMA user_version").fetch_one(&mut *tx).await?;
+    let Some(missing) = usize::try_from(version).ok().and_then(|version| SCHEMAS.get(version..)) else {
+        let text = format!("its schema has version {version}, this program knows {SCHEMA_VERSION}");
+        return Err(Error::new(Kind::Damaged, text));
+    };
+    for schema in missing {
+        sqlx::raw_sql(*schema).execute(&mut *tx).await?;
+    }
+    tx.commit().await
 }
 
 impl From<sqlx::Error> for Error {
