@@ -47,6 +47,26 @@ use tower_http::{
 use crate::house::House;
 use error::{Error, Json};
 
+/// The routes of catalogues.
+fn catalogues() -> Router<Arc<House>> {
+    Router::new()
+        .route("/v1/catalogs", get(catalogs::list))
+        .route("/v1/catalogs/{id}", get(catalogs::one).delete(catalogs::delete))
+        .route("/v1/catalogs/{id}/products", get(catalogs::products).post(catalogs::post))
+        .route(
+            "/v1/catalogs/{id}/products/{sku}",
+            get(catalogs::product).put(catalogs::put).delete(catalogs::delete_product),
+        )
+        .route(
+            "/v1/catalogs/{id}/products/{sku}/pictures",
+            post(catalogs::add).put(catalogs::add).layer(DefaultBodyLimit::disable()),
+        )
+        .route(
+            "/v1/catalogs/{id}/products/{sku}/pictures/{picture}",
+            get(catalogs::picture).delete(catalogs::delete_picture),
+        )
+}
+
 /// All routes.
 pub fn router(house: Arc<House>) -> Router {
     // Uploads and pushes look after their bodies themselves.
@@ -64,21 +84,7 @@ pub fn router(house: Arc<House>) -> Router {
         .route("/v1/streams/{id}/timeline", get(timeline::get))
         .route("/v1/streams/{id}/tokens", post(tokens::create))
         .route("/v1/events", get(events::get))
-        .route("/v1/catalogs", get(catalogs::list))
-        .route("/v1/catalogs/{id}", get(catalogs::one).delete(catalogs::delete))
-        .route("/v1/catalogs/{id}/products", get(catalogs::products).post(catalogs::post))
-        .route(
-            "/v1/catalogs/{id}/products/{sku}",
-            get(catalogs::product).put(catalogs::put).delete(catalogs::delete_product),
-        )
-        .route(
-            "/v1/catalogs/{id}/products/{sku}/pictures",
-            post(catalogs::add).put(catalogs::add).layer(DefaultBodyLimit::disable()),
-        )
-        .route(
-            "/v1/catalogs/{id}/products/{sku}/pictures/{picture}",
-            get(catalogs::picture).delete(catalogs::delete_picture),
-        )
+        .merge(catalogues())
         .route("/v1/workers", get(streams::workers))
         .route("/v1/playback", get(page::playback))
         .route("/v1/worker/challenge", post(worker::challenge))
