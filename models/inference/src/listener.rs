@@ -99,7 +99,7 @@ impl Listener {
         let mut heard = Heard { language: None, words: Vec::new(), draft: Vec::new(), speech, settled };
         let mut context = window.context.to_owned();
         for piece in &plan.pieces {
-            let words = self.piece(window, piece, &context, &mut heard)?;
+            let words = self.piece(window, piece, &context, &mut heard, false)?;
             for word in &words {
                 if !word.joined {
                     context.push(' ');
@@ -115,7 +115,7 @@ impl Listener {
             heard.draft.clear();
         }
         if let Some(open) = plan.open.filter(|open| window.draft && open.end - open.start >= DRAFT_MIN) {
-            heard.draft = self.piece(window, &open, &context, &mut heard)?;
+            heard.draft = self.piece(window, &open, &context, &mut heard, true)?;
         }
         Ok(heard)
     }
@@ -127,12 +127,14 @@ impl Listener {
         piece: &Span,
         context: &str,
         heard: &mut Heard,
+        quick: bool,
     ) -> Result<Vec<Word>, Error> {
         let task = Task {
             language: window.language.or(heard.language),
             translate: window.translate,
             context,
             threads: window.threads,
+            quick,
         };
         let said = self.whisper.hear(&window.samples[piece.start..piece.end], &task)?;
         heard.language.get_or_insert(said.language);
