@@ -85,7 +85,9 @@ pub async fn again(store: &dyn Store, stream: &Stream, catalog: &CatalogId) -> R
         let first_ms = marks[0].entry.start_ms;
         let here = |mark: &Mark| whole || mark.entry.start_ms < last_ms || first_ms == last_ms;
         let mut changed = Vec::new();
-        for mut mark in marks.into_iter().filter(here) {
+        // What began before reaches into this page, and was compared with the one before.
+        let begins = |mark: &Mark| mark.entry.start_ms >= from_ms;
+        for mut mark in marks.into_iter().filter(|mark| begins(mark) && here(mark)) {
             renamed.appearances += 1;
             let product = compare(&mark.looks, &shown);
             if product != mark.entry.product {
