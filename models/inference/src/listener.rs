@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::{
     Error, RATE, Span, Word,
-    pieces::plan,
+    pieces::{pieces, plan},
     speech,
     voice::Voice,
     whisper::{Task, Whisper},
@@ -52,7 +52,7 @@ pub struct Window<'a> {
     pub last: bool,
     /// Samples without a pause after which it is settled all the same.
     pub patience: usize,
-    /// Also hear speech that goes on.
+    /// Also hear speech that goes on, and all of it quickly.
     pub draft: bool,
     /// Threads at most.
     pub threads: u32,
@@ -98,8 +98,11 @@ impl Listener {
         let (settled, speech) = (plan.settled, spans);
         let mut heard = Heard { language: None, words: Vec::new(), draft: Vec::new(), speech, settled };
         let mut context = window.context.to_owned();
-        for piece in &plan.pieces {
-            let words = self.piece(window, piece, &context, &mut heard, false)?;
+        let goes_on = plan.open.filter(|open| window.draft && open.end - open.start >= DRAFT_MIN);
+        // In one go with what is before it, by which it is understood better.
+        let all = if goes_on.is_some() { pieces(&heard.speech) } else { plan.pieces };
+        for piece in &all {
+            let words = self.piece(window, piece, &context, &mut heard)?;
             for word in &words {
                 if !word.joined {
                     context.push(' ');
@@ -111,11 +114,12 @@ impl Listener {
         if plan.is_cut {
             take_back(&mut heard, length);
         }
+        if let Some(open) = goes_on {
+            let from = (open.start * 100 / RATE) as i64;
+            heard.draft = heard.words.split_off(heard.words.partition_point(|word| word.start < from));
+        }
         if !window.draft {
             heard.draft.clear();
-        }
-        if let Some(open) = plan.open.filter(|open| window.draft && open.end - open.start >= DRAFT_MIN) {
-            heard.draft = self.piece(window, &open, &context, &mut heard, true)?;
         }
         Ok(heard)
     }
@@ -127,14 +131,13 @@ impl Listener {
         piece: &Span,
         context: &str,
         heard: &mut Heard,
-        quick: bool,
     ) -> Result<Vec<Word>, Error> {
         let task = Task {
             language: window.language.or(heard.language),
             translate: window.translate,
             context,
             threads: window.threads,
-            quick,
+            quick: window.draft,
         };
         let said = self.whisper.hear(&window.samples[piece.start..piece.end], &task)?;
         heard.language.get_or_insert(said.language);

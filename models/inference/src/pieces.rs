@@ -12,6 +12,10 @@ const APART: usize = 2 * RATE;
 /// A span that ends so close before the window's end may go on behind it.
 const OPEN: usize = RATE * 45 / 100;
 
+/// Silence before speech that goes on, which the next window begins with where there is so much: the detector of voice has to
+/// hear how speech begins.
+const LEAD: usize = RATE * 3 / 10;
+
 /// How a window is heard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
@@ -37,12 +41,14 @@ pub(crate) fn plan(spans: &[Span], length: usize, last: bool, patience: usize) -
     }
     let (open, before) = spans.split_last().expect("one goes on");
     if length - open.start < patience.max(RATE) {
-        return Plan { pieces: pieces(before), settled: open.start, is_cut: false, open: Some(*open) };
+        let settled = open.start.saturating_sub(LEAD).max(before.last().map_or(0, |span| span.end));
+        return Plan { pieces: pieces(before), settled, is_cut: false, open: Some(*open) };
     }
     Plan { pieces: pieces(spans), settled: length, is_cut: true, open: None }
 }
 
-fn pieces(spans: &[Span]) -> Vec<Span> {
+/// Spans of speech, put together up to what Whisper hears at once.
+pub(crate) fn pieces(spans: &[Span]) -> Vec<Span> {
     let mut pieces: Vec<Span> = Vec::new();
     for span in spans {
         match pieces.last_mut() {
@@ -81,7 +87,9 @@ mod tests {
     #[test]
     fn what_may_go_on_is_left_to_the_next_window() {
         let (pieces, settled, _) = planned(&[(1.0, 4.0), (6.0, 10.0)], 10, false);
-        assert_eq!((pieces, settled), (vec![(1.0, 4.0)], 6.0));
+        assert_eq!((pieces, settled), (vec![(1.0, 4.0)], 5.7));
+        let (_, settled, _) = planned(&[(1.0, 4.0), (4.2, 10.0)], 10, false);
+        assert!((settled - 4.0).abs() < 1e-9, "the pause is shorter");
         let open = plan(&spans(&[(1.0, 4.0), (6.0, 10.0)]), 10 * RATE, false, 12 * RATE).open;
         assert_eq!(open, Some(Span { start: 6 * RATE, end: 10 * RATE }));
         // The same at the end of the stream is heard.

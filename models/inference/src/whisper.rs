@@ -18,8 +18,17 @@ const SAMPLES_MIN: usize = RATE * 11 / 10;
 /// Samples of one place of the encoder's, which has [`PLACES_MAX`] for half a minute.
 const PLACE: usize = RATE / 50;
 const PLACES_MAX: usize = 1_500;
-/// Places behind a piece that is heard quickly: without some silence Whisper goes on with what it heard.
-const PLACES_BEHIND: usize = 50;
+/// Places behind a piece that is heard quickly: without some silence Whisper goes on with what it heard. One second was
+/// enough for that, three made fewer words wrong.
+const PLACES_BEHIND: usize = 150;
+/// Tokens of a piece that is heard quickly: so many, and so many for each second. Nobody speaks as fast; what goes on is one
+/// word again and again, and would take seconds.
+const TOKENS_MIN: usize = 8;
+const TOKENS_A_SECOND: usize = 10;
+/// How much more freely Whisper chooses its words where it said one thing again and again.
+const TEMPERATURE_STEP: f32 = 0.4;
+/// The mean logarithm of a token's probability is never below this: unsure words are no reason to hear a piece again.
+const UNSURE: f32 = -100.0;
 
 /// whisper.cpp's presets of the heads whose attention tells when a token is spoken.
 const PRESETS: [(&str, Preset); 12] = [
@@ -109,11 +118,12 @@ impl Whisper {
         let mut padded = samples.to_vec();
         padded.resize(samples.len().max(SAMPLES_MIN), 0.0);
         if task.quick {
-            // Most of the time goes into half a minute's places, whatever is in them; and what is said again and again
-            // is not tried once more.
+            // Most of the time goes into half a minute's places, whatever is in them.
             let places = (padded.len().div_ceil(PLACE) + PLACES_BEHIND).min(PLACES_MAX);
             parameters.set_audio_ctx(places as i32);
-            parameters.set_temperature_inc(0.0);
+            parameters.set_max_tokens((TOKENS_MIN + TOKENS_A_SECOND * samples.len() / RATE) as i32);
+            parameters.set_temperature_inc(TEMPERATURE_STEP);
+            parameters.set_logprob_thold(UNSURE);
         }
         let broken = |error| Error::new(ErrorKind::Broken, format!("Whisper fails: {error}"));
         self.state.full(parameters, &padded).map_err(broken)?;

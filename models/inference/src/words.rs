@@ -46,13 +46,15 @@ pub(crate) fn words(tokens: &[Token], spaced: bool) -> Vec<Word> {
     let made = words.iter().enumerate().filter_map(|(at, (tokens, bytes))| {
         let text = String::from_utf8_lossy(bytes);
         let written = text.trim();
+        // A sign after a word stands where the next one begins, behind a pause too.
+        let spoken = tokens.iter().rev().find(|token| !is_sign(&token.bytes)).unwrap_or(&tokens[0]);
         let sound: f32 = tokens.iter().map(|token| token.probability).sum();
         // Notes, dashes and the like by themselves are nothing that was said.
         written.contains(char::is_alphanumeric).then(|| Word {
             text: written.to_owned(),
             joined: at > 0 && !text.starts_with(' '),
             start: tokens[0].start,
-            end: tokens[tokens.len() - 1].end.max(tokens[0].start),
+            end: spoken.end.max(tokens[0].start),
             confidence: sound / tokens.len() as f32,
         })
     });
@@ -87,7 +89,7 @@ mod tests {
     fn tokens_become_words_with_their_punctuation() {
         let words = words(&tokens(&[b" Well", b",", b" any", b"way", b" "]), true);
         let told: Vec<_> = words.iter().map(|word| (word.text.as_str(), word.joined, word.start, word.end)).collect();
-        assert_eq!(told, [("Well,", false, 0, 20), ("anyway", false, 20, 40)]);
+        assert_eq!(told, [("Well,", false, 0, 10), ("anyway", false, 20, 40)]);
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub struct Carry {
     pub settled: Vec<Said>,
     /// What was heard behind it, and is not.
     pub draft: Vec<Said>,
+    /// Pauses in that time: in one of them a later window may begin.
+    pub pauses_ms: Vec<i64>,
 }
 
 /// A word that was heard, as it is compared.

@@ -119,7 +119,9 @@ pub fn next(
     let fits = |segment: &&&Segment| end_ms(segment) - start_ms <= WINDOW_MS_MAX;
     let count = run.iter().take(SEGMENTS_MAX).take_while(fits).count().max(1);
     let (is_whole, to) = (count == run.len(), run[count - 1]);
-    let is_over = is_whole && (ended && to.seq + 1 >= stream.next_seq || ahead.any(|segment| segment.seq > to.seq));
+    // Who comes back begins a new run.
+    let is_left = ended || stream.state == StreamState::Interrupted;
+    let is_over = is_whole && (is_left && to.seq + 1 >= stream.next_seq || ahead.any(|segment| segment.seq > to.seq));
     let end_ms = end_ms(to);
     let (wanted_ms, patience_ms) = if stream.is_live() {
         (pace.live_ms, pace.live_patience_ms)

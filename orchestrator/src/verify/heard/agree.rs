@@ -89,7 +89,7 @@ mod tests {
         let said: Vec<Said> = all.iter().map(said).collect();
         let (settled, draft) = said.split_at(settled.split_whitespace().count());
         let again_ms = 500 * settled.len() as u32;
-        Carry { again_ms, settled: settled.into(), draft: draft.into() }
+        Carry { again_ms, settled: settled.into(), draft: draft.into(), ..Carry::default() }
     }
 
     /// How many words go on from what was settled, and how many of them are settled, in four seconds of which two are new.
