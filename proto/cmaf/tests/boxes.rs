@@ -220,6 +220,15 @@ fn counts_without_bytes_are_refused_before_they_are_believed() {
     let ftyp = &sound[..sound.windows(4).position(|kind| kind == b"moov").unwrap() - 4];
     let nest = |kinds: &[&[u8; 4]]| kinds.iter().rev().fold(bomb.clone(), |body, kind| boxed(kind, &body));
     let deep = nest(&[b"moov", b"trak", b"mdia", b"minf", b"stbl"]);
+    // In a box whose content nobody needs, and behind the fields of a sample entry.
+    let aside = nest(&[b"moov", b"trak", b"mdia", b"dinf", b"stbl"]);
+    let entry = boxed(b"avc1", &[&[0; 78], &bomb[..]].concat());
+    let entries = boxed(b"stsd", &[&[0, 0, 0, 0, 0, 0, 0, 1], &entry[..]].concat());
+    let around: [&[u8; 4]; 5] = [b"stbl", b"minf", b"mdia", b"trak", b"moov"];
+    let within = around.iter().fold(entries, |body, kind| boxed(kind, &body));
+    for deep in [&aside, &within] {
+        assert!(matches!(reader::header(&[ftyp, deep].concat()), Err(Error::Config { .. })));
+    }
     for header in [bomb.clone(), deep.clone(), [ftyp, &deep].concat(), [ftyp, &bomb].concat()] {
         assert!(matches!(reader::header(&header), Err(Error::Config { .. })));
     }
