@@ -55,11 +55,19 @@ fn what_is_flagged_is_a_gap_until_someone_decides() {
     let _publisher = push(&house, &stream, &source);
 
     // While it lives: some are shown, some are not, and it goes on behind them.
-    let (seen, first) = until("the stream to go on behind what is held", s(60), || {
-        let seen = gaps(&playlist(&house, &stream, "index.m3u8"));
+    let (live, seen, first) = until("the stream to go on behind what is held", s(60), || {
+        let live = playlist(&house, &stream, "index.m3u8");
+        let seen = gaps(&live);
         let first = seen.iter().position(|(_, gap)| *gap)?;
-        seen[first..].iter().any(|(_, gap)| !gap).then_some((seen, first))
+        seen[first..].iter().any(|(_, gap)| !gap).then_some((live, seen, first))
     });
+    // And players are told of what was flagged, with dates of the clock.
+    assert!(!live.contains("#EXT-X-ENDLIST"), "{live}");
+    let ranges: Vec<&str> = live.lines().filter(|line| line.starts_with("#EXT-X-DATERANGE:")).collect();
+    assert!(!ranges.is_empty(), "{live}");
+    for range in ranges {
+        assert!(range.contains("CLASS=\"com.millrace.moderation\"") && range.contains("START-DATE=\"20"), "{range}");
+    }
     assert!(first >= 3, "nothing of the first eight seconds is doubtful: {seen:?}");
     let number = seen[first].0;
     let media = format!("/hls/{}/240p/{number}.m4s", stream.id);
