@@ -96,15 +96,10 @@ pub fn next(
 ) -> Step {
     let again_ms = i64::from(Carry::of(chain).again_ms);
     let mut ahead = segments.iter().filter(|segment| end_ms(segment) > chain.position_ms - again_ms).peekable();
-    let ended = match stream.state {
-        StreamState::Finishing | StreamState::Ended | StreamState::Failed => true,
-        StreamState::Expired => return close(chain),
-        StreamState::Waiting | StreamState::Live | StreamState::Interrupted => false,
+    let (first, ended) = match begin(chain, stream, ahead.peek().copied(), "heard", now_ms) {
+        Ok(begun) => begun,
+        Err(step) => return step,
     };
-    let Some(first) = ahead.peek().copied() else { return if ended { close(chain) } else { Step::Wait } };
-    if ms(first.start_ns) > chain.position_ms {
-        return skip(chain, ms(first.start_ns), first.seq, "it was freed before it could be heard", now_ms);
-    }
     let Some(audio) = &first.audio else {
         let mute = ahead.take_while(|segment| segment.audio.is_none()).last().unwrap_or(first);
         return skip(chain, end_ms(mute), mute.seq, "there is no sound", now_ms);
@@ -145,6 +140,28 @@ pub fn next(
         draft: stream.is_live(),
     };
     planned(chain, stream, first.seq, Work::Captions(work), now_ms)
+}
+
+/// The first segment of a window, and whether its stream comes to an end; or what is to be done if there is no window.
+#[expect(clippy::result_large_err, reason = "taken apart at once")]
+fn begin<'a>(
+    chain: &Chain,
+    stream: &Stream,
+    first: Option<&'a Segment>,
+    sensed: &str,
+    now_ms: u64,
+) -> Result<(&'a Segment, bool), Step> {
+    let ended = match stream.state {
+        StreamState::Finishing | StreamState::Ended | StreamState::Failed => true,
+        StreamState::Expired => return Err(close(chain)),
+        StreamState::Waiting | StreamState::Live | StreamState::Interrupted => false,
+    };
+    let first = first.ok_or_else(|| if ended { close(chain) } else { Step::Wait })?;
+    if ms(first.start_ns) > chain.position_ms {
+        let reason = format!("it was freed before it could be {sensed}");
+        return Err(skip(chain, ms(first.start_ns), first.seq, &reason, now_ms));
+    }
+    Ok((first, ended))
 }
 
 /// The task of a chain's next window.

@@ -4,13 +4,12 @@
 //! none needs what the one before found.
 
 use millrace_proto::{
-    api::StreamState,
     offer::Capability,
     profile::Profile,
     task::{Look, SEGMENTS_MAX, Work},
 };
 
-use super::{Step, close, end_ms, ms, planned, skip};
+use super::{Step, begin, close, end_ms, ms, planned, skip};
 use crate::store::{
     record::{Segment, Stream},
     reports::Chain,
@@ -26,15 +25,10 @@ const CLOSELY: u32 = 4;
 /// What is next on a chain of pictures, as [`super::next`] says it of sound.
 pub fn next(chain: &Chain, stream: &Stream, segments: &[Segment], now_ms: u64) -> Step {
     let mut ahead = segments.iter().filter(|segment| end_ms(segment) > chain.position_ms).peekable();
-    let ended = match stream.state {
-        StreamState::Finishing | StreamState::Ended | StreamState::Failed => true,
-        StreamState::Expired => return close(chain),
-        StreamState::Waiting | StreamState::Live | StreamState::Interrupted => false,
+    let (first, ended) = match begin(chain, stream, ahead.peek().copied(), "looked at", now_ms) {
+        Ok(begun) => begun,
+        Err(step) => return step,
     };
-    let Some(first) = ahead.peek().copied() else { return if ended { close(chain) } else { Step::Wait } };
-    if ms(first.start_ns) > chain.position_ms {
-        return skip(chain, ms(first.start_ns), first.seq, "it was freed before it could be looked at", now_ms);
-    }
     let Some(video) = &first.video else {
         let blind = ahead.take_while(|segment| segment.video.is_none()).last().unwrap_or(first);
         return skip(chain, end_ms(blind), blind.seq, "there are no pictures", now_ms);

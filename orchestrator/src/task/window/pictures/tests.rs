@@ -1,6 +1,10 @@
 //! Tests of windows of pictures: where they begin and end, whatever comes in.
 
-use millrace_proto::{api::Source, profile::Choice, task::Blob};
+use millrace_proto::{
+    api::{Source, StreamState},
+    profile::Choice,
+    task::Blob,
+};
 
 use super::*;
 use crate::{
