@@ -12,7 +12,8 @@ use millrace_orchestrator::{
     media::MediaStore,
     publish::hls::AUDIO,
     store::{
-        Move, Settlement,
+        Listing, Move, Settlement,
+        holds::Decision,
         record::{Media, Segment, SegmentState, Stream},
         reports::{Chain, Report},
     },
@@ -21,7 +22,7 @@ use millrace_orchestrator::{
 };
 use millrace_proto::{
     Address, LeaseId, StreamId, TaskId,
-    api::StreamState,
+    api::{HoldState, StreamState},
     captions::Heard,
     task::{Blob, Work},
     worker::LEASES_A_SLOT_MAX,
@@ -30,7 +31,9 @@ use object_store::GetOptions;
 
 use crate::{
     hearing::{self, Chains},
+    holding::Holding,
     labour::{Made, Source, Taint},
+    scenario::StreamPlan,
     trace::Trace,
 };
 
@@ -59,6 +62,8 @@ pub(crate) struct Book {
     window: u64,
     /// Only sandboxed workers may get its segments.
     sandboxed: bool,
+    /// What is held back of it, if anything ever is.
+    holding: Option<Holding>,
     state: Option<StreamState>,
 }
 
@@ -126,9 +131,11 @@ impl Watch {
         self.books().anchored_since_ms = since_ms;
     }
 
-    /// A stream is there, whose playlists show so many segments, and whose profile may ask for sandboxed workers.
-    pub(crate) fn open_stream(&self, id: &StreamId, window: u64, sandboxed: bool) {
-        self.books().streams.insert(id.clone(), Book { window, sandboxed, ..Book::default() });
+    /// A stream is there, whose playlists show so many segments.
+    pub(crate) fn open_stream(&self, id: &StreamId, window: u64, plan: &StreamPlan) {
+        let holding = plan.moderation.as_ref().map(|wish| Holding::new(wish.every_ms));
+        let book = Book { window, sandboxed: plan.policy.sandboxed, holding, ..Book::default() };
+        self.books().streams.insert(id.clone(), book);
     }
 
     /// Looks into one stream's book.
@@ -252,9 +259,10 @@ impl Watch {
         }
     }
 
-    pub(crate) fn listed(&self, id: &StreamId, from: u64, to: u64) {
+    pub(crate) fn listed(&self, id: &StreamId, from: u64, to: u64, listing: &Listing) {
         let mut books = self.books();
-        let book = books.streams.get_mut(id).unwrap();
+        let Books { streams, chains, .. } = &mut *books;
+        let book = streams.get_mut(id).unwrap();
         self.trace.say(format_args!("{id}: {from} to {to} are listed"));
         let settled = book.segments.iter().take_while(|kept| kept.state != SegmentState::Pending).count() as u64;
         if from != book.listed || to < from || to > settled {
@@ -262,6 +270,28 @@ impl Watch {
             self.trace.object(format_args!("{id}: {from} to {to} are listed, but {listed} to {settled} are ready"));
         }
         book.listed = to;
+        let (settled_ms, passed) = chains.looked_at(id);
+        for seq in from..to {
+            let hold = listing.held.iter().find(|(held, _)| *held == seq).map(|(_, hold)| hold);
+            let times_ms = book.times_ms(seq);
+            let wrong = match &mut book.holding {
+                Some(holding) => holding.listed(seq, times_ms, hold, settled_ms, passed),
+                None => hold.map(|hold| format!("it is held, where nothing is: {}", hold.reason)),
+            };
+            if let Some(wrong) = wrong {
+                self.trace.object(format_args!("{id} {seq} of {times_ms:?}: {wrong}"));
+            }
+        }
+    }
+
+    pub(crate) fn decided(&self, id: &StreamId, decision: Decision, found: &[Segment]) {
+        let numbers: Vec<u64> = found.iter().map(|segment| segment.seq).collect();
+        self.trace.say(format_args!("{id}: {numbers:?} are {:?}", decision.state));
+        let mut books = self.books();
+        let holding = books.streams.get_mut(id).and_then(|book| book.holding.as_mut());
+        if let Some(wrong) = holding.and_then(|holding| holding.decided(decision, found)) {
+            self.trace.object(format_args!("{id}: {wrong}"));
+        }
     }
 
     pub(crate) fn expired(&self, id: &StreamId, to: u64) {
@@ -437,6 +467,17 @@ fn stream_of(task: &TaskId) -> &str {
 }
 
 impl Book {
+    /// What was ever held back, and what was decided about it.
+    pub(crate) fn holds(&self) -> BTreeMap<u64, HoldState> {
+        self.holding.as_ref().map(|holding| holding.states().clone()).unwrap_or_default()
+    }
+
+    /// From when to when a segment is, in milliseconds of the stream's timeline.
+    fn times_ms(&self, seq: u64) -> (i64, i64) {
+        let end_ms = |seq: u64| (self.segments[seq as usize].end_ns / 1_000_000) as i64;
+        (seq.checked_sub(1).map_or(0, end_ms), end_ms(seq))
+    }
+
     /// How many frames of a connection are committed.
     pub(crate) fn frames_of(&self, connection: u16) -> u32 {
         let frames = self.segments.iter().flat_map(|kept| &kept.source.frames);

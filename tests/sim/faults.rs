@@ -93,14 +93,17 @@ impl<S: Store> Faulty<S> {
     }
 }
 
-// Nobody holds anything back here.
 #[async_trait]
 impl<S: Store> Holds for Faulty<S> {
     async fn held(&self, stream: &StreamId, from: u64, limit: u32) -> Result<Vec<Segment>> {
+        self.before().await?;
         self.inner.held(stream, from, limit).await
     }
     async fn decide(&self, stream: &StreamId, decision: Decision) -> Result<Vec<Segment>> {
-        self.inner.decide(stream, decision).await
+        self.before().await?;
+        let found = self.inner.decide(stream, decision).await?;
+        self.watch.decided(stream, decision, &found);
+        self.after(found).await
     }
 }
 
@@ -265,7 +268,7 @@ impl<S: Store> Store for Faulty<S> {
         self.before().await?;
         let listed = self.inner.list_segments(stream, from, to, listing).await?;
         if listed {
-            self.watch.listed(stream, from, to);
+            self.watch.listed(stream, from, to, listing);
         }
         self.after(listed).await
     }

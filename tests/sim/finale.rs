@@ -7,15 +7,20 @@ use millrace_orchestrator::{
     media::MediaStore,
     store::{
         record::{Segment, SegmentState},
-        reports::{Of, PRODUCTS},
+        reports::{MODERATION, Of, PRODUCTS},
     },
     task::{State, Task},
     uploads,
 };
-use millrace_proto::{StreamId, api::StreamState, offer::Capability};
+use millrace_proto::{
+    StreamId,
+    api::{HoldState, StreamState},
+    offer::Capability,
+};
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::{
+    check::Book,
     house::{Effect, playlists},
     labour::{Frame, Made, Taint},
     world::World,
@@ -67,8 +72,11 @@ impl World {
                 self.trace.object(format_args!("{id}: a chain ends at {position_ms} of {end_ms}"));
             }
         }
-        let of = Of { stream: id, kind: Capability::Products, track: PRODUCTS };
-        let marks = self.truth.marks(of, 0, i64::MAX, 10_000).await.expect("the store works");
+        let mut marks = Vec::new();
+        for (kind, track) in [(Capability::Products, PRODUCTS), (Capability::Moderation, MODERATION)] {
+            let of = Of { stream: id, kind, track };
+            marks.extend(self.truth.marks(of, 0, i64::MAX, 10_000).await.expect("the store works"));
+        }
         for mark in marks.iter().filter(|mark| mark.entry.open || mark.entry.end_ms > end_ms) {
             self.trace.object(format_args!("{id}: {:?} at the end {end_ms}", mark.entry));
         }
@@ -79,7 +87,13 @@ impl World {
             let counts = (segments.len(), kept.len(), forgotten, stream.next_seq);
             self.trace.object(format_args!("{id}: (stored, committed, forgotten, counted) are {counts:?}"));
         }
-        let failed = kept.iter().filter(|kept| kept.state != SegmentState::Ready).count();
+        let holds = self.watch.book(id, Book::holds);
+        let is_held = |seq: u64| holds.contains_key(&seq);
+        let failed = (0..).zip(&kept).filter(|(seq, kept)| kept.state != SegmentState::Ready && !is_held(*seq)).count();
+        let withheld = holds.values().filter(|state| **state != HoldState::Approved).count();
+        if withheld as u64 != stream.withheld_segments {
+            self.trace.object(format_args!("{id}: {withheld} are held back, {} counted", stream.withheld_segments));
+        }
         if failed as u64 != stream.failed_segments {
             self.trace.object(format_args!("{id}: {failed} gaps, {} are counted", stream.failed_segments));
         }
@@ -88,6 +102,10 @@ impl World {
                 self.compare_media(segment).await;
             }
             let seq = segment.seq;
+            if segment.hold.as_ref().map(|hold| hold.state) != holds.get(&seq).copied() {
+                let (is, was) = (&segment.hold, holds.get(&seq));
+                self.trace.object(format_args!("{id} {seq}: is {is:?}, and it was {was:?}"));
+            }
             let is_ours = segment.video.as_ref().is_some_and(|video| video.segment == kept.video);
             if !is_ours || segment.state != kept.state {
                 self.trace.object(format_args!("{id} {seq}: is not what was committed"));
@@ -159,7 +177,8 @@ impl World {
 
     async fn compare_player(&mut self, id: &StreamId) {
         if let Some(Effect::Shown(id, texts)) = playlists(&self.truth, id).await {
-            self.player.fetched(&id, &texts, &self.trace);
+            let holds = self.watch.book(&id, Book::holds);
+            self.player.fetched(&id, &texts, &holds, &self.trace);
         }
         let stream = self.truth.stream(id).await.ok().flatten().expect("the store works");
         for variant in &stream.variants {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use millrace_orchestrator::{
-    store::reports::{Chain, Report},
+    store::reports::{Chain, MODERATION, Report},
     task::Task,
 };
 use millrace_proto::{
@@ -13,17 +13,23 @@ use millrace_proto::{
     offer::{Capability, Model},
     outcome::{self, Done},
     task::{Blob, Captions, Look, REPORT},
-    vision::{Place, Sight, Sights, Thing},
+    vision::{Category, Place, Sight, Sights, Thing},
 };
 use serde::Serialize;
 
-use crate::lies::{Lie, Product, failure};
+use crate::{
+    holding::is_bare,
+    lies::{Lie, Product, failure},
+};
 
 /// Its only model.
 const MODEL: &str = "parrot";
 
 /// The model that looks.
 const OWL: &str = "owl";
+
+/// The model that judges.
+const PRUDE: &str = "prude";
 
 /// What workers with ears and eyes offer.
 pub(crate) fn models() -> Vec<Model> {
@@ -38,7 +44,8 @@ pub(crate) fn models() -> Vec<Model> {
         load_ms: 1,
         warm: false,
     };
-    vec![model(MODEL, Capability::Captions), model(OWL, Capability::Products)]
+    let looks = [model(OWL, Capability::Products), model(PRUDE, Capability::Moderation)];
+    [model(MODEL, Capability::Captions)].into_iter().chain(looks).collect()
 }
 
 /// Of a live stream someone pauses so often; of a recording, whenever it helps.
@@ -87,7 +94,7 @@ pub(crate) fn hear(work: &Captions, lie: Option<Lie>) -> Product {
     report(&heard, MODEL, lie)
 }
 
-/// Honest work on a window of pictures, or a lie: a cup that never moves.
+/// Honest work on a window of pictures, or a lie: a cup that never moves, or what not everyone is to see.
 pub(crate) fn look(work: &Look, lie: Option<Lie>) -> Product {
     if let Some(Lie::Failure(kind)) = lie {
         return failure(kind);
@@ -97,7 +104,14 @@ pub(crate) fn look(work: &Look, lie: Option<Lie>) -> Product {
     let every_ms = i64::from(work.every_ms);
     let first = (work.start_ms + every_ms - 1).div_euclid(every_ms);
     let points = (first..).map(|point| point * every_ms).take_while(|at| *at < work.end_ms);
-    let sight = |at_ms| Sight { at_ms, categories: Vec::new(), things: vec![cup.clone()] };
+    let judges = work.capability == Capability::Moderation;
+    let sight = |at_ms| {
+        if judges {
+            let score = if is_bare(at_ms) { 0.9 } else { 0.1 };
+            return Sight { at_ms, categories: vec![Category { name: "bare".into(), score }], things: Vec::new() };
+        }
+        Sight { at_ms, categories: Vec::new(), things: vec![cup.clone()] }
+    };
     let (start_ms, end_ms) = (work.start_ms, work.end_ms);
     let mut sights = Sights { start_ms, end_ms, pictures: points.map(sight).collect(), decoded: 1 };
     match lie {
@@ -106,7 +120,7 @@ pub(crate) fn look(work: &Look, lie: Option<Lie>) -> Product {
         Some(Lie::Small) => sights.pictures.push(Sight { things: vec![cup.clone(); 500], ..sight(work.end_ms) }),
         _ => {}
     }
-    report(&sights, OWL, lie)
+    report(&sights, if judges { PRUDE } else { OWL }, lie)
 }
 
 fn report(found: &impl Serialize, model: &str, lie: Option<Lie>) -> Product {
@@ -133,30 +147,40 @@ struct Kept {
 
 /// The book of all chains: each goes on where it was, and every one comes to its end.
 #[derive(Debug, Default)]
-pub(crate) struct Chains(BTreeMap<(StreamId, String), Kept>);
+pub(crate) struct Chains {
+    kept: BTreeMap<(StreamId, String), Kept>,
+    /// Times of streams that moderation passed, without anyone having looked.
+    passed: BTreeMap<StreamId, Vec<(i64, i64)>>,
+}
 
 impl Chains {
     /// A stream is there that has these.
     pub(crate) fn begin(&mut self, chains: &[Chain]) {
         for chain in chains {
             let kept = Kept { number: 0, position_ms: 0, open: true };
-            self.0.insert((chain.stream.clone(), chain.track.clone()), kept);
+            self.kept.insert((chain.stream.clone(), chain.track.clone()), kept);
         }
     }
 
     /// Whether all have come to their end.
     pub(crate) fn all_closed(&self) -> bool {
-        self.0.values().all(|kept| !kept.open)
+        self.kept.values().all(|kept| !kept.open)
     }
 
     /// Where those of a stream have come.
     pub(crate) fn positions(&self, stream: &StreamId) -> Vec<i64> {
-        self.0.iter().filter(|((of, _), _)| of == stream).map(|(_, kept)| kept.position_ms).collect()
+        self.kept.iter().filter(|((of, _), _)| of == stream).map(|(_, kept)| kept.position_ms).collect()
+    }
+
+    /// Up to where a stream was looked at by moderation, and which times of it were passed.
+    pub(crate) fn looked_at(&self, stream: &StreamId) -> (i64, &[(i64, i64)]) {
+        let kept = self.kept.get(&(stream.clone(), MODERATION.to_owned()));
+        (kept.map_or(i64::MAX, |kept| kept.position_ms), self.passed.get(stream).map_or(&[], Vec::as_slice))
     }
 
     /// A window is planned; what is wrong with that.
     pub(crate) fn planned(&self, chain: &Chain, task: &Task) -> Option<String> {
-        let kept = self.0.get(&(chain.stream.clone(), chain.track.clone()))?;
+        let kept = self.kept.get(&(chain.stream.clone(), chain.track.clone()))?;
         let link = task.link.as_ref()?;
         let fits = kept.open && link.number == kept.number && chain.position_ms == kept.position_ms;
         (!fits).then(|| format!("{}: planned on {kept:?}", task.id))
@@ -164,7 +188,11 @@ impl Chains {
 
     /// A chain went on; what is wrong with that.
     pub(crate) fn stepped(&mut self, number: u64, next: &Chain, report: Option<&Report>) -> Option<String> {
-        let kept = self.0.get_mut(&(next.stream.clone(), next.track.clone()))?;
+        if let Some(report) = report.filter(|report| report.track == MODERATION && report.found.is_none()) {
+            let passed = self.passed.entry(report.stream.clone()).or_default();
+            passed.push((report.start_ms, report.end_ms));
+        }
+        let kept = self.kept.get_mut(&(next.stream.clone(), next.track.clone()))?;
         let starts_right = report.is_none_or(|report| {
             (report.number, report.start_ms, report.end_ms) == (kept.number, kept.position_ms, next.position_ms)
                 && (report.found.is_some() || report.reason.as_ref().is_some_and(|reason| !reason.is_empty()))

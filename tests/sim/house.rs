@@ -30,6 +30,7 @@ use millrace_worker::agent::Call;
 use rand::Rng;
 
 use crate::{
+    check::Book,
     desk::Said,
     eyes::Eyes,
     publishers::Taken,
@@ -235,7 +236,10 @@ impl World {
             }
             Effect::Judged(task) => drop(house.checking.remove(&task)),
             Effect::Publisher(publisher, taken) => self.publisher_taken(publisher, *taken),
-            Effect::Shown(stream, texts) => self.player.fetched(&stream, &texts, &self.trace),
+            Effect::Shown(stream, texts) => {
+                let holds = self.watch.book(&stream, Book::holds);
+                self.player.fetched(&stream, &texts, &holds, &self.trace);
+            }
         }
     }
 

@@ -9,6 +9,7 @@ mod eyes;
 mod faults;
 mod finale;
 mod hearing;
+mod holding;
 mod house;
 mod labour;
 mod lies;
@@ -166,6 +167,11 @@ fn a_playlist_that_goes_back_is_found() {
 #[test]
 fn a_task_that_is_written_over_is_found() {
     is_found(Sabotage::OverwriteTasks);
+}
+
+#[test]
+fn what_is_held_and_shown_is_found() {
+    is_found(Sabotage::ForgetHolds);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use millrace_proto::StreamId;
+use millrace_proto::{StreamId, api::HoldState};
 
 use crate::trace::Trace;
 
@@ -57,6 +57,9 @@ fn parse(text: &str) -> Playlist {
     list
 }
 
+/// Segments that were ever held back, by number, and what was decided about them.
+type Holds = BTreeMap<u64, HoldState>;
+
 /// A player that fetches playlists and remembers the last one of each.
 #[derive(Debug, Default)]
 pub(crate) struct Player {
@@ -64,8 +67,8 @@ pub(crate) struct Player {
 }
 
 impl Player {
-    /// Takes the playlists of all renditions of a stream, fetched together.
-    pub(crate) fn fetched(&mut self, id: &StreamId, texts: &[(String, String)], trace: &Trace) {
+    /// Takes the playlists of all renditions of a stream, fetched together; `holds` says what was ever held back of it.
+    pub(crate) fn fetched(&mut self, id: &StreamId, texts: &[(String, String)], holds: &Holds, trace: &Trace) {
         let lists: Vec<(&String, Playlist)> = texts.iter().map(|(name, text)| (name, parse(text))).collect();
         if let Some((_, first)) = lists.first() {
             let (from, to) = (first.sequence, first.sequence + first.entries.len() as u64);
@@ -83,11 +86,11 @@ impl Player {
         for (name, list) in lists {
             let key = (id.clone(), name.clone());
             if let Some(before) = self.last.get(&key)
-                && let Err(what) = follows(before, &list)
+                && let Err(what) = follows(before, &list, holds)
             {
                 trace.object(format_args!("{id} {name}: {what}"));
             }
-            if let Err(what) = sane(&list) {
+            if let Err(what) = sane(&list).and_then(|()| withheld(&list, holds)) {
                 trace.object(format_args!("{id} {name}: {what}"));
             }
             self.last.insert(key, list);
@@ -119,7 +122,16 @@ fn sane(list: &Playlist) -> Result<(), String> {
     Ok(())
 }
 
-fn follows(before: &Playlist, now: &Playlist) -> Result<(), String> {
+/// What is held back and not approved is nothing but a gap.
+fn withheld(list: &Playlist, holds: &Holds) -> Result<(), String> {
+    let numbered = (list.sequence..).zip(&list.entries);
+    let mut shown = numbered.filter(|(_, entry)| !entry.gap);
+    let wrong =
+        shown.find_map(|(number, _)| Some((number, holds.get(&number).filter(|is| **is != HoldState::Approved)?)));
+    wrong.map_or(Ok(()), |(number, state)| Err(format!("number {number} is shown, and it is {state:?}")))
+}
+
+fn follows(before: &Playlist, now: &Playlist, holds: &Holds) -> Result<(), String> {
     if now.sequence < before.sequence {
         return Err(format!("the media sequence went back from {} to {}", before.sequence, now.sequence));
     }
@@ -140,7 +152,11 @@ fn follows(before: &Playlist, now: &Playlist) -> Result<(), String> {
     for (at, entry) in now.entries.iter().enumerate() {
         let number = now.sequence + at as u64;
         let then = number.checked_sub(before.sequence).and_then(|at| before.entries.get(at as usize));
-        if let Some(then) = then.filter(|then| *then != entry) {
+        // What was held back comes into its place when it is approved.
+        let is_approved = holds.get(&number) == Some(&HoldState::Approved);
+        let same = |then: &Entry| Entry { gap: entry.gap, map: entry.map.clone(), ..then.clone() } == *entry;
+        let comes = |then: &Entry| is_approved && then.gap && !entry.gap && same(then);
+        if let Some(then) = then.filter(|then| *then != entry && !comes(then)) {
             return Err(format!("number {number} changed from {then:?} to {entry:?}"));
         }
     }

@@ -42,6 +42,8 @@ pub(crate) enum Sabotage {
     ForgetListings,
     /// Changes of tasks are written over whatever version is there.
     OverwriteTasks,
+    /// What is held back is listed like all else.
+    ForgetHolds,
     /// Every outcome that says so is taken for done.
     BelieveWorkers,
 }
@@ -91,7 +93,6 @@ impl<S> Sabotaged<S> {
     }
 }
 
-// Nobody holds anything back here.
 #[async_trait]
 impl<S: Store> Holds for Sabotaged<S> {
     async fn held(&self, stream: &StreamId, from: u64, limit: u32) -> Result<Vec<Segment>> {
@@ -227,6 +228,10 @@ impl<S: Store> Store for Sabotaged<S> {
         self.inner.segment(stream, seq).await
     }
     async fn list_segments(&self, stream: &StreamId, from: u64, to: u64, listing: &Listing) -> Result<bool> {
+        if self.how == Some(Sabotage::ForgetHolds) {
+            let listing = Listing { held: Vec::new(), ..listing.clone() };
+            return self.inner.list_segments(stream, from, to, &listing).await;
+        }
         self.inner.list_segments(stream, from, to, listing).await
     }
     async fn expire_segments(&self, stream: &StreamId, to: u64) -> Result<u64> {

@@ -5,7 +5,7 @@
 
 use millrace_proto::{
     outcome::FailureKind,
-    profile::{Captions, Policy, Products},
+    profile::{Action, Captions, Moderation, Policy, Products},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
@@ -42,6 +42,8 @@ pub(crate) struct StreamPlan {
     /// What is said is written down.
     pub(crate) captions: Option<Captions>,
     pub(crate) products: Option<Products>,
+    /// What is flagged is held back.
+    pub(crate) moderation: Option<Moderation>,
     pub(crate) passthrough: bool,
     /// Which workers may get its segments.
     pub(crate) policy: Policy,
@@ -74,7 +76,7 @@ pub(crate) struct WorkerPlan {
     pub(crate) slots: u32,
     /// It says that its whole sandbox holds.
     pub(crate) sandboxed: bool,
-    /// It has models for captions and products.
+    /// It has models for captions, products and moderation.
     pub(crate) hears: bool,
     /// How long a segment's work takes.
     pub(crate) work_ms: (u64, u64),
@@ -211,6 +213,11 @@ fn stream(r: &mut StdRng) -> StreamPlan {
         products: r
             .random_bool(0.3)
             .then(|| Products { every_ms: *[500, 1_000, 5_000].choose(r).unwrap(), ..Products::default() }),
+        moderation: r.random_bool(0.15).then(|| Moderation {
+            every_ms: *[500, 1_000].choose(r).unwrap(),
+            action: Action::Hold,
+            ..Moderation::default()
+        }),
         passthrough: r.random_bool(0.3),
         policy: Policy { sandboxed: r.random_bool(0.3) },
         segment_ms: *[1_000, 2_000].choose(r).unwrap(),
@@ -225,7 +232,7 @@ fn stream(r: &mut StdRng) -> StreamPlan {
 
 impl StreamPlan {
     fn has_windows(&self) -> bool {
-        self.captions.is_some() || self.products.is_some()
+        self.captions.is_some() || self.products.is_some() || self.moderation.is_some()
     }
 
     /// How long its video plays.

@@ -58,6 +58,8 @@ pub(crate) enum Event {
     /// A recording lies there, complete.
     Upload(usize),
     Fetch,
+    /// Someone decides about what is held back.
+    Decide,
 }
 
 pub(crate) struct World {
@@ -133,11 +135,14 @@ impl World {
     async fn people(&mut self) {
         self.after(0, Event::Boot);
         self.after(1_500, Event::Fetch);
+        if self.scenario.streams.iter().any(|plan| plan.moderation.is_some()) {
+            self.after(3_000, Event::Decide);
+        }
         for (at, plan) in self.scenario.streams.clone().into_iter().enumerate() {
             let stream = stream(at, &plan);
             self.truth.create_stream(&stream).await.expect("the store works");
             let window = (u64::from(plan.window_s) * 1_000).div_ceil(plan.segment_ms.into()).max(6);
-            self.watch.open_stream(&stream.id, window, plan.policy.sandboxed);
+            self.watch.open_stream(&stream.id, window, &plan);
             self.watch.open_chains(&Chain::of(&stream));
             let begin = if plan.live { Event::Publish(at) } else { Event::Upload(at) };
             self.after(plan.start_ms, begin);
@@ -208,6 +213,7 @@ impl World {
                 let pause_ms = self.r.random_range(500..6_000);
                 self.after(pause_ms, Event::Fetch);
             }
+            Event::Decide => self.decide(),
         }
     }
 
@@ -253,7 +259,7 @@ fn stream(at: usize, plan: &StreamPlan) -> Stream {
         auto: false,
         policy: plan.policy,
         captions: plan.captions.clone(),
-        moderation: None,
+        moderation: plan.moderation.clone(),
         products: plan.products.clone(),
         ladder: vec![rung("240p", 240), rung("120p", 120)],
     };
