@@ -140,6 +140,32 @@ fn every_wrong_request_is_answered_with_code_message_and_hint() {
 }
 
 #[test]
+fn events_and_pages_are_for_who_asks_rightly() {
+    let house = House::with_workers(0);
+    let row = |what: &str, answer: &Answer| {
+        let error = answer.error(answer.status);
+        vec![what.to_owned(), answer.status.to_string(), format!("`{}`", error.code)]
+    };
+    let mut rows = vec![row("events without a key", &house.api.get("/v1/events"))];
+    let wrong = [
+        "events?after=x",
+        "events?after=-1",
+        "events?after=1&after=2",
+        "events?limit=0",
+        "events?limit=1001",
+        "events?kind=stream.ended",
+        "events?stream=../x",
+        "streams?after=../x",
+        "streams?after=a&after=b",
+        "catalogs/shop/products?after=a&after=b",
+    ];
+    rows.extend(wrong.map(|what| row(&format!("`{what}`"), &house.api.call("GET", &format!("/v1/{what}"), None))));
+    // Whose stream is gone may still be told of it.
+    assert_eq!(house.api.call("GET", "/v1/events?stream=nothing", None).status, 200);
+    REFUSALS.tell("Events and pages", &["what is asked", "status", "code"], &rows);
+}
+
+#[test]
 fn files_that_are_none_fail_and_say_why() {
     let house = House::with_workers(0);
     let whole = fs::read(made("whole.mp4", &["-i", text(&live_source(10))], "-c copy")).expect("it was just made");

@@ -9,9 +9,11 @@ use millrace_proto::{
 use serde_json::{Value, json};
 
 use crate::{
+    api::Answer,
     clip::{clip, made, text, tool},
     house::House,
     push::push,
+    table::REFUSALS,
     wait::{s, until},
 };
 
@@ -41,6 +43,46 @@ fn held(house: &House, stream: &Stream) -> Vec<HeldSegment> {
 
 fn playlist(house: &House, stream: &Stream, name: &str) -> String {
     house.api.get(&format!("/hls/{}/240p/{name}", stream.id)).text()
+}
+
+/// What can't be decided, and what can't be asked, beside what was `decided` before.
+#[track_caller]
+fn tell_refusals(house: &House, stream: &Stream, decided: [(&str, Answer); 2]) {
+    let list = format!("/v1/streams/{}/moderation", stream.id);
+    let call = |method: &str, path: &str, body: Option<Value>| house.api.call(method, path, body.as_ref());
+    let approve = |body: Value| call("POST", &format!("{list}/approve"), Some(body));
+    let open = house.api.create("file", &json!("mobile"));
+    let of = |id: &str, what: &str| format!("/v1/streams/{id}/moderation{what}");
+    let word = json!({"number": 0, "track": "words"});
+    let rows: Vec<(&str, Answer)> = vec![
+        ("what is held of a stream that is not there", call("GET", &of("nothing", ""), None)),
+        ("what is held behind `x`", call("GET", &format!("{list}?after=x"), None)),
+        ("what is held, without a key", house.api.get(&list)),
+        ("a decision without a key", house.api.send("POST", &format!("{list}/reject"), &[], None).expect("it answers")),
+        (
+            "a decision about a stream that is not there",
+            call("POST", &of("nothing", "/reject"), Some(json!({"number": 0}))),
+        ),
+        (
+            "a decision where nothing is ever held",
+            call("POST", &of(open.id.as_str(), "/reject"), Some(json!({"number": 0}))),
+        ),
+        ("a decision about nothing", approve(json!({}))),
+        ("a decision from a time on, without an end", approve(json!({"from_ms": 5}))),
+        ("a decision about a time that ends before it begins", approve(json!({"from_ms": 5, "to_ms": 4}))),
+        ("a decision about an entry and a time", approve(json!({"number": 0, "from_ms": 0, "to_ms": 1}))),
+        ("a decision about an entry that is not there", approve(json!({"number": 99}))),
+        ("a decision about an entry of another track", approve(word)),
+        ("a decision with something else", approve(json!({"number": 0, "why": "art"}))),
+        ("a decision about what is not held", approve(json!({"from_ms": 0, "to_ms": 1_000}))),
+        ("another decision", call("POST", &format!("{list}/burn"), Some(json!({"number": 0})))),
+    ];
+    let row = |(what, answer): (&str, Answer)| {
+        let error = answer.error(answer.status);
+        vec![what.to_owned(), answer.status.to_string(), format!("`{}`", error.code)]
+    };
+    let told: Vec<_> = rows.into_iter().chain(decided).map(row).collect();
+    REFUSALS.tell("Moderation", &["what is asked", "status", "code"], &told);
 }
 
 #[test]
@@ -97,13 +139,11 @@ fn what_is_flagged_is_a_gap_until_someone_decides() {
         assert_eq!(decide("approve", &all[0]).json::<Page<HeldSegment>>().items[0].state, HoldState::Approved);
         assert_eq!(decide("reject", &all[1]).json::<Page<HeldSegment>>().items[0].state, HoldState::Rejected);
     }
-    decide("reject", &all[0]).error(409);
-    decide("approve", &all[1]).error(409);
-    let nothing = json!({"from_ms": 0, "to_ms": 1_000});
-    let path = format!("/v1/streams/{}/moderation/approve", stream.id);
-    house.api.call("POST", &path, Some(&nothing)).error(409);
-    house.api.call("POST", &path, Some(&json!({"number": 99}))).error(404);
-    house.api.call("POST", &path, Some(&json!({"from_ms": 5}))).error(400);
+    let decided = [
+        ("rejecting what was approved", decide("reject", &all[0])),
+        ("approving what was rejected", decide("approve", &all[1])),
+    ];
+    tell_refusals(&house, &stream, decided);
 
     let vod = playlist(&house, &stream, "vod.m3u8");
     let now: Vec<u64> = gaps(&vod).into_iter().filter(|gap| gap.1).map(|gap| gap.0).collect();

@@ -43,7 +43,7 @@ pub(crate) const REFUSALS: Page = Page {
     head: "# What is refused\n\nEvery error of the API is `{code, message, hint}` with a status. What is only seen to \
            be of no use when it is read, or\nfetched, makes its stream `failed` with a reason. The tests ask for all of \
            this and write these tables.\n",
-    sections: &["Requests", "Catalogues", "Files", "Files by URL", "HLS by URL"],
+    sections: &["Requests", "Events and pages", "Moderation", "Catalogues", "Files", "Files by URL", "HLS by URL"],
 };
 
 impl Page {

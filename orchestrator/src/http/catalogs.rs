@@ -6,7 +6,7 @@ mod pictures;
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, Query, State},
+    extract::{Path, State},
     http::StatusCode,
 };
 use millrace_proto::{
@@ -22,7 +22,7 @@ pub(super) use pictures::{add, delete as delete_picture, one as picture};
 use super::{
     Answer,
     auth::Admin,
-    error::{Error, Json},
+    error::{Error, Json, Query},
 };
 use crate::{
     clock::now_ms,

@@ -1,8 +1,8 @@
 //! Errors as answers: the one place that knows status codes. Every one is `{code, message, hint}`.
 
 use axum::{
-    extract::{FromRequest, Request, rejection::JsonRejection},
-    http::{StatusCode, header},
+    extract::{self, FromRequest, FromRequestParts, Request, rejection::JsonRejection},
+    http::{StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use millrace_proto::api;
@@ -303,6 +303,24 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
             }
             Err(rejection) => {
                 Err(Error::invalid("bad_json", rejection.body_text(), "compare the body with README.md's examples"))
+            }
+        }
+    }
+}
+
+/// What stands behind an address's `?`, with our form of error where it can't be read.
+#[derive(Debug)]
+pub(super) struct Query<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        match extract::Query::<T>::from_request_parts(parts, state).await {
+            Ok(extract::Query(value)) => Ok(Self(value)),
+            Err(rejection) => {
+                let hint = "a page's 'next' is the 'after' of the page behind it; the first page needs none";
+                Err(Error::invalid("bad_filter", rejection.body_text(), hint))
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use millrace_proto::{
     api::{Decide, HeldSegment, HoldState, Page},
     offer::Capability,
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::{
     Answer,
     auth::Admin,
-    error::{Error, Json},
+    error::{Error, Json, Query},
     streams,
 };
 use crate::{

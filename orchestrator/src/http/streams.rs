@@ -6,7 +6,7 @@ use std::{
 };
 
 use axum::{
-    extract::{Path, Query, State},
+    extract::{Path, State},
     http::StatusCode,
 };
 use millrace_proto::{
@@ -20,7 +20,7 @@ use serde::Deserialize;
 use super::{
     Answer,
     auth::Admin,
-    error::{Error, Json},
+    error::{Error, Json, Query},
     marks::{self, METADATA},
     told::Told,
 };
