@@ -1,9 +1,12 @@
 //! Captions: real speech comes in, and its words show in players and stand in files.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+mod by_dash;
+mod encrypted;
+mod hls_js;
+mod killed;
+mod translated;
+
+use std::{fs, path::PathBuf};
 
 use millrace_proto::{
     api::{Stream, StreamState, Transcript},
@@ -12,18 +15,15 @@ use millrace_proto::{
 use serde_json::{Value, json};
 
 use crate::{
-    browser::base64,
     clip::{live_source, made, text},
     house::House,
+    live::until_playable,
     push::push,
-    site::{Reply, Site},
     wait::{s, until},
-    webdriver::Browser,
 };
 
 /// Of the Debian package `pocketsphinx-testdata`.
 const SPEECH: &str = "/usr/share/pocketsphinx/test/data/librivox";
-const PAGE: &str = include_str!("captions/page.html");
 /// Understands English alone, and is the quickest that there is.
 const MODEL: &str = "whisper-tiny.en";
 
@@ -154,35 +154,16 @@ fn what_is_said_live_shows_in_chromium() {
     let stream = house.api.create("live", &asks(&json!({"language": "en"})));
     assert_eq!(stream.captions_stuck, None, "{stream:?}");
     let _publisher = push(&house, &stream, &source);
-    until("captions to be announced", s(40), || {
-        house.api.get(&stream.playback.hls).text().contains("TYPE=SUBTITLES").then_some(())
-    });
-
-    let script = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../orchestrator/web/dist/hls.min.js"));
-    let script = script.expect("the page is built by deploy/test");
-    let page = PAGE.replace("PLAYLIST", &stream.playback.hls);
-    let site = Site::open("127.0.0.1", move |ask| match ask.file() {
-        "hls.js" => Reply::body(&script).with("Content-Type", "text/javascript"),
-        _ => Reply::body(page.as_bytes()).with("Content-Type", "text/html; charset=utf-8"),
-    });
-    let browser = Browser::start(house.scratch());
-    browser.open(&site.url("captions.html"));
-    let seen = until("a caption to show", s(40), || {
-        let now = browser.run("return look();");
-        (now["active"].as_array().is_some_and(|active| !active.is_empty()) && now["frames"].as_u64()? > 10)
-            .then_some(now)
-    });
-    let picture = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("captions.png");
-    fs::write(&picture, base64(&browser.screenshot())).expect("the screenshot can be written");
-    println!("{seen:#}\nscreenshot: {}", picture.display());
-    assert_eq!(seen["tracks"], json!([{"name": "English", "lang": "en"}]), "{seen}");
-    let fatal = |error: &Value| error.as_str().is_some_and(|text| text.starts_with("fatal"));
-    assert!(!seen["errors"].as_array().expect("a list").iter().any(fatal), "{seen}");
-    let shown = plain(seen["active"][0]["text"].as_str().expect("a cue has a text"));
-    assert!(shown.iter().any(|word| said.contains(word)), "{shown:?} is not what is said");
+    // Players that are there from the beginning are told of captions that nobody has heard yet.
+    until_playable(&house, &stream, 1);
+    let page = hls_js::open(&house, &stream.playback.hls);
+    page.until_told();
+    page.until_shown(&said);
 
     house.api.until(&stream, StreamState::Ended, s(60));
     assert_heard(&house, &stream, &said);
+    let dash = house.api.stream(&stream.id).playback.dash.expect("a recording has a manifest");
+    by_dash::assert_shown(&page.browser, &dash.replace("manifest.mpd", "vod.mpd"), &said);
 }
 
 #[test]

@@ -23,7 +23,7 @@ use crate::{
 };
 
 #[track_caller]
-fn token(house: &House, stream: &Stream, ttl_s: u64) -> Token {
+pub(crate) fn token(house: &House, stream: &Stream, ttl_s: u64) -> Token {
     let answer = house.api.call("POST", &format!("/v1/streams/{}/tokens", stream.id), Some(&json!({"ttl_s": ttl_s})));
     assert_eq!((answer.status, answer.header("cache-control")), (201, "no-store"), "{}", answer.text());
     answer.json()

@@ -3,6 +3,8 @@
 //!
 //! Of an encrypted stream they go out plain, and to nobody without a playback token.
 
+use std::time::Duration;
+
 use axum::{
     http::{header, request::Parts},
     response::Response,
@@ -49,6 +51,11 @@ const DOWNLOAD_REPORTS_MAX: usize = 100_000;
 const WINDOW_SEGMENTS: u32 = 80;
 /// What stays listed of a track that has fallen behind, in segments: an empty playlist is none.
 const BEHIND_SEGMENTS: u64 = 3;
+/// How long a track's first segment is waited for; hls.js takes one for lost whose first byte is not there after nine
+/// seconds.
+const WAIT: Duration = Duration::from_secs(6);
+/// Between two looks whether it is settled.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Whether a name in an address is a track's.
 pub(super) fn is_track(name: &str) -> bool {
@@ -67,14 +74,16 @@ async fn settled_seq(house: &House, stream: &Stream, chain: &Chain) -> Result<u6
     Ok(over.last().map_or(from, |segment| segment.seq + 1).min(stream.listed_seq))
 }
 
-/// The tracks that have something to show.
+/// The tracks that have something to show, or will have: players that are there from the beginning read once which there
+/// are.
 pub(super) async fn tracks(house: &House, stream: &Stream) -> Result<Vec<Track>, Error> {
     let mut tracks = Vec::new();
     if stream.profile.captions.is_none() || !stream.variants.iter().any(|variant| variant.name == AUDIO) {
         return Ok(tracks);
     }
+    let lives = matches!(stream.state, StreamState::Live | StreamState::Interrupted | StreamState::Finishing);
     for chain in house.store.chains(&stream.id).await?.iter().filter(|chain| chain.kind == Capability::Captions) {
-        if settled_seq(house, stream, chain).await? > stream.first_seq {
+        if lives && chain.open || settled_seq(house, stream, chain).await? > stream.first_seq {
             tracks.push(track(stream, chain));
         }
     }
@@ -118,6 +127,9 @@ pub(super) async fn file(
     let chain = chain(house, stream, name).await?;
     let to = settled_seq(house, stream, &chain).await?;
     if let Some(seq) = file.strip_suffix(".vtt").and_then(|text| text.parse::<u64>().ok()) {
+        if seq >= to && seq < listed_to(stream, to) {
+            return first(house, stream, name, seq, request).await;
+        }
         return segment(house, stream, &chain, seq, to, request).await;
     }
     let numbers = file.strip_suffix(".vtt").and_then(|numbers| numbers.split_once('-'));
@@ -125,7 +137,7 @@ pub(super) async fn file(
         return run(house, stream, &chain, (first, last), to, request).await;
     }
     let span = span(stream, file)?;
-    let mut shown = settled(stream, to, !chain.open);
+    let mut shown = settled(stream, listed_to(stream, to), !chain.open);
     // The window is that of the pictures, and holds something even where the captions have fallen behind it.
     let window_from = publish::window_from(stream).min(to.saturating_sub(BEHIND_SEGMENTS)).max(stream.first_seq);
     if span == Span::Window {
@@ -138,6 +150,38 @@ pub(super) async fn file(
     if stream.profile.encryption.is_some() {
         set(&mut answer, header::CACHE_CONTROL, PRIVATE);
     }
+    Ok(answer)
+}
+
+/// Up to where a track is listed that is settled below `to`: its first segment always is, since a playlist without one
+/// stops some players. Who asks for it waits.
+fn listed_to(stream: &Stream, to: u64) -> u64 {
+    to.max(stream.first_seq + 1).min(stream.listed_seq)
+}
+
+/// The first segment of a track, once it is settled. Where that takes too long, nothing is said in it as far as this
+/// answer goes, which nobody may keep: an error would be one of the whole stream's to hls.js.
+async fn first(house: &House, stream: &Stream, name: &str, seq: u64, request: &Parts) -> Result<Response, Error> {
+    let settled = async {
+        let mut seen = None;
+        loop {
+            let revision = house.store.revision(&stream.id);
+            if revision.is_none() || revision != seen {
+                seen = revision;
+                let chain = chain(house, stream, name).await?;
+                let to = settled_seq(house, stream, &chain).await?;
+                if seq < to {
+                    return segment(house, stream, &chain, seq, to, request).await;
+                }
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    if let Ok(answer) = tokio::time::timeout(WAIT, settled).await {
+        return answer;
+    }
+    let mut answer = text_answer(stream, VTT_TYPE, webvtt::segment(&[], 0, 0), request);
+    set(&mut answer, header::CACHE_CONTROL, PRIVATE);
     Ok(answer)
 }
 
