@@ -209,6 +209,10 @@ fn live(house: &House, film: &std::path::Path, seconds: f64) -> Result<(String, 
 
 /// Notes what a playlist has that was not seen before.
 fn look(list: &str, now_s: f64, seen: &mut BTreeMap<u64, Seen>) -> Result<()> {
+    // The first segment is listed before it is settled: it counts from when there is another behind it.
+    if seen.is_empty() && list.matches("#EXTINF:").count() < 2 {
+        return Ok(());
+    }
     // The last date, and how much has been played since.
     let (mut date, mut since_s, mut length_s) = (None, 0.0, 0.0);
     for line in list.lines() {
