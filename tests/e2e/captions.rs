@@ -4,6 +4,7 @@ mod by_dash;
 mod encrypted;
 mod hls_js;
 mod killed;
+mod nobody;
 mod translated;
 
 use std::{fs, path::PathBuf};
