@@ -127,9 +127,11 @@ pub fn next(
     if is_whole && !is_over && new_ms < i64::from(wanted_ms) {
         return Step::Wait;
     }
+    // What short windows are heard in is what a longer one was found to be spoken in; a recording's are all long.
+    let found = chain.label.clone().filter(|_| stream.is_live());
     let work = Captions {
         model: wish.model.clone(),
-        language: wish.language.clone(),
+        language: wish.language.clone().or(found),
         translate: chain.track == ENGLISH,
         start_ms,
         again_ms: u32::try_from(chain.position_ms - start_ms).unwrap_or(0),

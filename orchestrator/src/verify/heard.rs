@@ -28,6 +28,8 @@ const SLACK_MS: i64 = 500;
 const AROUND_MS_MAX: i64 = 8_000;
 /// A silence behind which what was said before helps no more.
 const SILENCE_MS: i64 = 1_500;
+/// A live window with less speech says nothing of the language: in a word or two Whisper hears any.
+const LANGUAGE_MS_MIN: i64 = 5_000;
 /// Bytes of the text before that a window is given.
 pub const CONTEXT_BYTES_MAX: usize = 400;
 
@@ -42,7 +44,7 @@ pub struct Taken {
     pub carry: Carry,
     /// Which of the words are settled now, and were not before; drafts count behind the others.
     pub words: Option<(u32, u32)>,
-    /// What was spoken, if anything was.
+    /// What was spoken, if there was enough to tell.
     pub language: Option<String>,
     /// The end of the text before what is settled now.
     pub before: String,
@@ -152,12 +154,14 @@ fn settle(work: &Captions, carry: &Carry, seen_ms: i64, heard: &Heard, words: &[
         pauses_ms: pauses_ms.collect(),
     };
     let number = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    let spoken_ms = words.first().zip(words.last()).map_or(0, |(first, last)| last.end_ms - first.start_ms);
+    let is_sure = !work.draft || work.last || spoken_ms >= LANGUAGE_MS_MIN;
     Taken {
         settled_ms,
         context: context[keep..].trim_start().to_owned(),
         carry,
         words: (work.draft || from > 0).then(|| (number(from), number(to))),
-        language: heard.language.clone(),
+        language: heard.language.clone().filter(|_| is_sure),
         before: text_before,
         said: words[from..to].to_vec(),
     }
@@ -229,6 +233,10 @@ mod tests {
         assert_eq!((taken.context.as_str(), taken.language.as_deref()), ("it was the best.", Some("en")));
         let last = judged(&Captions { last: true, ..work() }, &heard()).unwrap();
         assert_eq!(last.settled_ms, 16_000, "nothing comes after it");
+        let live = Captions { draft: true, ..work() };
+        assert_eq!(judged(&live, &heard()).unwrap().language, None, "half a second tells no language");
+        let long = Heard { words: vec![word("the", 10_500, 10_700), word("best.", 15_000, 15_600)], ..heard() };
+        assert_eq!(judged(&live, &long).unwrap().language.as_deref(), Some("en"));
         let silent = Heard { words: vec![], speech: vec![], language: None, ..heard() };
         assert_eq!(judged(&work(), &silent).unwrap().context, "it was");
     }

@@ -95,6 +95,10 @@ fn speech_that_goes_on_is_heard_again_from_its_pause_on() {
     assert_eq!(given_up(&task, "nobody could", 5).unwrap().1.start_ms, 7_000, "what was settled stays");
     let Work::Captions(work) = task.work else { unreachable!() };
     assert!(work.draft && work.again_ms == 4_500);
+    // What was found to be spoken goes on.
+    let spanish = Chain { label: Some("es".into()), ..going.clone() };
+    let Step::Plan(task) = step(&spanish, &live, &segments(0..5)) else { panic!("there is enough") };
+    assert!(matches!(task.work, Work::Captions(work) if work.language.as_deref() == Some("es")));
     // Freed in between: it is heard from where there is sound.
     let Step::Plan(task) = step(&going, &live, &segments(3..5)) else { panic!("there is enough") };
     let Work::Captions(work) = task.work else { unreachable!() };
