@@ -127,7 +127,9 @@ fn job(cache: &Cache, catalog: &Catalog) -> Result<(Portray, Limits), ModelError
         deviation: how.deviation,
     };
     let outputs = model.outputs.clone().try_into().expect("the catalogue checks that there are two");
-    let embedding = Embed { model: cache.check(model)?, picture, outputs, labels };
+    let (id, version, file) = (model.id.clone(), model.version.clone(), cache.check(model)?);
+    // Nobody asks what the picture is called.
+    let embedding = Embed { id, version, model: file, picture, outputs, labels, score: 1.0 };
     let memory_bytes_max = MEMORY_BYTES + library.memory_bytes + model.memory_bytes;
     let limits = Limits { memory_bytes_max, wall_ms_max: WALL_MS_MAX, ..Limits::default() };
     Ok((Portray { runtime, embedding, threads: 1 }, limits))

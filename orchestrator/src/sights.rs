@@ -8,7 +8,7 @@ pub mod products;
 use millrace_proto::{
     offer::Capability,
     profile::{Moderation, Products, Profile},
-    timeline::{Best, By, Entry, Level},
+    timeline::{Best, By, Entry, Level, Namer},
     vision::Sight,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -136,7 +136,12 @@ fn appeared(chain: &Chain, told: &Appearance, open: bool) -> Mark {
         number: Some(told.number),
         open,
         label: Some(told.label.clone()),
-        finer: told.finer.clone(),
+        finer: told.finer.as_ref().map(|named| named.label.clone()),
+        finer_by: told.finer.as_ref().map(|named| Namer {
+            model: named.model.clone(),
+            version: named.version.clone(),
+            score: named.score,
+        }),
         best: Some(Best { at_ms: best.at_ms, place: Some(best.place) }),
         pictures: Some(told.pictures),
         score: Some(best.score),

@@ -73,20 +73,28 @@ fn confidence(heard: &Heard, cue: &webvtt::Cue) -> Option<f32> {
     (count > 0).then(|| sum / f32::from(count))
 }
 
-/// Up to where each track was sent to who follows, in milliseconds or in windows: the id of events, so that who comes back
-/// goes on there.
+/// What is counted of a track that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place<'a> {
+    /// Up to where its reports were sent, in milliseconds.
+    Time(Capability, &'a str),
+    /// Up to which window its marks were sent.
+    Window(Capability, &'a str),
+}
+
+/// Up to where each track was sent to who follows: the id of events, so that who comes back goes on there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sent(BTreeMap<String, i64>);
 
 impl Sent {
-    /// Where `track` goes on, if any of it was sent.
-    pub fn of(&self, kind: Capability, track: &str) -> Option<i64> {
-        self.0.get(&name(kind, track)).copied()
+    /// Where a track goes on, if any of it was sent.
+    pub fn of(&self, place: Place<'_>) -> Option<i64> {
+        self.0.get(&name(place)).copied()
     }
 
-    /// What `track` has below `place` was sent.
-    pub fn set(&mut self, kind: Capability, track: &str, place: i64) {
-        self.0.insert(name(kind, track), place);
+    /// What is below `next` was sent.
+    pub fn set(&mut self, place: Place<'_>, next: i64) {
+        self.0.insert(name(place), next);
     }
 
     /// Reads what [`Self::text`] wrote.
@@ -101,8 +109,11 @@ impl Sent {
     }
 }
 
-fn name(kind: Capability, track: &str) -> String {
-    format!("{}/{track}", kind.as_str())
+fn name(place: Place<'_>) -> String {
+    match place {
+        Place::Time(kind, track) => format!("{}/{track}", kind.as_str()),
+        Place::Window(kind, track) => format!("{}/{track}/windows", kind.as_str()),
+    }
 }
 
 #[cfg(test)]

@@ -38,6 +38,9 @@ pub struct Track {
     pub settled_ms: i64,
     /// All of the stream is settled, to its end.
     pub complete: bool,
+    /// Why nobody who is online can go on with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stuck: Option<String>,
 }
 
 /// Something that was found, or why nothing could be.
@@ -64,6 +67,9 @@ pub struct Entry {
     /// What a classifier calls it that looked closely.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finer: Option<String>,
+    /// Which classifier that is, and how sure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finer_by: Option<Namer>,
     /// How sure moderation is, in a word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<Level>,
@@ -102,6 +108,7 @@ impl Entry {
             open: false,
             label: None,
             finer: None,
+            finer_by: None,
             level: None,
             product: None,
             best: None,
@@ -132,6 +139,17 @@ pub struct Best {
     /// Where in the picture; absent where all of it is meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
+}
+
+/// What gave a thing its finer name; it ran on the worker that found the thing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Namer {
+    /// The model's name in the worker's catalogue.
+    pub model: String,
+    /// Of its weights.
+    pub version: String,
+    /// How sure it was where it was surest, 0 to 1.
+    pub score: f32,
 }
 
 /// Who found something, and with what.

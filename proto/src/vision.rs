@@ -80,6 +80,10 @@ pub struct Named {
     pub label: String,
     /// Its probability.
     pub score: f32,
+    /// The model that calls it so.
+    pub model: String,
+    /// Of its weights.
+    pub version: String,
 }
 
 /// A place in a picture as it is shown, in parts of its width and height.

@@ -17,7 +17,7 @@ use millrace_proto::{
     outcome::{Done, Failure, FailureKind, Outcome, Rendition, Report, Result as Handed},
     profile::{Choice, H264Profile, Preset, Rate, VideoCodec},
     task::{Blob, Captions, Input, Lease, Look, Target, Transcode, Work, output_name},
-    timeline::{Best, By, Entry, Level, SCHEMA, Timeline, Track},
+    timeline::{Best, By, Entry, Level, Namer, SCHEMA, Timeline, Track},
     vision::{Category, Named, Place as Spot, Sight, Sights, Thing},
     worker::{Challenge, ChallengeRequest, Finished, Poll, Polled, Renewed, Session, SessionRequest},
 };
@@ -44,7 +44,7 @@ fn sights() -> Sights {
         label: "cup".into(),
         score: 0.75,
         place,
-        finer: Some(Named { label: "espresso".into(), score: 0.5 }),
+        finer: Some(Named { label: "espresso".into(), score: 0.5, model: "lite2".into(), version: "1".into() }),
         looks: vec![127, -3, 0],
     };
     let categories = vec![Category { name: "pornography".into(), score: 0.125 }];
@@ -79,6 +79,7 @@ fn timeline() -> Timeline {
         open: true,
         label: Some("cup".into()),
         finer: Some("espresso".into()),
+        finer_by: Some(Namer { model: "lite2".into(), version: "1".into(), score: 0.5 }),
         best: Some(Best { at_ms: 5_000, place: Some(place) }),
         pictures: Some(2),
         score: Some(0.75),
@@ -95,7 +96,8 @@ fn timeline() -> Timeline {
         by,
         ..Entry::blank(Capability::Moderation, "moderation", 8_000, 9_000)
     };
-    let track = Track { kind: Capability::Captions, track: "captions".into(), settled_ms: 12_000, complete: false };
+    let (kind, stuck) = (Capability::Captions, Some("no worker has a model for captions".into()));
+    let track = Track { kind, track: "captions".into(), settled_ms: 12_000, complete: false, stuck };
     Timeline {
         schema: SCHEMA,
         stream: stream_id(),

@@ -41,6 +41,7 @@ mod load;
 mod matrix;
 mod moderation;
 mod network;
+mod odd;
 mod origin;
 mod players;
 mod products;

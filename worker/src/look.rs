@@ -29,6 +29,7 @@ const CPU_S_MAX: u64 = 365 * 86_400;
 /// What counts where the catalogue says nothing of it.
 const SCORE: f64 = 0.25;
 const OVERLAP: f64 = 0.5;
+const NAMED: f64 = 0.5;
 
 /// A cup of coffee on a table, as CMAF: what models are tried on.
 const PICTURE_INIT: &[u8] = include_bytes!("look/picture.init");
@@ -56,27 +57,27 @@ pub fn job(shelf: &Shelf, wanted: Wanted<'_>, threads: u32) -> Result<(Look, Lim
     };
     let moderation = wanted.moderation.map(&mut checked).transpose()?;
     let detection = match wanted.detection {
-        Some(model) => {
-            let threshold = |name: &str, otherwise| model.thresholds.get(name).copied().unwrap_or(otherwise) as f32;
-            Some(Detect {
-                model: checked(model)?,
-                picture: picture(model),
-                boxes: if model.layout == Layout::Detr { Boxes::Detr } else { Boxes::Rows },
-                outputs: model.outputs.clone(),
-                labels: labels(shelf, model)?,
-                score: threshold("score", SCORE),
-                overlap: threshold("overlap", OVERLAP),
-            })
-        }
+        Some(model) => Some(Detect {
+            model: checked(model)?,
+            picture: picture(model),
+            boxes: if model.layout == Layout::Detr { Boxes::Detr } else { Boxes::Rows },
+            outputs: model.outputs.clone(),
+            labels: labels(shelf, model)?,
+            score: threshold(model, "score", SCORE),
+            overlap: threshold(model, "overlap", OVERLAP),
+        }),
         None => None,
     };
     let closely = shelf.catalog.first(Layout::Embedding).filter(|_| wanted.detection.is_some());
     let embedding = match closely {
         Some(model) => Some(Embed {
+            id: model.id.clone(),
+            version: model.version.clone(),
             model: checked(model)?,
             picture: picture(model),
             outputs: model.outputs.clone().try_into().expect("the catalogue checks that there are two"),
             labels: labels(shelf, model)?,
+            score: threshold(model, "score", NAMED),
         }),
         None => None,
     };
@@ -84,6 +85,10 @@ pub fn job(shelf: &Shelf, wanted: Wanted<'_>, threads: u32) -> Result<(Look, Lim
     let limits =
         Limits { memory_bytes_max: memory_bytes, wall_ms_max: WALL_MS_MAX, cpu_s_max: CPU_S_MAX, ..Limits::default() };
     Ok((Look { runtime, moderation, detection, embedding, threads }, limits))
+}
+
+fn threshold(model: &Model, name: &str, otherwise: f64) -> f32 {
+    model.thresholds.get(name).copied().unwrap_or(otherwise) as f32
 }
 
 fn picture(model: &Model) -> Picture {

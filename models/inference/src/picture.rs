@@ -52,7 +52,11 @@ impl Input {
         if self.planes {
             (0..3).flat_map(|at| pixels.clone().map(move |pixel| number(pixel, at))).collect()
         } else {
-            pixels.flat_map(|pixel| [number(pixel, 0), number(pixel, 1), number(pixel, 2)]).collect()
+            let mut numbers = Vec::with_capacity(rgb.len());
+            for pixel in pixels {
+                numbers.extend([number(pixel, 0), number(pixel, 1), number(pixel, 2)]);
+            }
+            numbers
         }
     }
 
@@ -78,7 +82,10 @@ impl Picture<'_> {
         };
         let (columns, rows) = (along(place.x, place.width, self.width), along(place.y, place.height, self.height));
         let row = |row: usize| &self.rgb[(row * self.width + columns.start) * 3..(row * self.width + columns.end) * 3];
-        let cut = rows.clone().flat_map(|at| row(at).iter().copied()).collect();
+        let mut cut = Vec::with_capacity(columns.len() * rows.len() * 3);
+        for at in rows.clone() {
+            cut.extend_from_slice(row(at));
+        }
         (columns.len(), rows.len(), cut)
     }
 }

@@ -49,5 +49,9 @@ impl Scorer {
 fn middle(rgb: &[u8]) -> Vec<u8> {
     let margin = (SIDE - SEEN) / 2;
     let rows = rgb.chunks_exact(SIDE * 3).skip(margin).take(SEEN);
-    rows.flat_map(|row| &row[margin * 3..][..SEEN * 3]).copied().collect()
+    let mut middle = Vec::with_capacity(SEEN * SEEN * 3);
+    for row in rows {
+        middle.extend_from_slice(&row[margin * 3..][..SEEN * 3]);
+    }
+    middle
 }

@@ -246,20 +246,23 @@ fn stuck(house: &House, stream: &Stream) -> Option<String> {
 /// Why nobody hears or sees what waits of `stream`, by what is looked for, if nobody can.
 fn results_stuck(house: &House, stream: &Stream) -> [Option<String>; 3] {
     let is_open = matches!(stream.state, StreamState::Live | StreamState::Interrupted | StreamState::Finishing);
+    let all = [Capability::Captions, Capability::Moderation, Capability::Products];
+    all.map(|capability| if is_open { lack(house, stream, capability) } else { None })
+}
+
+/// Why nobody can hear or see what `stream` asks for, if nobody can.
+pub(super) fn lack(house: &House, stream: &Stream, capability: Capability) -> Option<String> {
     let Profile { captions, moderation, products, policy, .. } = &stream.profile;
-    let lack = |capability, language, id: &Option<String>| {
-        let model = Some(NeedsModel { capability, language, id: id.clone() });
-        house.farm.lack(&Needs { codecs: BTreeSet::new(), sandboxed: policy.sandboxed, model }, now_ms())
+    let (language, id) = match capability {
+        Capability::Captions => {
+            let wish = captions.as_ref()?;
+            (wish.language.clone().filter(|_| !wish.translate), &wish.model)
+        }
+        Capability::Moderation => (None, &moderation.as_ref()?.model),
+        Capability::Products => (None, &products.as_ref()?.model),
     };
-    let captions = captions
-        .as_ref()
-        .filter(|_| is_open)
-        .and_then(|wish| lack(Capability::Captions, wish.language.clone().filter(|_| !wish.translate), &wish.model));
-    let moderation = moderation.as_ref().filter(|_| is_open);
-    let moderation = moderation.and_then(|wish| lack(Capability::Moderation, None, &wish.model));
-    let products = products.as_ref().filter(|_| is_open);
-    let products = products.and_then(|wish| lack(Capability::Products, None, &wish.model));
-    [captions, moderation, products]
+    let model = Some(NeedsModel { capability, language, id: id.clone() });
+    house.farm.lack(&Needs { codecs: BTreeSet::new(), sandboxed: policy.sandboxed, model }, now_ms())
 }
 
 /// Where a stream is played, and what else there is of it.

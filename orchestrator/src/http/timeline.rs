@@ -29,9 +29,9 @@ use crate::{
     house::House,
     store::{
         record::Stream,
-        reports::{Chain, Of},
+        reports::{Chain, MODERATION, Of},
     },
-    timeline::{Filter, Sent, entries},
+    timeline::{Filter, Place, Sent, entries},
     words,
 };
 
@@ -97,11 +97,7 @@ async fn page(house: &House, stream: &Stream, filter: &Filter) -> Result<Timelin
             next_ms = Some(next_ms.map_or(end_ms, |next: i64| next.min(end_ms)));
         }
         for report in &reports {
-            let heard = match chain.kind {
-                Capability::Captions => captions::heard(house, stream, report).await?,
-                Capability::Moderation | Capability::Products => None,
-            };
-            items.extend(entries(report, heard.as_ref()));
+            items.extend(entries(report, captions::heard(house, stream, report).await?.as_ref()));
         }
         if chain.kind != Capability::Captions {
             let marks = house.store.marks(of, filter.from_ms, filter.to_ms, PAGE_MARKS).await?;
@@ -112,7 +108,11 @@ async fn page(house: &House, stream: &Stream, filter: &Filter) -> Result<Timelin
             items.extend(marks.into_iter().map(|mark| mark.entry));
         }
         let complete = !chain.open && is_over(stream);
-        tracks.push(Track { kind: chain.kind, track: chain.track, settled_ms: chain.position_ms, complete });
+        // Words are found in what is heard.
+        let is_words = chain.kind == Capability::Moderation && chain.track != MODERATION;
+        let needed = if is_words { Capability::Captions } else { chain.kind };
+        let stuck = if chain.open { streams::lack(house, stream, needed) } else { None };
+        tracks.push(Track { kind: chain.kind, track: chain.track, settled_ms: chain.position_ms, complete, stuck });
     }
     items.retain(|entry| filter.takes(entry) && next_ms.is_none_or(|next_ms| entry.start_ms < next_ms));
     items.sort_by_key(|entry| entry.start_ms);
@@ -176,10 +176,10 @@ impl Follower {
         let (mut more, mut open) = (false, !is_over(&stream));
         for chain in chains(&self.house, &stream, &self.filter).await? {
             open |= chain.open;
-            more |= match chain.kind {
-                Capability::Captions => self.look_at_reports(&stream, &chain).await?,
-                Capability::Moderation | Capability::Products => self.look_at_marks(&chain).await?,
-            };
+            more |= self.look_at_reports(&stream, &chain).await?;
+            if chain.kind != Capability::Captions {
+                more |= self.look_at_marks(&chain).await?;
+            }
         }
         if more {
             self.revision = None;
@@ -190,14 +190,15 @@ impl Follower {
         Ok(())
     }
 
-    /// Sends what has come of a track's reports; returns whether there may be more.
+    /// Sends what has come of a track's reports: cues, and why nothing could be found; returns whether there may be more.
     async fn look_at_reports(&mut self, stream: &Stream, chain: &Chain) -> Result<bool, Error> {
         let of = Of { stream: &self.stream, kind: chain.kind, track: &chain.track };
-        let from_ms = self.sent.of(chain.kind, &chain.track).unwrap_or(self.filter.from_ms);
+        let place = Place::Time(chain.kind, &chain.track);
+        let from_ms = self.sent.of(place).unwrap_or(self.filter.from_ms);
         let reports = self.house.store.reports(of, from_ms, self.filter.to_ms, PAGE_REPORTS).await?;
         for report in &reports {
             let entries = entries(report, captions::heard(&self.house, stream, report).await?.as_ref());
-            self.sent.set(chain.kind, &chain.track, report.end_ms);
+            self.sent.set(place, report.end_ms);
             self.send(entries);
         }
         Ok(reports.len() == PAGE_REPORTS as usize)
@@ -206,7 +207,8 @@ impl Follower {
     /// Sends what windows have changed of a track's marks; returns whether there may be more.
     async fn look_at_marks(&mut self, chain: &Chain) -> Result<bool, Error> {
         let of = Of { stream: &self.stream, kind: chain.kind, track: &chain.track };
-        let from = self.sent.of(chain.kind, &chain.track).and_then(|from| u64::try_from(from).ok()).unwrap_or(0);
+        let place = Place::Window(chain.kind, &chain.track);
+        let from = self.sent.of(place).and_then(|from| u64::try_from(from).ok()).unwrap_or(0);
         let mut marks = self.house.store.marks_changed(of, from, PAGE_MARKS).await?;
         let more = marks.len() == PAGE_MARKS as usize;
         if let (true, Some(last)) = (more, marks.last().map(|mark| mark.changed)) {
@@ -216,7 +218,7 @@ impl Follower {
             }
         }
         let Some(last) = marks.last().map(|mark| mark.changed) else { return Ok(false) };
-        self.sent.set(chain.kind, &chain.track, i64::try_from(last + 1).unwrap_or(i64::MAX));
+        self.sent.set(place, i64::try_from(last + 1).unwrap_or(i64::MAX));
         self.send(marks.into_iter().map(|mark| mark.entry).collect());
         Ok(more)
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use millrace_proto::{
     timeline::By,
-    vision::{Place, Sight, Thing, looks},
+    vision::{Named, Place, Sight, Thing, looks},
 };
 use serde::{Deserialize, Serialize};
 
@@ -35,8 +35,8 @@ pub struct Appearance {
     pub number: u64,
     /// What the detector calls it.
     pub label: String,
-    /// What the classifier calls it, if it ever looked: the name with the highest sum of scores.
-    pub finer: Option<String>,
+    /// What the classifier calls it, if it ever was sure: the name with the highest sum of scores, where it was surest.
+    pub finer: Option<Named>,
     /// When it is first seen.
     pub start_ms: i64,
     /// When it is last seen, with the time that a picture stands.
@@ -69,7 +69,8 @@ struct Track {
     place: Place,
     #[serde(with = "looks")]
     looks: Vec<i8>,
-    names: BTreeMap<String, f32>,
+    /// Each name that it was given, with the sum of the scores.
+    names: BTreeMap<String, (f32, Named)>,
 }
 
 /// Things that are followed.
@@ -170,9 +171,13 @@ impl Track {
             self.looks.clone_from(&thing.looks);
         }
         if let Some(finer) = &thing.finer {
-            *self.names.entry(finer.label.clone()).or_default() += finer.score;
-            let likeliest = self.names.iter().max_by(|(_, a), (_, b)| a.total_cmp(b));
-            self.told.finer = likeliest.map(|(name, _)| name.clone());
+            let (sum, surest) = self.names.entry(finer.label.clone()).or_insert_with(|| (0.0, finer.clone()));
+            *sum += finer.score;
+            if finer.score > surest.score {
+                surest.clone_from(finer);
+            }
+            let likeliest = self.names.values().max_by(|(a, _), (b, _)| a.total_cmp(b));
+            self.told.finer = likeliest.map(|(_, named)| named.clone());
         }
         // A picture that nobody looked at closely is no better one.
         let before = &self.told.best;
@@ -207,8 +212,6 @@ fn cosine(a: &[i8], b: &[i8]) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use millrace_proto::vision::Named;
-
     use super::*;
     use crate::sights::tests::by;
 
@@ -267,11 +270,12 @@ mod tests {
     #[test]
     fn the_name_is_what_was_said_most() {
         let named = |label: &str, score| {
-            let finer = Some(Named { label: label.into(), score });
+            let finer = Some(Named { label: label.into(), score, model: "m".into(), version: "1".into() });
             vec![Thing { finer, ..thing("cup", 0.5, 0.1, &[]) }]
         };
         let told = told(vec![named("espresso", 0.4), named("bucket", 0.5), named("espresso", 0.3)]);
-        assert_eq!(told[0].finer.as_deref(), Some("espresso"));
+        let finer = told[0].finer.as_ref().unwrap();
+        assert_eq!((finer.label.as_str(), finer.score), ("espresso", 0.4));
         // What is seen once is a mistake, and of two things there is no more than one match each.
         assert!(super::tests::told(vec![named("cup", 0.9)]).is_empty());
     }

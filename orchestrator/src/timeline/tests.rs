@@ -83,15 +83,15 @@ fn filters_take_what_begins_in_their_time_and_has_their_label() {
 fn who_comes_back_goes_on_where_it_was() {
     let mut sent = Sent::default();
     assert_eq!(Sent::parse(&sent.text()), Some(sent.clone()));
-    sent.set(Capability::Captions, "captions", 12_000);
-    sent.set(Capability::Captions, "english", -5);
-    sent.set(Capability::Captions, "captions", 13_000);
+    let time = |track| Place::Time(Capability::Captions, track);
+    sent.set(time("captions"), 12_000);
+    sent.set(time("english"), -5);
+    sent.set(time("captions"), 13_000);
+    sent.set(Place::Window(Capability::Captions, "captions"), 4);
     let back = Sent::parse(&sent.text()).unwrap();
-    assert_eq!(
-        (back.of(Capability::Captions, "captions"), back.of(Capability::Captions, "english")),
-        (Some(13_000), Some(-5))
-    );
-    assert_eq!(back.of(Capability::Captions, "other"), None);
+    assert_eq!((back.of(time("captions")), back.of(time("english"))), (Some(13_000), Some(-5)));
+    assert_eq!(back.of(Place::Window(Capability::Captions, "captions")), Some(4));
+    assert_eq!(back.of(time("other")), None);
     for text in ["captions", "captions=x", "a=1,", "=,="] {
         assert_eq!(Sent::parse(text), None, "{text}");
     }

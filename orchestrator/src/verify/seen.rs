@@ -67,7 +67,9 @@ fn picture(work: &Look, sight: &Sight) -> Result<(), String> {
             return Err(format!("a thing at {:?}, which is not in it", thing.place));
         }
         if let Some(finer) = &thing.finer {
-            name(&finer.label)?;
+            for text in [&finer.label, &finer.model, &finer.version] {
+                name(text)?;
+            }
             score(finer.score)?;
         }
         if thing.looks.len() > LOOKS_MAX {

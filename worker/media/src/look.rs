@@ -45,6 +45,10 @@ pub struct Detect {
 /// A classifier that also tells what a thing looks like.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Embed {
+    /// Its name in the catalogue, told with each name that it gives.
+    pub id: String,
+    /// Of its weights.
+    pub version: String,
     /// The ONNX file.
     pub model: PathBuf,
     /// How it wants a picture.
@@ -53,6 +57,8 @@ pub struct Embed {
     pub outputs: [String; 2],
     /// Names of its classes, in their order.
     pub labels: Vec<String>,
+    /// A name is told from this score on.
+    pub score: f32,
 }
 
 /// How a model wants a picture.

@@ -1,5 +1,5 @@
 //! FFmpeg, as far as the jobs need it: opening inputs, decoding, filtering, pictures. `params`, `frame`, `filter`,
-//! `device` and `cuda` hold what the safe API lacks.
+//! `device`, `cuda` and `unprobed` hold what the safe API lacks.
 
 pub(crate) mod clip;
 pub(crate) mod cuda;
@@ -12,6 +12,7 @@ pub(crate) mod input;
 pub(crate) mod params;
 pub(crate) mod rgb;
 pub(crate) mod track;
+pub(crate) mod unprobed;
 
 use millrace_media::Failure;
 

@@ -4,7 +4,7 @@
 mod choose;
 pub(crate) mod upright;
 
-use std::{collections::BTreeSet, io::Cursor, time::Instant};
+use std::{collections::BTreeSet, time::Instant};
 
 use ffmpeg_next::{Packet, Rescale, frame::Video, media};
 use millrace_cmaf::{ORIGIN_S, read};
@@ -123,7 +123,7 @@ impl Reel {
             all += samples;
             own += if number < preroll { samples } else { 0 };
         }
-        let mut input = av::input::open(Cursor::new(parts.concat()), "mov", &[])?;
+        let mut input = av::unprobed::open(parts.concat())?;
         let mut packets = Vec::new();
         while let Some(packet) = av::input::next_packet(&mut input)? {
             packets.push(packet);
@@ -172,7 +172,8 @@ impl Reel {
         if needed.is_empty() {
             return Ok(());
         }
-        let mut decoder = av::decode::Decoder::open(&stream, if needed.len() > 1 { threads.max(1) } else { 1 })?;
+        let mut decoder =
+            av::decode::Decoder::open_unprobed(&stream, if needed.len() > 1 { threads.max(1) } else { 1 })?;
         let mut left = chosen.clone();
         let mut take = |mut picture: Video| {
             let at = picture.timestamp();
@@ -203,10 +204,13 @@ impl Eye<'_> {
         let name = |labels: Option<&Vec<String>>, class: usize| labels.and_then(|all| all.get(class)).cloned();
         let label = name(self.job.detection.as_ref().map(|how| &how.labels), found.class).unwrap_or_default();
         let inference::Place { x, y, width, height } = found.place;
-        let (finer, looks) = look.map_or((None, Vec::new()), |look| {
-            let label = name(self.job.embedding.as_ref().map(|how| &how.labels), look.class).unwrap_or_default();
-            (Some(Named { label, score: look.score }), whole(&look.embedding))
-        });
+        let (mut finer, mut looks) = (None, Vec::new());
+        if let Some((look, how)) = look.zip(self.job.embedding.as_ref()) {
+            let label = name(Some(&how.labels), look.class).filter(|_| look.score >= how.score);
+            let (model, version) = (how.id.clone(), how.version.clone());
+            finer = label.map(|label| Named { label, score: look.score, model, version });
+            looks = whole(&look.embedding);
+        }
         Thing { label, score: found.score, place: Place { x, y, width, height }, finer, looks }
     }
 }

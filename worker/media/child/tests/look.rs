@@ -57,10 +57,13 @@ fn job() -> Look {
             overlap: detector.thresholds["overlap"] as f32,
         }),
         embedding: Some(Embed {
+            id: classifier.id.clone(),
+            version: classifier.version.clone(),
             model: path("efficientnet-lite2"),
             picture: picture(classifier),
             outputs: classifier.outputs.clone().try_into().unwrap(),
             labels: labels.lines().map(str::to_owned).collect(),
+            score: classifier.thresholds["score"] as f32,
         }),
         threads: 1,
     }
@@ -123,14 +126,27 @@ async fn frames_are_seen_as_python_sees_them() {
         for (number, (thing, known)) in sight.things.iter().zip(found).enumerate() {
             assert!(near(thing.score, &known["score"]), "{thing:?} {known}");
             assert!((f64::from(thing.place.x) - known["box"][0].as_f64().unwrap()).abs() * 640.0 < 2.0, "{thing:?}");
-            assert_eq!((thing.finer.is_some(), thing.looks.len()), (number < 2, if number < 2 { 1_280 } else { 0 }));
-            assert!(thing.finer.as_ref().is_none_or(|finer| !finer.label.is_empty() && finer.score > 0.0));
+            // The classifier is sure of none of them: no name is told, but what they look like is.
+            assert_eq!((&thing.finer, thing.looks.len()), (&None, if number < 2 { 1_280 } else { 0 }));
         }
         things += found.iter().filter(|known| known["class"] == 2).count();
         let cars = sight.things.iter().filter(|thing| thing.label == "car").count();
         assert_eq!(cars, found.iter().filter(|known| known["class"] == 2).count());
     }
     assert!(things > 0);
+}
+
+#[tokio::test]
+async fn what_the_classifier_is_sure_of_has_a_finer_name() {
+    // The worker's sample: a cup of coffee on a table, small and pale.
+    let (init, segment) =
+        (&include_bytes!("../../../src/look/picture.init")[..], include_bytes!("../../../src/look/picture.segment"));
+    let mut looker = launcher().look(job(), &limits());
+    let sights = looker.look(&glance(1_000), &Bytes::from_static(init), &[Bytes::from_static(segment)]).await.unwrap();
+    let cup = sights.pictures[0].things.iter().find(|thing| thing.label == "cup").unwrap();
+    let finer = cup.finer.as_ref().unwrap();
+    assert_eq!((finer.label.as_str(), finer.model.as_str()), ("consomme", "efficientnet-lite2"));
+    assert!(finer.score >= 0.45 && !finer.version.is_empty(), "{finer:?}");
 }
 
 #[tokio::test]

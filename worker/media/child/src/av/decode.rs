@@ -30,6 +30,13 @@ impl Decoder {
         Self::open_as(stream, threads, known, |_| ())
     }
 
+    /// Opens FFmpeg's decoder for a stream that nobody has looked at. Where H.264 does not say how late pictures may come,
+    /// they are waited for as long as its level allows: a decoder that learns it by the way drops some of the first ones.
+    pub(crate) fn open_unprobed(stream: &Stream, threads: u32) -> Result<Self, Failure> {
+        let known = |id| decoder::find(id);
+        Self::open_as(stream, threads, known, |context| context.compliance(codec::Compliance::Strict))
+    }
+
     /// Opens the decoder that hands the stream to a card. Pictures come out in the card's memory.
     pub(crate) fn open_on(device: &Device, stream: &Stream) -> Result<Self, Failure> {
         // FFmpeg's own decoders parse and the card decodes; the one that it finds first for AV1 is another.

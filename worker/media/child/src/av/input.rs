@@ -13,7 +13,7 @@ use millrace_media::{Failure, FailureKind};
 use crate::trouble;
 
 /// Bytes read at once.
-const READ_BYTES: usize = 256 << 10;
+pub(super) const READ_BYTES: usize = 256 << 10;
 
 /// Broken packets in a row that are skipped; FFmpeg finds its way again or it does not.
 const BROKEN_PACKETS_MAX: u32 = 1_000;
@@ -24,28 +24,27 @@ pub(crate) fn open(
     formats: &str,
     options: &[(&str, &str)],
 ) -> Result<Input, Failure> {
+    StreamIo::from_read_seek_with_capacity(from, READ_BYTES)
+        .and_then(|io| format::input_from_stream(io, None, Some(settings(formats, options))))
+        .map_err(|error| trouble::input("open it as a video file", error))
+}
+
+/// Opens a transport stream that can't be read twice, and looks at its streams.
+pub(crate) fn open_stream(from: impl Read + Send + 'static, options: &[(&str, &str)]) -> Result<Input, Failure> {
+    StreamIo::from_read_with_capacity(from, READ_BYTES)
+        .and_then(|io| format::input_from_stream(io, None, Some(settings("mpegts", options))))
+        .map_err(|error| trouble::input("open it as a transport stream", error))
+}
+
+/// For an input that is one of `formats` and opens nothing else.
+pub(super) fn settings(formats: &str, options: &[(&str, &str)]) -> Dictionary<'static> {
     let mut settings = Dictionary::new();
     settings.set("format_whitelist", formats);
     settings.set("protocol_whitelist", "file");
     for (name, value) in options {
         settings.set(name, value);
     }
-    StreamIo::from_read_seek_with_capacity(from, READ_BYTES)
-        .and_then(|io| format::input_from_stream(io, None, Some(settings)))
-        .map_err(|error| trouble::input("open it as a video file", error))
-}
-
-/// Opens a transport stream that can't be read twice, and looks at its streams.
-pub(crate) fn open_stream(from: impl Read + Send + 'static, options: &[(&str, &str)]) -> Result<Input, Failure> {
-    let mut settings = Dictionary::new();
-    settings.set("format_whitelist", "mpegts");
-    settings.set("protocol_whitelist", "file");
-    for (name, value) in options {
-        settings.set(name, value);
-    }
-    StreamIo::from_read_with_capacity(from, READ_BYTES)
-        .and_then(|io| format::input_from_stream(io, None, Some(settings)))
-        .map_err(|error| trouble::input("open it as a transport stream", error))
+    settings
 }
 
 /// The next packet; nothing at the end. Broken packets are skipped, and where nothing more can be read is the

@@ -25,7 +25,10 @@ pub(crate) fn pixels(frame: &mut Video, rotation_deg: u16) -> Result<(usize, usi
         .map_err(|error| trouble::input("show a picture's colours", error))?;
     let row_bytes = width as usize * 3;
     let rows = rgb.data(0).chunks(rgb.stride(0)).take(height as usize);
-    let packed: Vec<u8> = rows.flat_map(|row| &row[..row_bytes]).copied().collect();
+    let mut packed = Vec::with_capacity(row_bytes * height as usize);
+    for row in rows {
+        packed.extend_from_slice(&row[..row_bytes]);
+    }
     Ok(turned(packed, width as usize, height as usize, rotation_deg))
 }
 
