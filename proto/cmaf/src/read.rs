@@ -81,13 +81,7 @@ impl Fragment {
 /// list and without samples of its own.
 pub fn header(bytes: &[u8]) -> Result<Header, Error> {
     let broken = |message: &str| Error::config("header", message);
-    let mut rest = bytes;
-    let (Some(_), Some(moov)) = (next::<Ftyp>("header", &mut rest)?, next::<Moov>("header", &mut rest)?) else {
-        return Err(broken("it ends early"));
-    };
-    if !rest.is_empty() {
-        return Err(broken("it is more than ftyp and moov"));
-    }
+    let moov = moov(bytes)?;
     let ([trak], Some(mvex)) = (&moov.trak[..], &moov.mvex) else {
         return Err(broken("it has not one track for fragments"));
     };
@@ -106,6 +100,16 @@ pub fn header(bytes: &[u8]) -> Result<Header, Error> {
         return Err(broken("its track is neither video nor audio"));
     }
     Ok(Header { timescale: trak.mdia.mdhd.timescale, video })
+}
+
+/// A header's `moov`.
+pub(crate) fn moov(bytes: &[u8]) -> Result<Moov, Error> {
+    let broken = |message: &str| Error::config("header", message);
+    let mut rest = bytes;
+    let (Some(_), Some(moov)) = (next::<Ftyp>("header", &mut rest)?, next::<Moov>("header", &mut rest)?) else {
+        return Err(broken("it ends early"));
+    };
+    if rest.is_empty() { Ok(moov) } else { Err(broken("it is more than ftyp and moov")) }
 }
 
 /// Reads a media segment.

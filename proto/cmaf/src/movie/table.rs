@@ -4,12 +4,15 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use mp4_atom::{
-    Any, Co64, Codec, Ctts, CttsEntry, DecodeMaybe, Edts, Elst, ElstEntry, Stbl, Stco, Stsc, StscEntry, Stsd, Stss,
-    Stsz, StszSamples, Stts, SttsEntry, Trak,
+    Co64, Codec, Ctts, CttsEntry, Edts, Elst, ElstEntry, Stbl, Stco, Stsc, StscEntry, Stsd, Stss, Stsz, StszSamples,
+    Stts, SttsEntry, Trak,
 };
 
 use super::{Kind, TIMESCALE, ns_of, pts_of, ticks};
-use crate::{Error, read::Head};
+use crate::{
+    Error,
+    read::{Head, moov},
+};
 
 /// AAC packets depend on the one before: a decoder needs so many before the first that is heard.
 const AUDIO_PREROLL: usize = 1;
@@ -268,16 +271,9 @@ fn scale(time: i64, from: u32, to: u32) -> i64 {
 
 /// The only track of a CMAF header, and its only sample entry.
 fn trak_of(init: &Bytes) -> Result<(Trak, Codec), Error> {
-    let mut rest = &init[..];
-    loop {
-        match Any::decode_maybe(&mut rest).map_err(|error| Error::config("header", error))? {
-            Some(Any::Moov(mut moov)) if moov.trak.len() == 1 => {
-                let trak = moov.trak.remove(0);
-                let codec = trak.mdia.minf.stbl.stsd.codecs.first().cloned();
-                return codec.map(|codec| (trak, codec)).ok_or_else(|| Error::config("header", "no sample entry"));
-            }
-            Some(Any::Moov(_)) | None => return Err(Error::config("header", "it has not one track")),
-            Some(_) => {}
-        }
-    }
+    let broken = |message: &str| Error::config("header", message);
+    let mut moov = moov(init)?;
+    let trak = moov.trak.pop().filter(|_| moov.trak.is_empty()).ok_or_else(|| broken("it has not one track"))?;
+    let codec = trak.mdia.minf.stbl.stsd.codecs.first().cloned();
+    codec.map(|codec| (trak, codec)).ok_or_else(|| broken("no sample entry"))
 }
