@@ -94,8 +94,12 @@ pub(crate) fn run(kit: &Kit) -> Result<Table> {
             }
         }
     }
-    table.at_most("word error rate above the whole file's by pywhispercpp, the worst of all", WORSE_MAX, &worse);
-    table.at_most("p95 of the lag from a spoken word to its cue being listed, seconds", LAG_S_MAX, &lags);
+    for ((model, worse), lag) in models.iter().zip(&worse).zip(&lags) {
+        let what = format!("word error rate above the whole file's by pywhispercpp, the worse way: {model}");
+        table.at_most(&what, WORSE_MAX, &[*worse]);
+        let what = format!("p95 of the lag from a spoken word to its cue being listed, seconds: {model}");
+        table.at_most(&what, LAG_S_MAX, &[*lag]);
+    }
     table.remark(format!(
         "Five sentences of LibriVox, {times} times one after the other, {:.0} s, beside 640x360 pictures of Big Buck \
          Bunny; two rungs, segments of 2 s, one worker with its default slots and threads on the same {} cores. Live by \
