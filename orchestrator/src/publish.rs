@@ -138,10 +138,13 @@ pub async fn hidden(store: &Arc<dyn Store>, stream: &Stream) -> store::Result<Ve
 
 /// The first segment of a live stream's window.
 pub fn window_from(stream: &Stream) -> u64 {
-    // At least six segments, whatever their length.
+    stream.listed_seq.saturating_sub(window_segments(stream)).max(stream.first_seq)
+}
+
+/// Segments of a live stream's window: at least six, whatever their length.
+pub fn window_segments(stream: &Stream) -> u64 {
     let length_ms = u64::from(stream.profile.segment_ms.max(1));
-    let count = (u64::from(stream.profile.window_s) * 1_000).div_ceil(length_ms).max(6);
-    stream.listed_seq.saturating_sub(count).max(stream.first_seq)
+    (u64::from(stream.profile.window_s) * 1_000).div_ceil(length_ms).max(6)
 }
 
 /// Segments read from the store at once.

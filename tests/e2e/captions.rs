@@ -17,10 +17,13 @@ use serde_json::{Value, json};
 
 use crate::{
     clip::{live_source, made, text},
+    dash::packets,
     house::House,
     live::until_playable,
     push::push,
+    table::outputs::{LIVE, RECORDED},
     wait::{s, until},
+    webdriver::Browser,
 };
 
 /// Of the Debian package `pocketsphinx-testdata`.
@@ -164,7 +167,46 @@ fn what_is_said_live_shows_in_chromium() {
     house.api.until(&stream, StreamState::Ended, s(60));
     assert_heard(&house, &stream, &said);
     let dash = house.api.stream(&stream.id).playback.dash.expect("a recording has a manifest");
-    by_dash::assert_shown(&page.browser, &dash.replace("manifest.mpd", "vod.mpd"), &said);
+    let recorded = dash.replace("manifest.mpd", "vod.mpd");
+    by_dash::open(&page.browser, &recorded).until_shown("recorded", &said);
+    by_dash::tell(RECORDED, "words show");
+    // Who knows no such captions plays the pictures.
+    assert_eq!(packets(&recorded, "v:0"), 24 * 24);
+}
+
+#[test]
+fn what_is_said_live_shows_by_dash() {
+    let (source, said) = reading();
+    let mut house = House::with_workers(0);
+    house.add_hearing_worker(&[MODEL]);
+    house.until_online(1);
+    let stream = house.api.create("live", &asks(&json!({"language": "en"})));
+    let browser = Browser::start(house.scratch());
+    let _publisher = push(&house, &stream, &source);
+    until_playable(&house, &stream, 1);
+    let page = by_dash::open(&browser, stream.playback.dash.as_deref().expect("a live stream has a manifest"));
+    page.until_shown("live", &said);
+    for shown in page.until_over() {
+        let right = shown.iter().filter(|word| said.contains(word)).count();
+        assert!(right * 2 > said.len(), "{right} of {} words were there to be shown: {shown:?}", said.len());
+    }
+    by_dash::tell(LIVE, "words show, to its end");
+    let manifest = house.api.get(stream.playback.dash.as_deref().expect("it has one")).text();
+    let init = manifest.split("initialization=\"$RepresentationID$/").last().and_then(|rest| rest.split('"').next());
+    for file in ["0.m4s", init.expect("captions are the last set")] {
+        let answer = house.api.get(&format!("/hls/{}/captions/{file}", stream.id));
+        let cache = "public, max-age=31536000, immutable";
+        assert_eq!(
+            (answer.header("content-type"), answer.header("cache-control")),
+            ("application/mp4", cache),
+            "{file}"
+        );
+        assert!(answer.header("etag").starts_with('"') && answer.header("accept-ranges") == "bytes", "{answer:?}");
+    }
+    let files = ["999.m4s", "init-00.mp4", &format!("init-{}.mp4", "0".repeat(64))];
+    for file in files {
+        house.api.get(&format!("/hls/{}/captions/{file}", stream.id)).error(404);
+    }
 }
 
 #[test]

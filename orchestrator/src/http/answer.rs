@@ -25,9 +25,9 @@ use crate::{
 /// Bytes named by hash or by number never change.
 pub(super) const FOREVER: &str = "public, max-age=31536000, immutable";
 /// A live playlist is old after half a segment.
-const LIVE: &str = "public, max-age=1";
+pub(super) const LIVE: &str = "public, max-age=1";
 /// The playlists of what has ended change no more, but may be deleted.
-const ENDED: &str = "public, max-age=300";
+pub(super) const ENDED: &str = "public, max-age=300";
 /// A playlist with a viewer's token in it is that viewer's.
 pub(super) const PRIVATE: &str = "private, max-age=1";
 

@@ -1,9 +1,9 @@
-//! Captions for players and editors: the playlists and segments of `/hls/{stream}/captions/`, and whole files at
-//! `/hls/{stream}/captions.{language}.vtt`, `.srt` and `.json`.
+//! Captions for players and editors: the playlists and segments of `/hls/{stream}/captions/`, the latter as text for HLS
+//! and as CMAF for DASH, and whole files at `/hls/{stream}/captions.{language}.vtt`, `.srt` and `.json`.
 //!
 //! Of an encrypted stream they go out plain, and to nobody without a playback token.
 
-use std::time::Duration;
+mod segment;
 
 use axum::{
     http::{header, request::Parts},
@@ -15,8 +15,10 @@ use millrace_proto::{
     offer::Capability,
 };
 
+use segment::Asked;
+
 use super::{
-    answer::{FOREVER, PRIVATE, set, text_answer},
+    answer::{PRIVATE, set, text_answer},
     error::Error,
     playlist, tokens,
 };
@@ -24,11 +26,11 @@ use crate::{
     house::House,
     publish::{
         self,
+        dash::Text,
         hls::{
             AUDIO, Span,
             subtitles::{SubtitleLines, Track, settled},
         },
-        hold,
         webvtt::{self, Cue},
     },
     store::{
@@ -51,11 +53,6 @@ const DOWNLOAD_REPORTS_MAX: usize = 100_000;
 const WINDOW_SEGMENTS: u32 = 80;
 /// What stays listed of a track that has fallen behind, in segments: an empty playlist is none.
 const BEHIND_SEGMENTS: u64 = 3;
-/// How long a track's first segment is waited for; hls.js takes one for lost whose first byte is not there after nine
-/// seconds.
-const WAIT: Duration = Duration::from_secs(6);
-/// Between two looks whether it is settled.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Whether a name in an address is a track's.
 pub(super) fn is_track(name: &str) -> bool {
@@ -90,10 +87,20 @@ pub(super) async fn tracks(house: &House, stream: &Stream) -> Result<Vec<Track>,
     Ok(tracks)
 }
 
-/// The tracks that change no more.
-pub(super) async fn whole_tracks(house: &House, stream: &Stream) -> Result<Vec<Track>, Error> {
+/// The tracks of a manifest: of a recording only when they change no more, since players read it once. `query` stands
+/// behind their addresses.
+pub(super) async fn texts(house: &House, stream: &Stream, span: Span, query: &str) -> Result<Vec<Text>, Error> {
     let chains = house.store.chains(&stream.id).await?;
-    if chains.iter().any(|chain| chain.open) { Ok(Vec::new()) } else { tracks(house, stream).await }
+    if span == Span::Vod && chains.iter().any(|chain| chain.open) {
+        return Ok(Vec::new());
+    }
+    let mut texts = Vec::new();
+    for track in tracks(house, stream).await? {
+        let Some(chain) = chains.iter().find(|chain| is_of(chain, &track.name)) else { continue };
+        let settled_to = settled_seq(house, stream, chain).await?;
+        texts.push(Text { track, settled_to, query: query.to_owned() });
+    }
+    Ok(texts)
 }
 
 fn track(stream: &Stream, chain: &Chain) -> Track {
@@ -126,15 +133,11 @@ pub(super) async fn file(
     tokens::check(house, stream, request)?;
     let chain = chain(house, stream, name).await?;
     let to = settled_seq(house, stream, &chain).await?;
-    if let Some(seq) = file.strip_suffix(".vtt").and_then(|text| text.parse::<u64>().ok()) {
-        if seq >= to && seq < listed_to(stream, to) {
-            return first(house, stream, name, seq, request).await;
-        }
-        return segment(house, stream, &chain, seq, to, request).await;
+    if let Some(asked) = Asked::of(file) {
+        return asked.answer(house, stream, &chain, to, request).await;
     }
-    let numbers = file.strip_suffix(".vtt").and_then(|numbers| numbers.split_once('-'));
-    if let Some((Ok(first), Ok(last))) = numbers.map(|(first, last)| (first.parse(), last.parse())) {
-        return run(house, stream, &chain, (first, last), to, request).await;
+    if let Some(hash) = file.strip_prefix("init-").and_then(|rest| rest.strip_suffix(".mp4")) {
+        return segment::header(stream, hash, request);
     }
     let span = span(stream, file)?;
     let mut shown = settled(stream, listed_to(stream, to), !chain.open);
@@ -159,89 +162,16 @@ fn listed_to(stream: &Stream, to: u64) -> u64 {
     to.max(stream.first_seq + 1).min(stream.listed_seq)
 }
 
-/// The first segment of a track, once it is settled. Where that takes too long, nothing is said in it as far as this
-/// answer goes, which nobody may keep: an error would be one of the whole stream's to hls.js.
-async fn first(house: &House, stream: &Stream, name: &str, seq: u64, request: &Parts) -> Result<Response, Error> {
-    let settled = async {
-        let mut seen = None;
-        loop {
-            let revision = house.store.revision(&stream.id);
-            if revision.is_none() || revision != seen {
-                seen = revision;
-                let chain = chain(house, stream, name).await?;
-                let to = settled_seq(house, stream, &chain).await?;
-                if seq < to {
-                    return segment(house, stream, &chain, seq, to, request).await;
-                }
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    };
-    if let Ok(answer) = tokio::time::timeout(WAIT, settled).await {
-        return answer;
-    }
-    let mut answer = text_answer(stream, VTT_TYPE, webvtt::segment(&[], 0, 0), request);
-    set(&mut answer, header::CACHE_CONTROL, PRIVATE);
-    Ok(answer)
-}
-
 async fn chain(house: &House, stream: &Stream, name: &str) -> Result<Chain, Error> {
     let chains = house.store.chains(&stream.id).await?;
-    let found = chains.into_iter().find(|chain| chain.kind == Capability::Captions && chain.track == name);
+    let found = chains.into_iter().find(|chain| is_of(chain, name));
     found.ok_or_else(|| {
         Error::not_found("captions", "the stream has no such captions", "ask for captions in its profile")
     })
 }
 
-async fn segment(
-    house: &House,
-    stream: &Stream,
-    chain: &Chain,
-    seq: u64,
-    to: u64,
-    request: &Parts,
-) -> Result<Response, Error> {
-    let gone = || Error::not_found("segment", "there is no such segment", "look it up in the playlist");
-    let segment = house.store.segment(&stream.id, seq).await?.filter(|_| seq < to).ok_or_else(gone)?;
-    let (from_ms, to_ms) = (window::ms(segment.start_ns), window::ms(segment.start_ns + segment.duration_ns));
-    if segment.is_withheld() {
-        return Err(Error::not_found("segment", "moderation holds it back", "it is there once it is approved"));
-    }
-    let windows = windows(house, stream, chain, from_ms, to_ms).await?;
-    let cues: Vec<Cue> = windows.iter().flat_map(|(report, heard)| cues(report, heard.as_ref())).collect();
-    let mut answer = text_answer(stream, VTT_TYPE, webvtt::segment(&cues, from_ms, to_ms), request);
-    lasting(stream, &mut answer);
-    Ok(answer)
-}
-
-/// Cues change no more, but for those that go on in a segment that is held back.
-fn lasting(stream: &Stream, answer: &mut Response) {
-    if stream.profile.encryption.is_some() {
-        set(answer, header::CACHE_CONTROL, PRIVATE);
-    } else if !hold::holds(&stream.profile) {
-        set(answer, header::CACHE_CONTROL, FOREVER);
-    }
-}
-
-/// A run of segments as one file, whose times count from its start.
-async fn run(
-    house: &House,
-    stream: &Stream,
-    chain: &Chain,
-    (first, last): (u64, u64),
-    to: u64,
-    request: &Parts,
-) -> Result<Response, Error> {
-    let gone = || Error::not_found("segment", "there are no such segments", "look them up in the manifest");
-    let (from, until) = (house.store.segment(&stream.id, first).await?, house.store.segment(&stream.id, last).await?);
-    let (from, until) = from.zip(until).filter(|_| first <= last && last < to).ok_or_else(gone)?;
-    let (from_ms, to_ms) = (window::ms(from.start_ns), window::ms(until.start_ns + until.duration_ns));
-    let windows = windows(house, stream, chain, from_ms, to_ms).await?;
-    let mut cues: Vec<Cue> = windows.iter().flat_map(|(report, heard)| cues(report, heard.as_ref())).collect();
-    cues.retain(|cue| cue.start_ms < to_ms);
-    let mut answer = text_answer(stream, VTT_TYPE, webvtt::file(&cues, from_ms), request);
-    lasting(stream, &mut answer);
-    Ok(answer)
+fn is_of(chain: &Chain, track: &str) -> bool {
+    chain.kind == Capability::Captions && chain.track == track
 }
 
 /// The windows that reach into a time, with what was heard in them that may be told.
@@ -312,7 +242,7 @@ pub(super) async fn download(house: &House, stream: &Stream, name: &str, request
     let windows = windows(house, stream, chain, i64::MIN, i64::MAX).await?;
     let cues = || windows.iter().flat_map(|(report, heard)| cues(report, heard.as_ref())).collect::<Vec<Cue>>();
     let (kind, text) = match form {
-        "vtt" => (VTT_TYPE, webvtt::file(&cues(), 0)),
+        "vtt" => (VTT_TYPE, webvtt::file(&cues())),
         "srt" => (SRT_TYPE, webvtt::srt(&cues())),
         _ => (JSON_TYPE, transcript(stream, chain, windows)),
     };

@@ -98,17 +98,15 @@ pub(super) async fn manifest(
         periods
     };
     let phase = Phase::of(&stream, span, now_ms());
-    let key = if stream.profile.encryption.is_some() {
-        let token = tokens::carried(&house, &stream, &request)?;
+    let token = tokens::carried(&house, &stream, &request)?;
+    let key = stream.profile.encryption.is_some().then(|| {
         let license = format!("{}/dash/{}/license{token}", told.http, stream.id);
-        Some(dash::Key { id: house.playback.scheme(&stream.id).key_id, license })
-    } else {
-        None
-    };
-    // A file of captions is whole when the stream is, and nobody carries a token to it.
-    let whole = phase == Phase::Closed && key.is_none();
-    let tracks = if whole { captions::whole_tracks(&house, &stream).await? } else { Vec::new() };
-    let text = dash::manifest(&stream, &periods, span, phase, key.as_ref(), &tracks).ok_or_else(not_yet)?;
+        dash::Key { id: house.playback.scheme(&stream.id).key_id, license }
+    });
+    // Who brings no token to an encrypted stream's captions is not led to them.
+    let is_open = key.is_none() || !token.is_empty();
+    let texts = if is_open { captions::texts(&house, &stream, span, &token).await? } else { Vec::new() };
+    let text = dash::manifest(&stream, &periods, span, phase, key.as_ref(), &texts).ok_or_else(not_yet)?;
     let answer = text_answer(&stream, MANIFEST_TYPE, text, &request);
     // How long it closes is a matter of time, and the licence's address one of who asks.
     let seen = seen.filter(|_| phase != Phase::Closing && key.is_none());

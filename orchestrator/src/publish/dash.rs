@@ -10,22 +10,24 @@
 //! length that becomes static for a recording that begins where the player came in, adds that place to the length, and
 //! waits at the end for the difference.
 
+mod text;
+
+pub use text::Text;
+
 use std::fmt::Write;
 
 use millrace_cmaf::ORIGIN_S;
 use millrace_proto::{Sha256, api::StreamState};
 
 use super::{
-    hls::{AUDIO, CODEC_RANK_MAX, Span, codec_rank, rfc3339, subtitles::Track},
+    hls::{AUDIO, CODEC_RANK_MAX, Span, codec_rank, rfc3339},
     published,
 };
 use crate::store::record::{Media, Segment, SegmentState, Stream};
 
 /// Ticks per second in manifests.
-const TIMESCALE: u64 = 1_000_000;
-const NS_PER_TICK: u64 = 1_000_000_000 / TIMESCALE;
-/// What captions take, told for form's sake: twenty letters a second, with their times.
-const TEXT_BPS: u64 = 400;
+pub(super) const TIMESCALE: u32 = 1_000_000;
+const NS_PER_TICK: u64 = 1_000_000_000 / TIMESCALE as u64;
 
 /// A run of segments that one period holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -192,14 +194,14 @@ fn protection(text: &mut String, key: &Key) {
 }
 
 /// The manifest over `periods`: of a live window, which stays where it was when the stream ends, so that who watches
-/// sees the end, or of a recording, with `tracks` of captions. `None` while there is nothing to name.
+/// sees the end, or of a recording, with captions. `None` while there is nothing to name.
 pub fn manifest(
     stream: &Stream,
     periods: &[Period],
     span: Span,
     phase: Phase,
     key: Option<&Key>,
-    tracks: &[Track],
+    texts: &[Text],
 ) -> Option<String> {
     let (first, newest) = (periods.first()?, periods.last()?.segments.last()?);
     // A recording is on the stream's timeline, which has no holes; what is live is on the wall clock.
@@ -236,6 +238,8 @@ pub fn manifest(
         );
     }
     let _ = writeln!(text, "  <BaseURL>../../hls/{}/</BaseURL>", stream.id);
+    // Of captions, what is not settled then is named all the same.
+    let named_to = if phase == Phase::Closed { u64::MAX } else { text::late(stream, periods) };
     for period in periods {
         let start = duration(start_ms(&period.first));
         let _ = write!(text, "  <Period id=\"{}\" start=\"{start}\"", period.first.seq);
@@ -250,8 +254,8 @@ pub fn manifest(
             adaptation(&mut text, stream, period, "video", key, set);
         }
         adaptation(&mut text, stream, period, "audio", key, media().filter(|media| media.name == AUDIO));
-        for track in tracks {
-            captions(&mut text, period, track);
+        for track in texts {
+            track.set(&mut text, period, named_to);
         }
         text.push_str("  </Period>\n");
     }
@@ -302,35 +306,22 @@ fn adaptation<'a>(
                 media.channels
             );
         }
-        let _ = writeln!(
-            text,
-            "        <SegmentTemplate timescale=\"{TIMESCALE}\" presentationTimeOffset=\"{}\" startNumber=\"{}\" \
-             initialization=\"$RepresentationID$/init-{}.mp4\" media=\"$RepresentationID$/$Number$.m4s\">",
-            ticks(period.first.start_ns),
-            period.segments.first().map_or(0, |segment| segment.seq),
-            media.init.sha256
-        );
-        timeline(text, &period.segments);
-        text.push_str("        </SegmentTemplate>\n      </Representation>\n");
+        template(text, period, &period.segments, &media.init.sha256, "");
     }
     text.push_str("    </AdaptationSet>\n");
 }
 
-/// A track of captions: one file for a period, whose times count from the period's start.
-fn captions(text: &mut String, period: &Period, track: &Track) {
-    let (Some(first), Some(last)) = (period.segments.first(), period.segments.last()) else { return };
-    let language = track.language.as_ref().map(|code| format!(" lang=\"{code}\"")).unwrap_or_default();
+/// What a representation says of its segments, and its end. `query` stands behind each address.
+fn template(text: &mut String, period: &Period, segments: &[Slot], init: &Sha256, query: &str) {
     let _ = writeln!(
         text,
-        "    <AdaptationSet contentType=\"text\" mimeType=\"text/vtt\"{language}>\n      <Role \
-         schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"caption\"/>\n      <Label>{}</Label>\n      \
-         <Representation id=\"{2}\" bandwidth=\"{TEXT_BPS}\">\n        <BaseURL>{2}/{1}-{3}.vtt</BaseURL>\n      \
-         </Representation>\n    </AdaptationSet>",
-        escaped(&track.title),
-        first.seq,
-        track.name,
-        last.seq
+        "        <SegmentTemplate timescale=\"{TIMESCALE}\" presentationTimeOffset=\"{}\" startNumber=\"{}\" \
+         initialization=\"$RepresentationID$/init-{init}.mp4{query}\" media=\"$RepresentationID$/$Number$.m4s{query}\">",
+        ticks(period.first.start_ns),
+        segments.first().map_or(0, |segment| segment.seq),
     );
+    timeline(text, segments);
+    text.push_str("        </SegmentTemplate>\n      </Representation>\n");
 }
 
 /// Segments of the same length, one after the other, are one entry.
@@ -350,8 +341,8 @@ fn timeline(text: &mut String, segments: &[Slot]) {
 }
 
 /// A place on the timeline as it is in the files.
-fn ticks(ns: u64) -> u64 {
-    ns / NS_PER_TICK + ORIGIN_S.unsigned_abs() * TIMESCALE
+pub(super) fn ticks(ns: u64) -> u64 {
+    ns / NS_PER_TICK + ORIGIN_S.unsigned_abs() * u64::from(TIMESCALE)
 }
 
 /// Milliseconds as ISO 8601 has durations.

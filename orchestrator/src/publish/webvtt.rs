@@ -3,6 +3,8 @@
 //! A cue belongs to one window, and what is made of a window depends on nothing else: so what was published of a time never
 //! changes when more is heard. Times are milliseconds of the stream's timeline.
 
+pub mod fragments;
+
 use std::fmt::Write;
 
 use millrace_cmaf::ORIGIN_S;
@@ -126,7 +128,7 @@ fn lines(text: &str) -> Vec<String> {
 /// `to_ms`, at their times on the stream's timeline, which the files have later by [`ORIGIN_S`].
 pub fn segment(cues: &[Cue], from_ms: i64, to_ms: i64) -> String {
     let mut text = format!("WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:{},LOCAL:00:00:00.000\n", ORIGIN_S * 90_000);
-    write(&mut text, cues.iter().filter(|cue| cue.end_ms > from_ms && cue.start_ms < to_ms), 0);
+    write(&mut text, cues.iter().filter(|cue| cue.end_ms > from_ms && cue.start_ms < to_ms));
     text
 }
 
@@ -142,20 +144,25 @@ pub fn metadata(entries: &[Entry]) -> String {
     text
 }
 
-/// A whole file, whose times count from `origin_ms` on.
-pub fn file(cues: &[Cue], origin_ms: i64) -> String {
+/// A whole file.
+pub fn file(cues: &[Cue]) -> String {
     let mut text = String::from("WEBVTT\n");
-    write(&mut text, cues.iter().filter(|cue| cue.end_ms > origin_ms), origin_ms);
+    write(&mut text, cues.iter());
     text
 }
 
-fn write<'a>(text: &mut String, cues: impl Iterator<Item = &'a Cue>, origin_ms: i64) {
+fn write<'a>(text: &mut String, cues: impl Iterator<Item = &'a Cue>) {
     for cue in cues {
-        let (start, end) = (stamp(cue.start_ms - origin_ms, '.'), stamp(cue.end_ms - origin_ms, '.'));
-        // A blank line would end the cue, and a lone carriage return is a line's end as well.
-        let lines: Vec<String> = cue.lines.iter().map(|line| escaped(line)).collect();
-        let _ = write!(text, "\n{start} --> {end}\n{}\n", lines.join("\n"));
+        let (start, end) = (stamp(cue.start_ms, '.'), stamp(cue.end_ms, '.'));
+        let _ = write!(text, "\n{start} --> {end}\n{}\n", payload(cue));
     }
+}
+
+/// A cue's text.
+fn payload(cue: &Cue) -> String {
+    // A blank line would end the cue, and a lone carriage return is a line's end as well.
+    let lines: Vec<String> = cue.lines.iter().map(|line| escaped(line)).collect();
+    lines.join("\n")
 }
 
 /// The same as `SubRip`.

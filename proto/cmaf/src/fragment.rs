@@ -64,16 +64,26 @@ pub fn segment(track: &Track, sequence: u32, samples: &[Sample], end: i64) -> Re
             })
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let bytes = samples.iter().map(|sample| sample.data.len() as u64).sum::<u64>();
+    write(sequence, times[0].unsigned_abs(), entries, samples.iter().map(|sample| &*sample.data))
+}
+
+/// A segment of samples that say all of themselves; the first one's decode time is `start`.
+pub(crate) fn write<'a>(
+    sequence: u32,
+    start: u64,
+    entries: Vec<TrunEntry>,
+    data: impl Iterator<Item = &'a [u8]> + Clone,
+) -> Result<Bytes, Error> {
+    let bytes = data.clone().map(|sample| sample.len() as u64).sum::<u64>();
     if i32::try_from(bytes).is_err() {
         return Err(Error::TooLarge { bytes });
     }
-    let mut out = BytesMut::from(boxes(sequence, times[0].unsigned_abs(), entries)?.as_slice());
+    let mut out = BytesMut::from(boxes(sequence, start, entries)?.as_slice());
     out.reserve(MDAT_HEADER_BYTES + bytes as usize);
     out.put_u32((MDAT_HEADER_BYTES as u64 + bytes) as u32);
     out.put_slice(b"mdat");
-    for sample in samples {
-        out.put_slice(&sample.data);
+    for sample in data {
+        out.put_slice(sample);
     }
     Ok(out.freeze())
 }

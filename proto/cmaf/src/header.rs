@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use mp4_atom::{
-    Dinf, Dref, Encode, FixedPoint, FourCC, Ftyp, Hdlr, Matrix, Mdhd, Mdia, Minf, Moov, Mvex, Mvhd, Smhd, Stbl, Stco,
-    Stsd, Tkhd, Trak, Trex, Url, Vmhd,
+    Codec as Entry, Dinf, Dref, Encode, FixedPoint, FourCC, Ftyp, Hdlr, Matrix, Mdhd, Mdia, Minf, Moov, Mvex, Mvhd,
+    Nmhd, PlainText, Smhd, Stbl, Stco, Stsd, Tkhd, Trak, Trex, Url, Vmhd, VttC, Wvtt,
 };
 
 use crate::{Error, Track, Video, entry, fragment};
@@ -13,6 +13,8 @@ pub(crate) const TRACK_ID: u32 = 1;
 
 /// Brands that headers claim: CMAF without edit lists (ISO/IEC 23000-19, 7.2).
 const BRANDS: [&[u8; 4]; 3] = [b"iso6", b"cmfc", b"mp41"];
+/// What headers of text claim beside them (the same, 11.3.2).
+const TEXT_BRAND: &[u8; 4] = b"cwvt";
 
 /// Writes a track's CMAF header, the file that `EXT-X-MAP` names.
 ///
@@ -22,14 +24,43 @@ const BRANDS: [&[u8; 4]; 3] = [b"iso6", b"cmfc", b"mp41"];
 /// [`Error::Config`] if the codec configuration breaks its syntax, [`Error::Format`] if the picture or sound
 /// does not fit MP4's fields.
 pub fn init(track: &Track) -> Result<Bytes, Error> {
+    let mut out = file(&BRANDS, trak(track)?)?;
+    entry::set_name(&mut out, &track.codec);
+    Ok(out.into())
+}
+
+/// The same for a track of `WebVTT`.
+pub(crate) fn text(timescale: u32) -> Result<Bytes, Error> {
+    let entry = Wvtt {
+        plaintext: PlainText { data_reference_index: 1 },
+        config: VttC { config: "WEBVTT".into() },
+        label: None,
+        btrt: None,
+    };
+    let trak = Trak {
+        tkhd: tkhd(),
+        mdia: mdia(
+            timescale,
+            (b"text", "text"),
+            Minf { nmhd: Some(Nmhd::default()), ..Minf::default() },
+            entry.into(),
+        )?,
+        ..Trak::default()
+    };
+    let [a, b, c] = BRANDS;
+    Ok(file(&[a, b, c, TEXT_BRAND], trak)?.into())
+}
+
+/// A header of fragments of this track alone.
+fn file(brands: &[&[u8; 4]], trak: Trak) -> Result<Vec<u8>, Error> {
     let ftyp = Ftyp {
         major_brand: FourCC::new(BRANDS[0]),
         minor_version: 0,
-        compatible_brands: BRANDS.map(FourCC::new).to_vec(),
+        compatible_brands: brands.iter().copied().map(FourCC::new).collect(),
     };
     let moov = Moov {
         mvhd: Mvhd {
-            timescale: track.timescale,
+            timescale: trak.mdia.mdhd.timescale,
             rate: 1.into(),
             volume: 1.into(),
             next_track_id: TRACK_ID + 1,
@@ -44,22 +75,18 @@ pub fn init(track: &Track) -> Result<Bytes, Error> {
                 ..Trex::default()
             }],
         }),
-        trak: vec![trak(track)?],
+        trak: vec![trak],
         ..Moov::default()
     };
     let mut out = Vec::new();
     ftyp.encode(&mut out).and_then(|()| moov.encode(&mut out)).map_err(|error| Error::config("header", error))?;
-    entry::set_name(&mut out, &track.codec);
-    Ok(out.into())
+    Ok(out)
 }
 
 fn trak(track: &Track) -> Result<Trak, Error> {
-    if track.timescale == 0 {
-        return Err(Error::Format("0 ticks per second".into()));
-    }
     let video = track.video();
-    let (handler, name) = if video.is_some() { (b"vide", "video") } else { (b"soun", "audio") };
-    let mut tkhd = Tkhd { track_id: TRACK_ID, enabled: true, in_movie: true, ..Tkhd::default() };
+    let handler = if video.is_some() { (b"vide", "video") } else { (b"soun", "audio") };
+    let mut tkhd = tkhd();
     if let Some(video) = video {
         let size = Video { rotation_deg: 0, ..video }.display_size();
         tkhd.width = u16::try_from(size.0).unwrap_or(u16::MAX).into();
@@ -68,24 +95,28 @@ fn trak(track: &Track) -> Result<Trak, Error> {
     } else {
         tkhd.volume = FixedPoint::new(1, 0);
     }
-    Ok(Trak {
-        tkhd,
-        mdia: Mdia {
-            mdhd: Mdhd { timescale: track.timescale, language: "und".into(), ..Mdhd::default() },
-            hdlr: Hdlr { handler: FourCC::new(handler), name: name.into() },
-            minf: Minf {
-                vmhd: video.map(|_| Vmhd::default()),
-                smhd: video.is_none().then(Smhd::default),
-                dinf: Dinf { dref: Dref { entries: vec![Url::default().into()] } },
-                stbl: Stbl {
-                    stsd: Stsd { codecs: vec![entry::sample_entry(track)?] },
-                    stco: Some(Stco::default()),
-                    ..Stbl::default()
-                },
-                ..Minf::default()
-            },
+    let minf =
+        Minf { vmhd: video.map(|_| Vmhd::default()), smhd: video.is_none().then(Smhd::default), ..Minf::default() };
+    Ok(Trak { tkhd, mdia: mdia(track.timescale, handler, minf, entry::sample_entry(track)?)?, ..Trak::default() })
+}
+
+fn tkhd() -> Tkhd {
+    Tkhd { track_id: TRACK_ID, enabled: true, in_movie: true, ..Tkhd::default() }
+}
+
+/// What stands in `minf` beside this is the same for all tracks.
+fn mdia(timescale: u32, (handler, name): (&[u8; 4], &str), minf: Minf, entry: Entry) -> Result<Mdia, Error> {
+    if timescale == 0 {
+        return Err(Error::Format("0 ticks per second".into()));
+    }
+    Ok(Mdia {
+        mdhd: Mdhd { timescale, language: "und".into(), ..Mdhd::default() },
+        hdlr: Hdlr { handler: FourCC::new(handler), name: name.into() },
+        minf: Minf {
+            dinf: Dinf { dref: Dref { entries: vec![Url::default().into()] } },
+            stbl: Stbl { stsd: Stsd { codecs: vec![entry] }, stco: Some(Stco::default()), ..Stbl::default() },
+            ..minf
         },
-        ..Trak::default()
     })
 }
 

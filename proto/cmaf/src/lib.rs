@@ -17,6 +17,7 @@ pub mod nal;
 pub mod protect;
 pub mod read;
 pub mod sample;
+pub mod text;
 pub mod track;
 
 pub use error::Error;

@@ -16,8 +16,9 @@ use crate::{
 };
 
 const PAGE: &str = include_str!("nobody.html");
-const LIBRARIES: [(&str, &str); 2] = [
+const LIBRARIES: [(&str, &str); 3] = [
     ("hls.js", "../orchestrator/web/dist/hls.min.js"),
+    ("dashjs.js", "e2e/node_modules/dashjs/dist/modern/umd/dash.all.min.js"),
     ("shaka.js", "e2e/node_modules/shaka-player/dist/shaka-player.compiled.js"),
 ];
 
@@ -33,19 +34,22 @@ fn players_with_captions_on_play_what_nobody_hears() {
         let script = fs::read(&path);
         (name, script.unwrap_or_else(|_| panic!("{} is not there: deploy/test fetches it", text(&path))))
     });
-    let page = PAGE.replace("PLAYLIST", &stream.playback.hls);
+    let dash = stream.playback.dash.as_deref().expect("a live stream has a manifest");
+    let page = PAGE.replace("PLAYLIST", &stream.playback.hls).replace("MPD", dash);
     let site = Site::open("127.0.0.1", move |ask| match libraries.iter().find(|(name, _)| *name == ask.file()) {
         Some((_, script)) => Reply::body(script).with("Content-Type", "text/javascript"),
         None => Reply::body(page.as_bytes()).with("Content-Type", "text/html; charset=utf-8"),
     });
     let browser = Browser::start(house.scratch());
     browser.open(&site.url("nobody.html"));
-    // Shaka Player stands at the last picture then: it waits for captions that may still come.
-    let seen = until("both players to come to the end", s(70), || {
+    // By HLS, Shaka Player stands at the last picture then: it waits for captions that may still come.
+    let seen = until("all players to come to the end", s(70), || {
         let now = browser.run("return look();");
         assert_eq!(now["errors"], json!([]), "{now}");
-        (now["over"][0] == "hlsjs" && now["at_s"][1].as_f64()? > 23.0).then_some(now)
+        let over = |player: &str| now["over"].as_array().is_some_and(|over| over.iter().any(|one| one == player));
+        let all = ["hlsjs", "dashjs", "shakaDash"].into_iter().all(over);
+        (all && now["at_s"][1].as_f64()? > 23.0).then_some(now)
     });
     println!("{seen}");
-    assert_eq!(seen["tracks"], json!([1, 1]), "both were told of the captions: {seen}");
+    assert_eq!(seen["tracks"], json!([1, 1, 1, 1]), "all were told of the captions: {seen}");
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use millrace_proto::api::{Stream, StreamState, Transcript, TranscriptWindow};
 use serde_json::json;
 
-use super::{asks, plain, words};
+use super::{asks, by_dash::payloads, plain, words};
 use crate::{
     clip::{live_source, made, text},
     house::House,
@@ -84,8 +84,11 @@ fn a_language_is_found_out_and_translated() {
     assert_says(&words(&english).join(" "), &MEANT);
 
     // Players find both, and each in its files.
-    let ended = house.api.stream(&stream.id).playback;
-    let (vod, dash) = (ended.vod.expect("it has ended"), ended.dash.expect("it has ended").replace("manifest", "vod"));
+    let ended = house.api.stream(&stream.id);
+    let (vod, dash) = (
+        ended.playback.vod.expect("it has ended"),
+        ended.playback.dash.expect("it has ended").replace("manifest", "vod"),
+    );
     let (master, manifest) = (house.api.get(&vod).text(), house.api.get(&dash).text());
     for (track, code, name, meant) in
         [("captions", "es", "Spanish", &SAID[..]), ("english", "en", "English (translated)", &MEANT[..])]
@@ -100,10 +103,10 @@ fn a_language_is_found_out_and_translated() {
         assert!(list.ends_with("#EXT-X-ENDLIST\n"), "{list}");
         let set = manifest.split("<AdaptationSet ").find(|set| set.contains(&format!("lang=\"{code}\"")));
         let set = set.unwrap_or_else(|| panic!("no set in {code}: {manifest}"));
-        assert!(set.contains("mimeType=\"text/vtt\"") && set.contains(&format!("<Label>{name}</Label>")), "{set}");
-        let file_of_set = set.split_once("<BaseURL>").and_then(|(_, rest)| rest.split_once("</BaseURL>"));
-        let by_dash =
-            house.api.get(&format!("/hls/{}/{}", stream.id, file_of_set.expect("it has an address").0)).text();
+        assert!(set.contains("codecs=\"wvtt\"") && set.contains(&format!("<Label>{name}</Label>")), "{set}");
+        let numbers = 0..ended.progress.segments;
+        let fragment = |number| house.api.get(&format!("{folder}/{number}.m4s")).body;
+        let by_dash = numbers.map(|number| payloads(&fragment(number))).collect::<Vec<_>>().join("\n");
         for text in [segments, by_dash, file(&house, &stream, code, "vtt"), file(&house, &stream, code, "srt")] {
             assert_says(&plain(&text).join(" "), meant);
         }

@@ -65,6 +65,8 @@ pub(crate) const PLAYERS: Shared = Shared {
         ["cbcs by HLS", RECORDED],
         ["cbcs by DASH", LIVE],
         ["cbcs by DASH", RECORDED],
+        ["captions by DASH", LIVE],
+        ["captions by DASH", RECORDED],
     ],
 };
 

@@ -6,7 +6,10 @@ use super::*;
 use crate::{
     publish::{
         self,
-        hls::tests::{bad, segment, stream},
+        hls::{
+            subtitles::Track,
+            tests::{bad, segment, stream},
+        },
     },
     store::record::Hold,
 };
@@ -219,20 +222,63 @@ fn who_plays_what_is_encrypted_is_told_the_key_and_where_to_ask() {
     }
 }
 
+fn english(settled_to: u64) -> Text {
+    let track = Track { name: "captions".into(), title: "English".into(), language: Some("en".into()) };
+    Text { track, settled_to, query: String::new() }
+}
+
+/// Which segments each period names of its captions: the first, and how many.
+fn named(text: &str) -> Vec<(u64, u64)> {
+    let number = |rest: Option<&str>| rest.and_then(|rest| rest.split('"').next()?.parse::<u64>().ok());
+    let repeats = |entry: &str| number(entry.split("/>").next().and_then(|entry| entry.split(" r=\"").nth(1)));
+    let count = |set: &str| set.split("<S ").skip(1).map(|entry| 1 + repeats(entry).unwrap_or(0)).sum();
+    let sets = text.split("<AdaptationSet ").filter(|set| set.contains("codecs=\"wvtt\""));
+    sets.map(|set| (number(set.split("startNumber=\"").nth(1)).unwrap(), count(set))).collect()
+}
+
 #[test]
-fn a_recording_names_its_captions_for_each_period() {
+fn captions_are_a_set_of_each_period() {
     let segments: Vec<_> = (0..4).map(|seq| segment(seq, u32::from(seq > 1), SegmentState::Ready)).collect();
     let stream = stream(StreamState::Ended);
     let periods = periods(&stream, None, &segments);
-    let track = Track { name: "captions".into(), title: "English".into(), language: Some("en".into()) };
-    let text = manifest(&stream, &periods, Span::Vod, Phase::Closed, None, &[track]).unwrap();
-    for file in ["captions/0-1.vtt", "captions/2-3.vtt"] {
+    let tracks = [Text { query: "?token=1&x".into(), ..english(4) }];
+    let text = manifest(&stream, &periods, Span::Vod, Phase::Closed, None, &tracks).unwrap();
+    let init = crate::publish::webvtt::fragments::init().1;
+    for (number, offset) in [(0, 1_000_000), (2, 5_000_000)] {
         let set = format!(
-            "    <AdaptationSet contentType=\"text\" mimeType=\"text/vtt\" lang=\"en\">\n      <Role \
-             schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"caption\"/>\n      <Label>English</Label>\n      \
-             <Representation id=\"captions\" bandwidth=\"400\">\n        <BaseURL>{file}</BaseURL>\n      \
+            "    <AdaptationSet contentType=\"text\" mimeType=\"application/mp4\" lang=\"en\" segmentAlignment=\"true\" \
+             startWithSAP=\"1\">\n      <Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"caption\"/>\n      \
+             <Label>English</Label>\n      <Representation id=\"captions\" codecs=\"wvtt\" bandwidth=\"4000\">\n        \
+             <SegmentTemplate timescale=\"1000000\" presentationTimeOffset=\"{offset}\" startNumber=\"{number}\" \
+             initialization=\"$RepresentationID$/init-{init}.mp4?token=1&amp;x\" \
+             media=\"$RepresentationID$/$Number$.m4s?token=1&amp;x\">\n          <SegmentTimeline>\n            \
+             <S t=\"{offset}\" d=\"2000000\" r=\"1\"/>\n          </SegmentTimeline>\n        </SegmentTemplate>\n      \
              </Representation>\n    </AdaptationSet>\n"
         );
         assert!(text.contains(&set), "{text}");
     }
+}
+
+#[test]
+fn live_captions_are_named_as_far_as_they_are_settled_and_never_hold_up_pictures() {
+    let mut segments = run(0..12);
+    segments.extend((12..15).map(|seq| segment(seq, 1, SegmentState::Ready)));
+    let stream = live(&segments);
+    let of = |settled_to: u64, phase| {
+        let periods = periods(&stream, None, &segments);
+        named(&manifest(&stream, &periods, Span::Window, phase, None, &[english(settled_to)]).unwrap())
+    };
+    // A period names one at least, and what is older than half of the window's thirty seconds.
+    assert_eq!(of(0, Phase::Growing), [(0, 7), (12, 1)], "nobody hears");
+    assert_eq!(of(9, Phase::Growing), [(0, 9), (12, 1)]);
+    assert_eq!(of(14, Phase::Growing), [(0, 12), (12, 2)]);
+    assert_eq!(of(14, Phase::Closing), [(0, 12), (12, 2)]);
+    assert_eq!(of(14, Phase::Closed), [(0, 12), (12, 3)], "what has ended is named to its end");
+    // What is there already is not late.
+    let begun = &segments[..3];
+    let text = |settled_to| {
+        let periods = periods(&stream, None, begun);
+        named(&manifest(&stream, &periods, Span::Window, Phase::Growing, None, &[english(settled_to)]).unwrap())
+    };
+    assert_eq!([text(0), text(2)], [[(0, 1)], [(0, 2)]]);
 }

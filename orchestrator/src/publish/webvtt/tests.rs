@@ -83,7 +83,26 @@ fn segments_repeat_what_goes_on_and_keep_the_streams_times() {
     let head = "WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:90000,LOCAL:00:00:00.000\n";
     assert_eq!((first.as_str(), second.as_str()), (&*format!("{head}{body}"), &*format!("{head}{body}")));
     assert_eq!(segment(&cues, 6_000, 8_000), head, "nothing is said there");
-    assert_eq!(file(&cues, 3_000), "WEBVTT\n\n00:00:00.500 --> 00:00:01.700\n&lt;b&gt; &amp; so on it goes\n");
+    assert_eq!(file(&cues), format!("WEBVTT\n{body}"));
     assert_eq!(srt(&cues), "1\r\n00:00:03,500 --> 00:00:04,700\r\n<b> & so on it goes\r\n\r\n");
     assert_eq!(stamp(3_600_000 * 26 + 61_001, '.'), "26:01:01.001");
+}
+
+#[test]
+fn fragments_say_what_segments_of_text_say_at_the_times_of_the_files() {
+    let cues = cues(&heard("<b> & so on it goes", 3_500, 200), 6_000);
+    let of = |seq: u64, from_ns, to_ns| {
+        let bytes = fragments::segment(&cues, seq, from_ns..to_ns).unwrap();
+        let head = millrace_cmaf::read::head(&bytes).unwrap().expect("it is whole");
+        let lengths: Vec<u32> = head.samples.iter().map(|sample| sample.duration).collect();
+        let says = bytes.windows(8).any(|eight| eight == b"&lt;b&gt") && bytes.windows(4).any(|four| four == b"payl");
+        (head.sequence, head.decode_start, lengths, says)
+    };
+    // Borders are those of the pictures, to the tick.
+    assert_eq!(of(1, 2_000_000_333, 4_000_000_999), (1, 3_000_000, vec![1_500_000, 500_000], true));
+    assert_eq!(of(2, 4_000_000_999, 6_000_000_000), (2, 5_000_000, vec![700_000, 1_300_000], true));
+    assert_eq!(of(3, 6_000_000_000, 8_000_000_000), (3, 7_000_000, vec![2_000_000], false));
+    assert_eq!(fragments::segment(&cues, 4, 5..5), None);
+    let (header, name) = fragments::init();
+    assert_eq!(*name, millrace_proto::Sha256::of(header));
 }
