@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::{
     Error, RATE, Span, Word,
-    pieces::{pieces, plan},
+    pieces::{halves, pieces, plan},
     speech,
     voice::Voice,
     whisper::{Task, Whisper},
@@ -103,12 +103,7 @@ impl Listener {
         let all = if goes_on.is_some() { pieces(&heard.speech) } else { plan.pieces };
         for piece in &all {
             let words = self.piece(window, piece, &context, &mut heard)?;
-            for word in &words {
-                if !word.joined {
-                    context.push(' ');
-                }
-                context.push_str(&word.text);
-            }
+            context = with(&context, &words);
             heard.words.extend(words);
         }
         if plan.is_cut {
@@ -141,6 +136,15 @@ impl Listener {
         };
         let said = self.whisper.hear(&window.samples[piece.start..piece.end], &task)?;
         heard.language.get_or_insert(said.language);
+        // In some languages half a minute takes more tokens than Whisper has room for.
+        if said.is_cut
+            && !window.draft
+            && let Some((first, second)) = halves(piece, &heard.speech)
+        {
+            let mut words = self.piece(window, &first, context, heard)?;
+            words.extend(self.piece(window, &second, &with(context, &words), heard)?);
+            return Ok(words);
+        }
         let written = if window.translate { "en" } else { said.language };
         let start = (piece.start * 100 / RATE) as i64;
         let placed = words::words(&said.tokens, words::is_spaced(written)).into_iter().map(|mut word| {
@@ -150,6 +154,12 @@ impl Listener {
         });
         Ok(placed.collect())
     }
+}
+
+/// The text before, and what was said since.
+fn with(context: &str, words: &[Word]) -> String {
+    let said = words.iter().flat_map(|word| [if word.joined { "" } else { " " }, word.text.as_str()]);
+    std::iter::once(context).chain(said).collect()
 }
 
 /// When a word begins that is known to begin after the one before it, and when it ends: not in a pause, and not longer ago

@@ -15,6 +15,8 @@ const OPEN: usize = RATE * 45 / 100;
 /// Silence before speech that goes on, which the next window begins with where there is so much: the detector of voice has to
 /// hear how speech begins.
 const LEAD: usize = RATE * 3 / 10;
+/// What is shorter than this is not halved, however much is said in it.
+const HALVED_MIN: usize = 4 * RATE;
 
 /// How a window is heard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +63,16 @@ pub(crate) fn pieces(spans: &[Span]) -> Vec<Span> {
     pieces
 }
 
+/// A piece in two, in the pause nearest to its middle, or there where nobody pauses. `None` where it is too short for that.
+pub(crate) fn halves(piece: &Span, spans: &[Span]) -> Option<(Span, Span)> {
+    let middle = usize::midpoint(piece.start, piece.end);
+    let within = |pair: &[Span]| pair[0].end > piece.start && pair[1].start < piece.end;
+    let pauses = spans.windows(2).filter(|pair| within(pair)).map(|pair| (pair[0].end, pair[1].start));
+    let (end, start) = pauses.min_by_key(|(end, _)| end.abs_diff(middle)).unwrap_or((middle, middle));
+    let (first, second) = (Span { start: piece.start, end }, Span { start, end: piece.end });
+    (piece.end - piece.start >= HALVED_MIN).then_some((first, second))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +106,19 @@ mod tests {
         assert_eq!(open, Some(Span { start: 6 * RATE, end: 10 * RATE }));
         // The same at the end of the stream is heard.
         assert_eq!(planned(&[(1.0, 4.0), (6.0, 10.0)], 10, true), (vec![(1.0, 10.0)], 10.0, false));
+    }
+
+    #[test]
+    fn halves_part_in_a_pause_near_the_middle() {
+        let parted = |piece: (f64, f64), speech: &[(f64, f64)]| {
+            let (first, second) = halves(&spans(&[piece])[0], &spans(speech))?;
+            let s = |samples: usize| samples as f64 / RATE as f64;
+            Some(((s(first.start), s(first.end)), (s(second.start), s(second.end))))
+        };
+        let speech = [(0.0, 3.0), (4.0, 11.0), (12.0, 15.0), (16.0, 24.0), (30.0, 40.0)];
+        assert_eq!(parted((4.0, 24.0), &speech), Some(((4.0, 15.0), (16.0, 24.0))));
+        assert_eq!(parted((30.0, 40.0), &speech), Some(((30.0, 35.0), (35.0, 40.0))));
+        assert_eq!(parted((12.0, 15.0), &speech), None);
     }
 
     #[test]
