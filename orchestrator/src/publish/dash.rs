@@ -137,6 +137,11 @@ fn same_tracks(stream: &Stream, a: &Segment, b: &Segment) -> bool {
 /// on (`VideoWrapper.setStartTime_`, `PlayheadMover.onTick_`). Who is slow to begin, as with encrypted samples, is hit often.
 const LEAD_MS: u64 = 5_000;
 
+/// How far behind what is said live players are told to play, in segments.
+const DELAY_SEGMENTS: u64 = 3;
+/// The same with captions, which are some six seconds late, and are read of in the next manifest. No window is shorter.
+const TEXT_DELAY_SEGMENTS: u64 = 5;
+
 /// How many times players read the manifest again while it closes, where each reads it as often as it is told to. One
 /// would do, and one may be late. More would be long: dash.js stops just before the end until the manifest is static.
 const CLOSING_READS: u64 = 2;
@@ -234,7 +239,7 @@ pub fn manifest(
             rfc3339(begun_ms),
             rfc3339(newest.arrived_ms),
             stream.profile.window_s,
-            3 * target_s,
+            if texts.is_empty() { DELAY_SEGMENTS } else { TEXT_DELAY_SEGMENTS } * target_s,
         );
     }
     let _ = writeln!(text, "  <BaseURL>../../hls/{}/</BaseURL>", stream.id);

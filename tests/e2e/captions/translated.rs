@@ -9,6 +9,8 @@ use super::{asks, by_dash::payloads, plain, words};
 use crate::{
     clip::{live_source, made, text},
     house::House,
+    live::until_playable,
+    push::push,
     wait::{s, until},
 };
 
@@ -66,22 +68,57 @@ fn track(house: &House, stream: &Stream, language: &str) -> Transcript {
     })
 }
 
-#[test]
-fn a_language_is_found_out_and_translated() {
-    let source = spanish();
+/// A farm whose worker knows both languages, and a stream of this source that is to be told in English too.
+fn translating(source: &str) -> (House, Stream) {
     let mut house = House::with_workers(0);
     house.add_hearing_worker(&[MODEL]);
     house.until_online(1);
-    let stream = house.api.create("file", &asks(&json!({"translate": true})));
-    house.api.upload_all(&stream, &std::fs::read(source).expect("the clip can be read"));
-    house.api.until(&stream, StreamState::Ended, s(60));
-    let (own, english) = (track(&house, &stream, "es"), track(&house, &stream, "en"));
+    let stream = house.api.create(source, &asks(&json!({"translate": true})));
+    (house, stream)
+}
+
+/// Both tracks, complete: each in its language, with most of the words.
+#[track_caller]
+fn assert_translated(house: &House, stream: &Stream) -> [Transcript; 2] {
+    house.api.until(stream, StreamState::Ended, s(60));
+    let (own, english) = (track(house, stream, "es"), track(house, stream, "en"));
     assert_eq!((own.track.as_str(), own.language.as_deref()), ("captions", Some("es")), "{own:?}");
     assert_eq!((english.track.as_str(), english.language.as_deref()), ("english", Some("en")), "{english:?}");
     let spoken = |window: &TranscriptWindow| window.words.is_empty() || window.language.as_deref() == Some("es");
     assert!(own.windows.iter().chain(&english.windows).all(spoken), "what was spoken: {own:?} {english:?}");
     assert_says(&words(&own).join(" "), &SAID);
     assert_says(&words(&english).join(" "), &MEANT);
+    [own, english]
+}
+
+#[test]
+fn what_is_said_live_is_translated() {
+    let source = spanish();
+    let (house, stream) = translating("live");
+    let _publisher = push(&house, &stream, &source);
+    // Who is there from the beginning is told of both.
+    until_playable(&house, &stream, 1);
+    let playback = &stream.playback;
+    let (master, manifest) =
+        [&playback.hls, playback.dash.as_ref().expect("it is live")].map(|url| house.api.get(url).text()).into();
+    assert_eq!(master.matches("TYPE=SUBTITLES").count(), 2, "{master}");
+    assert_eq!(manifest.matches("codecs=\"wvtt\"").count(), 2, "{manifest}");
+    assert!(manifest.contains("lang=\"en\"") && manifest.contains("English (translated)"), "{manifest}");
+    for heard in assert_translated(&house, &stream) {
+        assert!(heard.windows.len() > 1, "it was heard while it came: {heard:?}");
+        let segments = 0..house.api.stream(&stream.id).progress.segments;
+        let fragment = |number| house.api.get(&format!("/hls/{}/{}/{number}.m4s", stream.id, heard.track)).body;
+        let told = segments.map(|number| payloads(&fragment(number))).collect::<Vec<_>>().join("\n");
+        assert_says(&plain(&told).join(" "), if heard.track == "english" { &MEANT } else { &SAID });
+    }
+}
+
+#[test]
+fn a_language_is_found_out_and_translated() {
+    let source = spanish();
+    let (house, stream) = translating("file");
+    house.api.upload_all(&stream, &std::fs::read(source).expect("the clip can be read"));
+    assert_translated(&house, &stream);
 
     // Players find both, and each in its files.
     let ended = house.api.stream(&stream.id);

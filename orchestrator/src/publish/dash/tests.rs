@@ -268,8 +268,8 @@ fn live_captions_are_named_as_far_as_they_are_settled_and_never_hold_up_pictures
         let periods = periods(&stream, None, &segments);
         named(&manifest(&stream, &periods, Span::Window, phase, None, &[english(settled_to)]).unwrap())
     };
-    // A period names one at least, and what is older than half of the window's thirty seconds.
-    assert_eq!(of(0, Phase::Growing), [(0, 7), (12, 1)], "nobody hears");
+    // A period names one at least, and what is older than two thirds of the window's thirty seconds.
+    assert_eq!(of(0, Phase::Growing), [(0, 5), (12, 1)], "nobody hears");
     assert_eq!(of(9, Phase::Growing), [(0, 9), (12, 1)]);
     assert_eq!(of(14, Phase::Growing), [(0, 12), (12, 2)]);
     assert_eq!(of(14, Phase::Closing), [(0, 12), (12, 2)]);
@@ -281,4 +281,10 @@ fn live_captions_are_named_as_far_as_they_are_settled_and_never_hold_up_pictures
         named(&manifest(&stream, &periods, Span::Window, Phase::Growing, None, &[english(settled_to)]).unwrap())
     };
     assert_eq!([text(0), text(2)], [[(0, 1)], [(0, 2)]]);
+    let delay = |texts: &[Text]| {
+        let periods = periods(&stream, None, &segments);
+        let text = manifest(&stream, &periods, Span::Window, Phase::Growing, None, texts).unwrap();
+        text.split("suggestedPresentationDelay=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+    };
+    assert_eq!([delay(&[]), delay(&[english(0)])], ["PT6S", "PT10S"], "words come later than pictures");
 }

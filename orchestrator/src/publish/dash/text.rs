@@ -48,12 +48,13 @@ impl Text {
     }
 }
 
-/// Up to which number segments are too old for their words to matter to who watches: half a window.
+/// Up to which number segments are too old for their words to matter to who watches: two thirds of a window.
 pub(super) fn late(stream: &Stream, periods: &[Period]) -> u64 {
     let segments = || periods.iter().flat_map(|period| &period.segments);
     let end_ns = |segment: &Slot| segment.start_ns + segment.duration_ns;
+    // Not all of it: players drop what leaves the window, and a text of nothing else with it.
     let window_ns = publish::window_segments(stream) * u64::from(stream.profile.segment_ms) * 1_000_000;
     let Some(newest_ns) = segments().last().map(end_ns) else { return 0 };
-    let is_late = |segment: &&Slot| end_ns(segment) + window_ns / 2 <= newest_ns;
+    let is_late = |segment: &&Slot| end_ns(segment) + window_ns * 2 / 3 <= newest_ns;
     segments().take_while(is_late).last().map_or(0, |segment| segment.seq + 1)
 }
