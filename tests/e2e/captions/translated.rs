@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use millrace_proto::api::{Stream, StreamState, Transcript, TranscriptWindow};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{asks, by_dash::payloads, plain, words};
 use crate::{
@@ -68,12 +68,12 @@ fn track(house: &House, stream: &Stream, language: &str) -> Transcript {
     })
 }
 
-/// A farm whose worker knows both languages, and a stream of this source that is to be told in English too.
-fn translating(source: &str) -> (House, Stream) {
+/// A farm whose worker knows both languages, and a stream of this source with these captions.
+fn translating(source: &str, captions: &Value) -> (House, Stream) {
     let mut house = House::with_workers(0);
     house.add_hearing_worker(&[MODEL]);
     house.until_online(1);
-    let stream = house.api.create(source, &asks(&json!({"translate": true})));
+    let stream = house.api.create(source, &asks(captions));
     (house, stream)
 }
 
@@ -94,7 +94,7 @@ fn assert_translated(house: &House, stream: &Stream) -> [Transcript; 2] {
 #[test]
 fn what_is_said_live_is_translated() {
     let source = spanish();
-    let (house, stream) = translating("live");
+    let (house, stream) = translating("live", &json!({"language": "es", "translate": true}));
     let _publisher = push(&house, &stream, &source);
     // Who is there from the beginning is told of both.
     until_playable(&house, &stream, 1);
@@ -103,7 +103,10 @@ fn what_is_said_live_is_translated() {
         [&playback.hls, playback.dash.as_ref().expect("it is live")].map(|url| house.api.get(url).text()).into();
     assert_eq!(master.matches("TYPE=SUBTITLES").count(), 2, "{master}");
     assert_eq!(manifest.matches("codecs=\"wvtt\"").count(), 2, "{manifest}");
-    assert!(manifest.contains("lang=\"en\"") && manifest.contains("English (translated)"), "{manifest}");
+    assert!(
+        ["lang=\"es\"", "lang=\"en\"", "English (translated)"].iter().all(|one| manifest.contains(one)),
+        "{manifest}"
+    );
     for heard in assert_translated(&house, &stream) {
         assert!(heard.windows.len() > 1, "it was heard while it came: {heard:?}");
         let segments = 0..house.api.stream(&stream.id).progress.segments;
@@ -116,7 +119,7 @@ fn what_is_said_live_is_translated() {
 #[test]
 fn a_language_is_found_out_and_translated() {
     let source = spanish();
-    let (house, stream) = translating("file");
+    let (house, stream) = translating("file", &json!({"translate": true}));
     house.api.upload_all(&stream, &std::fs::read(source).expect("the clip can be read"));
     assert_translated(&house, &stream);
 
