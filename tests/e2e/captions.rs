@@ -31,6 +31,9 @@ const SPEECH: &str = "/usr/share/pocketsphinx/test/data/librivox";
 /// Understands English alone, and is the quickest that there is.
 const MODEL: &str = "whisper-tiny.en";
 
+/// Segments that are there when players of DASH are opened: they stay five behind.
+const LATER_SEGMENTS: usize = 5;
+
 /// A clip with 24 seconds of a book that is read aloud, and what is said in it.
 fn reading() -> (PathBuf, Vec<String>) {
     let list = fs::read_to_string(format!("{SPEECH}/transcription"));
@@ -183,7 +186,8 @@ fn what_is_said_live_shows_by_dash() {
     let stream = house.api.create("live", &asks(&json!({"language": "en"})));
     let browser = Browser::start(house.scratch());
     let _publisher = push(&house, &stream, &source);
-    until_playable(&house, &stream, 1);
+    // As who comes later, and can be as far behind as is suggested.
+    until_playable(&house, &stream, LATER_SEGMENTS);
     let page = by_dash::open(&browser, stream.playback.dash.as_deref().expect("a live stream has a manifest"));
     page.until_shown("live", &said);
     for shown in page.until_over() {
@@ -206,6 +210,33 @@ fn what_is_said_live_shows_by_dash() {
     let files = ["999.m4s", "init-00.mp4", &format!("init-{}.mp4", "0".repeat(64))];
     for file in files {
         house.api.get(&format!("/hls/{}/captions/{file}", stream.id)).error(404);
+    }
+}
+
+#[test]
+fn words_come_by_dash_behind_a_publishers_absence() {
+    let (source, said) = reading();
+    let mut house = House::with_workers(0);
+    house.add_hearing_worker(&[MODEL]);
+    house.until_online(1);
+    let stream = house.api.create("live", &asks(&json!({"language": "en"})));
+    let browser = Browser::start(house.scratch());
+    let mut publisher = push(&house, &stream, &source);
+    until_playable(&house, &stream, LATER_SEGMENTS);
+    let dash = stream.playback.dash.as_deref().expect("a live stream has a manifest");
+    let page = by_dash::open(&browser, dash);
+    page.until_shown("live", &said);
+    publisher.kill();
+    house.api.until(&stream, StreamState::Interrupted, s(60));
+    let _publisher = push(&house, &stream, &source);
+    until("a second period with captions", s(40), || {
+        (house.api.get(dash).text().matches("codecs=\"wvtt\"").count() == 2).then_some(())
+    });
+    house.api.until(&stream, StreamState::Ended, s(90));
+    let last = &said[said.len() - 20..];
+    for shown in page.until_over() {
+        let right = last.iter().filter(|word| shown.contains(word)).count();
+        assert!(right * 2 > last.len(), "{right} of {} words of the end were there: {shown:?}", last.len());
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use serde_json::json;
 
-use super::asks;
+use super::{LATER_SEGMENTS, asks};
 use crate::{
     clip::{live_source, text},
     house::House,
@@ -27,7 +27,7 @@ fn players_with_captions_on_play_what_nobody_hears() {
     let house = House::with_workers(1);
     let stream = house.api.create("live", &asks(&json!({"language": "en"})));
     let _publisher = push(&house, &stream, &live_source(24));
-    until_playable(&house, &stream, 1);
+    until_playable(&house, &stream, LATER_SEGMENTS);
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let libraries = LIBRARIES.map(|(name, file)| {
         let path = root.join(file);
