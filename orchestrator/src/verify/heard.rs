@@ -313,7 +313,10 @@ mod tests {
         let bytes = serde_json::to_vec(&heard).unwrap();
         let taken = judge(&work, &carry, 8_000, &bytes).unwrap();
         let said = |taken: &Taken| taken.carry.settled.iter().map(|said| said.text.clone()).collect::<String>();
-        assert_eq!((taken.settled_ms, taken.carry.again_ms, taken.context.as_str()), (10_000, 6_000, "a b c d e f g h"));
+        assert_eq!(
+            (taken.settled_ms, taken.carry.again_ms, taken.context.as_str()),
+            (10_000, 6_000, "a b c d e f g h")
+        );
         assert_eq!((said(&taken).as_str(), &taken.carry.pauses_ms[..]), ("ijklmnopqrst", &[10_000][..]));
         // Where no pause is near, the last one.
         let taken = judge(&work, &Carry { pauses_ms: vec![1_000], ..carry.clone() }, 8_000, &bytes).unwrap();
