@@ -55,6 +55,9 @@ pub struct Carry {
     pub draft: Vec<Said>,
     /// Pauses in that time: in one of them a later window may begin.
     pub pauses_ms: Vec<i64>,
+    /// The language that was heard in it.
+    #[serde(default)]
+    pub language: Option<String>,
 }
 
 /// A word that was heard, as it is compared.

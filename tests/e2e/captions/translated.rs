@@ -116,6 +116,20 @@ fn what_is_said_live_is_translated() {
     }
 }
 
+/// Of a sentence's beginning whisper-base says more than one language, of this one Italian and Latin too.
+#[test]
+fn a_live_language_is_the_one_that_is_heard_twice() {
+    let source = spanish();
+    let (house, stream) = translating("live", &json!({}));
+    let _publisher = push(&house, &stream, &source);
+    house.api.until(&stream, StreamState::Ended, s(60));
+    let own = track(&house, &stream, "es");
+    assert_eq!(own.language.as_deref(), Some("es"), "{own:?}");
+    let last = own.windows.iter().rev().find(|window| !window.words.is_empty()).expect("something was said");
+    assert_eq!(last.language.as_deref(), Some("es"), "{own:?}");
+    assert_says(&words(&own).join(" "), &SAID[SAID.len() / 2..]);
+}
+
 #[test]
 fn a_language_is_found_out_and_translated() {
     let source = spanish();
