@@ -68,6 +68,17 @@ impl Page<'_> {
         })
     }
 
+    /// Both players come to show most of these words.
+    #[track_caller]
+    pub(super) fn until_most_shown(&self, words: &[String]) {
+        for player in PLAYERS {
+            self.until(&format!("{player} to show most of {words:?}"), player, |now| {
+                let shown = texts(&now["cues"]);
+                words.iter().filter(|word| shown.contains(word)).count() * 2 > words.len()
+            });
+        }
+    }
+
     #[track_caller]
     fn until(&self, what: &str, player: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         until(what, s(60), || {
