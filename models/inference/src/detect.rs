@@ -53,21 +53,20 @@ pub struct Found {
 pub(crate) struct Detector {
     session: Session,
     how: Detection,
-    threads: u32,
 }
 
 impl Detector {
     pub(crate) fn open(environment: &Environment, how: &Detection, threads: u32) -> Result<Self, Error> {
         let session = session::open(environment, &how.model, threads)?;
         session::has_outputs(&session, &how.model, &how.outputs)?;
-        Ok(Self { session, how: how.clone(), threads })
+        Ok(Self { session, how: how.clone() })
     }
 
     /// The surest first.
     pub(crate) fn find(&mut self, picture: &Picture<'_>) -> Result<Vec<Found>, Error> {
         let broken = |error: ort::Error| Error::broken("detection", &error);
         let input = &self.how.input;
-        let scaled = resize(picture.rgb, (picture.width, picture.height), (input.width, input.height), self.threads);
+        let scaled = resize(picture.rgb, (picture.width, picture.height), (input.width, input.height));
         let numbers = input.numbers(&scaled);
         let tensor = TensorRef::from_array_view((input.shape(), &numbers[..])).map_err(broken)?;
         let outputs = self.session.run(ort::inputs![input.name.as_str() => tensor]).map_err(broken)?;

@@ -34,20 +34,19 @@ pub struct Look {
 pub(crate) struct Embedder {
     session: Session,
     how: Embedding,
-    threads: u32,
 }
 
 impl Embedder {
     pub(crate) fn open(environment: &Environment, how: &Embedding, threads: u32) -> Result<Self, Error> {
         let session = session::open(environment, &how.model, threads)?;
         session::has_outputs(&session, &how.model, &how.outputs)?;
-        Ok(Self { session, how: how.clone(), threads })
+        Ok(Self { session, how: how.clone() })
     }
 
     pub(crate) fn look(&mut self, picture: &Picture<'_>) -> Result<Look, Error> {
         let broken = |error: ort::Error| Error::broken("embedding", &error);
         let input = &self.how.input;
-        let scaled = resize(picture.rgb, (picture.width, picture.height), (input.width, input.height), self.threads);
+        let scaled = resize(picture.rgb, (picture.width, picture.height), (input.width, input.height));
         let numbers = input.numbers(&scaled);
         let tensor = TensorRef::from_array_view((input.shape(), &numbers[..])).map_err(broken)?;
         let outputs = self.session.run(ort::inputs![input.name.as_str() => tensor]).map_err(broken)?;

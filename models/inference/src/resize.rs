@@ -2,10 +2,6 @@
 //! that is as wide as the scale wants it. Pillow's `BILINEAR` is the same to the last bit, rounding of weights included.
 //! Pure.
 
-use std::thread;
-
-/// Fewer rows are not worth a thread of their own.
-const ROWS_MIN: usize = 64;
 /// Weights are whole numbers of so many bits behind the point.
 const BITS: u32 = 22;
 
@@ -15,47 +11,27 @@ struct Weights {
     weights: Vec<i32>,
 }
 
-/// A picture of another size, with so many threads at most.
-pub(crate) fn resize(
-    rgb: &[u8],
-    (width, height): (usize, usize),
-    (to_width, to_height): (usize, usize),
-    threads: u32,
-) -> Vec<u8> {
-    let wide = if width == to_width { rgb.to_vec() } else { across(rgb, (width, height), to_width, threads) };
+/// A picture of another size.
+pub(crate) fn resize(rgb: &[u8], (width, height): (usize, usize), (to_width, to_height): (usize, usize)) -> Vec<u8> {
+    let wide = if width == to_width { rgb.to_vec() } else { across(rgb, width, height, to_width) };
     if height == to_height { wide } else { down(&wide, to_width, height, to_height) }
 }
 
-/// Most of the work is here, where a pixel's three numbers are too few for the processor to take them at once.
-fn across(rgb: &[u8], (width, height): (usize, usize), to: usize, threads: u32) -> Vec<u8> {
+fn across(rgb: &[u8], width: usize, height: usize, to: usize) -> Vec<u8> {
     let weights = weights(width, to);
-    let mut scaled = vec![0; to * height * 3];
-    let rows = height.div_ceil(threads.max(1) as usize).max(ROWS_MIN);
-    thread::scope(|scope| {
-        let mut parts = rgb.chunks(rows * width * 3).zip(scaled.chunks_mut(rows * to * 3));
-        let own = parts.next();
-        for (from, scaled) in parts {
-            scope.spawn(|| narrow(from, width, &weights, scaled));
-        }
-        if let Some((from, scaled)) = own {
-            narrow(from, width, &weights, scaled);
-        }
-    });
-    scaled
-}
-
-fn narrow(rgb: &[u8], width: usize, weights: &[Weights], scaled: &mut [u8]) {
-    for (row, scaled) in rgb.chunks_exact(width * 3).zip(scaled.chunks_exact_mut(weights.len() * 3)) {
-        for (Weights { first, weights }, scaled) in weights.iter().zip(scaled.chunks_exact_mut(3)) {
+    let mut scaled = Vec::with_capacity(to * height * 3);
+    for row in rgb.chunks_exact(width * 3) {
+        for Weights { first, weights } in &weights {
             let mut sums = [1 << (BITS - 1); 3];
             for (pixel, weight) in row[first * 3..].chunks_exact(3).zip(weights) {
                 for (sum, number) in sums.iter_mut().zip(pixel) {
                     *sum += i32::from(*number) * weight;
                 }
             }
-            scaled.copy_from_slice(&sums.map(rounded));
+            scaled.extend(sums.map(rounded));
         }
     }
+    scaled
 }
 
 fn down(rgb: &[u8], width: usize, height: usize, to: usize) -> Vec<u8> {
@@ -100,9 +76,9 @@ mod tests {
     #[test]
     fn one_colour_stays_and_the_same_size_is_the_same() {
         let grey = vec![77; 9 * 5 * 3];
-        assert_eq!(resize(&grey, (9, 5), (4, 8), 1), vec![77; 4 * 8 * 3]);
+        assert_eq!(resize(&grey, (9, 5), (4, 8)), vec![77; 4 * 8 * 3]);
         let picture: Vec<u8> = (0..9 * 5 * 3).map(|number| (number * 7 % 256) as u8).collect();
-        assert_eq!(resize(&picture, (9, 5), (9, 5), 1), picture);
+        assert_eq!(resize(&picture, (9, 5), (9, 5)), picture);
     }
 
     /// `Image.fromarray(a).resize((3, 2), Image.BILINEAR)` of Pillow 13, `a` as here.
@@ -110,13 +86,6 @@ mod tests {
     fn numbers_are_pillows() {
         let picture: Vec<u8> = (0..7 * 5 * 3).map(|number| (number * number * 31 % 251) as u8).collect();
         let known = [68, 121, 122, 69, 150, 155, 112, 133, 131, 128, 120, 113, 80, 103, 122, 120, 107, 159];
-        assert_eq!(resize(&picture, (7, 5), (3, 2), 1), known);
-    }
-
-    #[test]
-    fn threads_change_nothing() {
-        let picture: Vec<u8> = (0..90_usize * 201 * 3).map(|number| (number * number * 31 % 251) as u8).collect();
-        let alone = resize(&picture, (90, 201), (40, 33), 1);
-        assert!([2, 3, 16].iter().all(|threads| resize(&picture, (90, 201), (40, 33), *threads) == alone));
+        assert_eq!(resize(&picture, (7, 5), (3, 2)), known);
     }
 }

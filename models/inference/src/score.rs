@@ -14,7 +14,6 @@ const SEEN: usize = 224;
 pub(crate) struct Scorer {
     session: Session,
     input: Input,
-    threads: u32,
 }
 
 impl Scorer {
@@ -30,13 +29,13 @@ impl Scorer {
             mean: [104.0, 117.0, 123.0],
             deviation: [1.0; 3],
         };
-        Ok(Self { session, input, threads })
+        Ok(Self { session, input })
     }
 
     /// From 0 to 1.
     pub(crate) fn score(&mut self, picture: &Picture<'_>) -> Result<f32, Error> {
         let broken = |error: ort::Error| Error::broken("moderation", &error);
-        let scaled = resize(picture.rgb, (picture.width, picture.height), (SIDE, SIDE), self.threads);
+        let scaled = resize(picture.rgb, (picture.width, picture.height), (SIDE, SIDE));
         let numbers = self.input.numbers(&middle(&jpeg::round_trip(&scaled, SIDE, SIDE)));
         let input = TensorRef::from_array_view((self.input.shape(), &numbers[..])).map_err(broken)?;
         let outputs = self.session.run(ort::inputs![self.input.name.as_str() => input]).map_err(broken)?;
