@@ -37,6 +37,10 @@ pub struct Model {
     pub version: String,
     /// What it is for.
     pub capability: Capability,
+    /// What it ran on when it was proved. While a card refuses, the same is done on the processor. Workers that know of
+    /// nothing else say nothing.
+    #[serde(default)]
+    pub device: Device,
     /// Two-letter codes of the languages that it understands, or `any`.
     #[serde(default)]
     pub languages: Vec<String>,
@@ -46,12 +50,33 @@ pub struct Model {
     /// Measured at start: pictures that it looks at in a second, on the threads of one lease, decoding included.
     #[serde(default)]
     pub pictures_per_s: f64,
-    /// The most memory that it took, in bytes of address space.
+    /// The most memory that it took, in bytes: of address space, or on a card, of the machine's memory in use.
     pub memory_bytes: u64,
     /// What loading it took.
     pub load_ms: u64,
     /// It is loaded just now: a task for it begins at once.
     pub warm: bool,
+}
+
+/// What a model runs on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    /// The machine's processor.
+    #[default]
+    Cpu,
+    /// A graphics card (NVIDIA's).
+    Cuda,
+}
+
+impl Device {
+    /// The name, as messages have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+        }
+    }
 }
 
 /// What a model is for.

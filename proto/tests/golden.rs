@@ -13,7 +13,7 @@ use millrace_proto::{
     captions::{Heard, Span, Word},
     events::{Decided, Event, Events, HeldBack, Moved},
     identity::Secret,
-    offer::{Absent, Capability, Card, Encoder, Lack, Model, Offer, Part, Sandbox},
+    offer::{Absent, Capability, Card, Device, Encoder, Lack, Model, Offer, Part, Sandbox},
     outcome::{Done, Failure, FailureKind, Outcome, Rendition, Report, Result as Handed},
     profile::{Choice, H264Profile, Preset, Rate, VideoCodec},
     task::{Blob, Captions, Input, Lease, Look, Target, Transcode, Work, output_name},
@@ -172,6 +172,7 @@ fn offer() -> Offer {
             id: "whisper-base".into(),
             version: "1".into(),
             capability: Capability::Captions,
+            device: Device::Cuda,
             languages: vec!["any".into()],
             audio_s_per_s: 12.5,
             pictures_per_s: 0.0,
@@ -486,6 +487,13 @@ fn every_message_is_as_its_file_says() {
     let files: BTreeSet<String> =
         fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(seen, files, "a file for each message and no other");
+}
+
+#[test]
+fn a_model_of_an_older_worker_ran_on_its_processor() {
+    let mut old = serde_json::to_value(&offer().models[0]).unwrap();
+    assert_eq!(old.as_object_mut().unwrap().remove("device"), Some("cuda".into()));
+    assert_eq!(serde_json::from_value::<Model>(old).unwrap().device, Device::Cpu);
 }
 
 #[test]

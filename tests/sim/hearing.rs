@@ -10,7 +10,7 @@ use millrace_orchestrator::{
 use millrace_proto::{
     StreamId,
     captions::{Heard, Word},
-    offer::{Capability, Model},
+    offer::{Capability, Device, Model},
     outcome::{self, Done},
     task::{Blob, Captions, Look, REPORT},
     vision::{Category, Place, Sight, Sights, Thing},
@@ -37,6 +37,7 @@ pub(crate) fn models() -> Vec<Model> {
         id: id.into(),
         version: "1".into(),
         capability,
+        device: Device::Cpu,
         languages: vec!["any".into()],
         audio_s_per_s: 10.0,
         pictures_per_s: 10.0,

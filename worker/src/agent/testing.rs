@@ -2,7 +2,7 @@
 
 use millrace_proto::{
     api,
-    offer::{Capability, Model},
+    offer::{Capability, Device, Model},
     outcome::{Done, Rendition},
     profile::{H264Profile, Preset, Rate, VideoCodec},
     task::{Blob, Captions, Input, Lease, Target, Transcode, Work},
@@ -42,6 +42,7 @@ pub(crate) fn model(id: &str, language: &str) -> Model {
         id: id.into(),
         version: "1".into(),
         capability: Capability::Captions,
+        device: Device::Cpu,
         languages: vec![language.into()],
         audio_s_per_s: 10.0,
         pictures_per_s: 0.0,

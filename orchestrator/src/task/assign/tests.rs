@@ -2,7 +2,7 @@
 
 use millrace_proto::{
     identity::Secret,
-    offer::{Encoder, Lack, Model, Offer, Part, Sandbox},
+    offer::{Device, Encoder, Lack, Model, Offer, Part, Sandbox},
     outcome::FailureKind,
     profile::{H264Profile, Preset, Rate, VideoCodec},
     task::{Captions, Target, Transcode},
@@ -186,6 +186,7 @@ fn hearing(mut seat: Seat, id: &str, language: &str, warm: bool) -> Seat {
         id: id.into(),
         version: "1".into(),
         capability: Capability::Captions,
+        device: Device::Cpu,
         languages: vec![language.into()],
         audio_s_per_s: 1.0,
         pictures_per_s: 0.0,
