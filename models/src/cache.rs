@@ -1,7 +1,7 @@
 //! Where models lie, and whether what lies there is whole.
 //!
-//! `ROOT/ID/FILE` is a model; it gets that name when all of it is there and checked. What is on its way is below
-//! `ROOT/.part`.
+//! `ROOT/ID/FILE` is a model; it gets that name when all of it is there and checked, after the files that lie beside it.
+//! What is on its way is below `ROOT/.part`.
 
 use std::{
     fs::{self, File},
@@ -38,44 +38,50 @@ impl Cache {
 
     /// Where the model lies, or would.
     pub fn path(&self, model: &Model) -> PathBuf {
-        self.root.join(&model.id).join(&model.file)
+        self.place(model, &model.file)
     }
 
-    /// Whether something lies there.
+    /// Whether something lies there, with all that is to lie beside it.
     pub fn has(&self, model: &Model) -> bool {
-        self.path(model).is_file()
+        model.files().all(|(file, ..)| self.place(model, file).is_file())
     }
 
     /// Reads all of the model and compares it with the catalogue. Blocks: a second for some hundred MiB.
     pub fn check(&self, model: &Model) -> Result<PathBuf, Error> {
-        let path = self.path(model);
-        let id = &model.id;
-        let length = match fs::metadata(&path) {
-            Ok(found) => found.len(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let message = format!("the model {id} is not there: millrace-worker models fetch {id}");
-                return Err(Error::new(ErrorKind::Missing, message));
-            }
-            Err(error) => return Err(Error::cache("look at", &path, &error)),
-        };
-        let damaged = |what: String| {
-            let message = format!("{} {what}: millrace-worker models fetch {id} gets it anew", path.display());
-            Error::new(ErrorKind::Damaged, message)
-        };
-        if length != model.bytes {
-            return Err(damaged(format!("has {length} bytes and not {}", model.bytes)));
+        for (file, bytes, sha256) in model.files() {
+            check(&model.id, &self.place(model, file), bytes, sha256)?;
         }
-        let found = sha256(&path).map_err(|error| Error::cache("read", &path, &error))?;
-        if found == model.sha256 {
-            Ok(path)
-        } else {
-            Err(damaged(format!("has the sha256 {found}, not {}", model.sha256)))
-        }
+        Ok(self.path(model))
+    }
+
+    pub(crate) fn place(&self, model: &Model, file: &str) -> PathBuf {
+        self.root.join(&model.id).join(file)
     }
 
     pub(crate) fn parts(&self) -> PathBuf {
         self.root.join(".part")
     }
+}
+
+/// Compares one file of the model `id` with what the catalogue says of it.
+fn check(id: &str, path: &Path, bytes: u64, sha: &str) -> Result<(), Error> {
+    let length = match fs::metadata(path) {
+        Ok(found) => found.len(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let message = format!("the model {id} is not there: millrace-worker models fetch {id}");
+            return Err(Error::new(ErrorKind::Missing, message));
+        }
+        Err(error) => return Err(Error::cache("look at", path, &error)),
+    };
+    let damaged = |what: String| {
+        let message = format!("{} {what}: millrace-worker models fetch {id} gets it anew", path.display());
+        Error::new(ErrorKind::Damaged, message)
+    };
+    if length != bytes {
+        return Err(damaged(format!("has {length} bytes and not {bytes}")));
+    }
+    let found = sha256(path).map_err(|error| Error::cache("read", path, &error))?;
+    if found == sha { Ok(()) } else { Err(damaged(format!("has the sha256 {found}, not {sha}"))) }
 }
 
 /// The hash of a file, hexadecimal.

@@ -1,6 +1,10 @@
 //! What `catalog.toml` and files like it say, checked.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +52,9 @@ pub struct Model {
     pub bytes: u64,
     /// Hash of the file, hexadecimal.
     pub sha256: String,
+    /// Files that it does not work without and that lie beside it, in the order in which they are taken after it.
+    #[serde(default)]
+    pub beside: Vec<Beside>,
     /// What the program that runs it takes at most.
     pub memory_bytes: u64,
     /// Two-letter codes, or `any`.
@@ -80,6 +87,18 @@ pub struct Model {
     /// Where it comes from.
     #[serde(rename = "source")]
     pub sources: Vec<Source>,
+}
+
+/// A file beside a model's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Beside {
+    /// Its name in the cache.
+    pub file: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Its hash, hexadecimal.
+    pub sha256: String,
 }
 
 /// What a model is for.
@@ -174,6 +193,8 @@ pub enum Layout {
     Labels,
     /// The library itself.
     Onnxruntime,
+    /// The same for graphics cards, with the libraries that it takes beside it.
+    OnnxruntimeCuda,
 }
 
 /// A conversion.
@@ -299,6 +320,17 @@ impl Catalog {
 }
 
 impl Model {
+    /// All its files, each with its length and its hash: its own first.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&str, u64, &str)> {
+        let beside = self.beside.iter().map(|more| (&*more.file, more.bytes, &*more.sha256));
+        std::iter::once((&*self.file, self.bytes, &*self.sha256)).chain(beside)
+    }
+
+    /// Length of all its files.
+    pub fn bytes_in_all(&self) -> u64 {
+        self.files().map(|(_, bytes, _)| bytes).sum()
+    }
+
     /// What is wrong with it.
     fn check(&self) -> Result<(), String> {
         let plain = |name: &str| {
@@ -307,20 +339,26 @@ impl Model {
         };
         let says = |holds: bool, why: &str| if holds { Ok(()) } else { Err(why.to_owned()) };
         says(plain(&self.id), "an id has letters, digits, dots and dashes")?;
-        says(plain(&self.file), "a file's name has letters, digits, dots and dashes")?;
-        says(is_sha256(&self.sha256), "sha256 is 64 hexadecimal digits, in lower case")?;
-        says((1..=MODEL_BYTES_MAX).contains(&self.bytes), "bytes is from 1 to 16 GiB")?;
+        let mut names = BTreeSet::new();
+        for (file, bytes, sha256) in self.files() {
+            says(plain(file), "a file's name has letters, digits, dots and dashes")?;
+            says(names.insert(file), "no two files have one name")?;
+            says(is_sha256(sha256), "sha256 is 64 hexadecimal digits, in lower case")?;
+            says((1..=MODEL_BYTES_MAX).contains(&bytes), "bytes is from 1 to 16 GiB")?;
+        }
         says(!self.sources.is_empty(), "it has no source")?;
         let taken: usize = self.sources.iter().map(|source| source.take.len().max(1)).sum();
         match self.convert {
-            None => says(taken == 1, "without a conversion one file is taken")?,
+            None => says(taken == 1 + self.beside.len(), "without a conversion each file is one that is taken")?,
+            Some(_) if !self.beside.is_empty() => says(false, "a conversion makes one file")?,
             Some(Convert::WhisperCt2) => says(taken >= 2, "whisper-ct2 takes tokenizer.json and the model's parts")?,
             Some(Convert::TfjsOnnx) => says(taken >= 2, "tfjs-onnx takes model.json and the weights' parts")?,
             Some(Convert::EfficientnetLiteOnnx) => says(taken == 1, "efficientnet-lite-onnx takes one file")?,
             Some(Convert::WordnetLabels) => says(taken == 2, "wordnet-labels takes numbers and names of classes")?,
         }
         self.check_picture()?;
-        self.sources.iter().try_for_each(Source::check)
+        let alone = self.sources.len() == 1;
+        self.sources.iter().try_for_each(|source| source.check(alone))
     }
 
     fn check_picture(&self) -> Result<(), String> {
@@ -354,7 +392,8 @@ impl Model {
 }
 
 impl Source {
-    fn check(&self) -> Result<(), String> {
+    /// What comes `alone` and is no package has the model's own hash.
+    fn check(&self, alone: bool) -> Result<(), String> {
         match (&self.pip, &self.npm, &self.url) {
             (Some(pip), None, None)
                 if pip.split_once("==").is_some_and(|(name, version)| word(name) && word(version)) => {}
@@ -370,6 +409,7 @@ impl Source {
         match &self.sha256 {
             Some(sha256) if !is_sha256(sha256) => Err("sha256 is 64 hexadecimal digits, in lower case".into()),
             None if self.url.is_none() || !self.take.is_empty() => Err("a package needs its sha256".into()),
+            None if !alone => Err("each of several sources needs its sha256".into()),
             _ if self.url.is_none() && self.take.is_empty() => Err("what is to be taken from the package?".into()),
             _ => Ok(()),
         }

@@ -154,17 +154,14 @@ fn build(model: &Model, packages: &[PathBuf], cache: &Cache) -> Result<PathBuf, 
             })?);
         }
     }
-    let made = match model.convert {
-        None => files.swap_remove(0),
-        Some(how) => {
-            let made = scratch.path().join("made");
-            convert(model, how, &files, &made).map_err(|why| {
-                Error::new(ErrorKind::Damaged, format!("the model {} can't be converted: {why}", model.id))
-            })?;
-            made
-        }
-    };
-    place(model, &made, cache)
+    if let Some(how) = model.convert {
+        let made = scratch.path().join("made");
+        convert(model, how, &files, &made).map_err(|why| {
+            Error::new(ErrorKind::Damaged, format!("the model {} can't be converted: {why}", model.id))
+        })?;
+        files = vec![made];
+    }
+    place(model, &files, cache)
 }
 
 fn convert(model: &Model, how: Convert, files: &[PathBuf], out: &Path) -> Result<(), String> {
@@ -179,22 +176,28 @@ fn convert(model: &Model, how: Convert, files: &[PathBuf], out: &Path) -> Result
     }
 }
 
-fn place(model: &Model, made: &Path, cache: &Cache) -> Result<PathBuf, Error> {
-    let found = sha256(made).map_err(|error| Error::cache("read", made, &error))?;
-    if found != model.sha256 {
-        let message = format!(
-            "the model {} came out with the sha256 {found}, and the catalogue says {}: it is not used",
-            model.id, model.sha256
-        );
-        return Err(Error::new(ErrorKind::Damaged, message));
+/// Gives what was made its places, once all of it is as it should be: what lies beside the model first.
+fn place(model: &Model, made: &[PathBuf], cache: &Cache) -> Result<PathBuf, Error> {
+    for ((file, _, expected), made) in model.files().zip(made) {
+        let found = sha256(made).map_err(|error| Error::cache("read", made, &error))?;
+        if found != expected {
+            let message = format!(
+                "{file} of the model {} came out with the sha256 {found}, and the catalogue says {expected}: it is not used",
+                model.id
+            );
+            return Err(Error::new(ErrorKind::Damaged, message));
+        }
     }
-    let place = cache.path(model);
-    let wrong = |error: io::Error| Error::cache("write", &place, &error);
-    fs::create_dir_all(place.parent().expect("it lies in a folder")).map_err(wrong)?;
-    // Its bytes first: after a power cut a name without them would look like a damaged model.
-    File::open(made).and_then(|file| file.sync_all()).map_err(wrong)?;
-    fs::rename(made, &place).map_err(wrong)?;
-    Ok(place)
+    let mut placed: Vec<_> = model.files().map(|(file, ..)| cache.place(model, file)).zip(made).collect();
+    placed.reverse();
+    for (place, made) in placed {
+        let wrong = |error: io::Error| Error::cache("write", &place, &error);
+        fs::create_dir_all(place.parent().expect("it lies in a folder")).map_err(wrong)?;
+        // Its bytes first: after a power cut a name without them would look like a damaged model.
+        File::open(made).and_then(|file| file.sync_all()).map_err(wrong)?;
+        fs::rename(made, &place).map_err(wrong)?;
+    }
+    Ok(cache.path(model))
 }
 
 #[cfg(test)]

