@@ -3,9 +3,13 @@
 
 use std::path::PathBuf;
 
-use ort::{environment::Environment, session::Session, value::TensorRef};
+use ort::{session::Session, value::TensorRef};
 
-use crate::{Error, Input, Picture, Place, resize::resize, session};
+use crate::{
+    Error, Input, Picture, Place,
+    resize::resize,
+    session::{self, Means},
+};
 
 /// Things that are told of one picture at most.
 const FOUND_MAX: usize = 100;
@@ -56,8 +60,8 @@ pub(crate) struct Detector {
 }
 
 impl Detector {
-    pub(crate) fn open(environment: &Environment, how: &Detection, threads: u32) -> Result<Self, Error> {
-        let session = session::open(environment, &how.model, threads)?;
+    pub(crate) fn open(means: Means<'_>, how: &Detection) -> Result<Self, Error> {
+        let session = session::open(means, &how.model)?;
         session::has_outputs(&session, &how.model, &how.outputs)?;
         Ok(Self { session, how: how.clone() })
     }

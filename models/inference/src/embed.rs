@@ -2,9 +2,13 @@
 
 use std::path::PathBuf;
 
-use ort::{environment::Environment, session::Session, value::TensorRef};
+use ort::{session::Session, value::TensorRef};
 
-use crate::{Error, Input, Picture, resize::resize, session};
+use crate::{
+    Error, Input, Picture,
+    resize::resize,
+    session::{self, Means},
+};
 
 /// How such a model is run.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,8 +41,8 @@ pub(crate) struct Embedder {
 }
 
 impl Embedder {
-    pub(crate) fn open(environment: &Environment, how: &Embedding, threads: u32) -> Result<Self, Error> {
-        let session = session::open(environment, &how.model, threads)?;
+    pub(crate) fn open(means: Means<'_>, how: &Embedding) -> Result<Self, Error> {
+        let session = session::open(means, &how.model)?;
         session::has_outputs(&session, &how.model, &how.outputs)?;
         Ok(Self { session, how: how.clone() })
     }

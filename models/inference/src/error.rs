@@ -19,6 +19,8 @@ pub enum ErrorKind {
     Broken,
     /// It was asked for what the model does not do.
     Unsupported,
+    /// The graphics card, or what it takes, can't be had; the same may go well on the processor.
+    Card,
 }
 
 impl Error {

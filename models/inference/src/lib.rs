@@ -26,6 +26,7 @@ pub use error::{Error, ErrorKind};
 pub use listener::{Heard, Listener, Models, Window};
 pub use looker::{Eyes, Looker, Sight};
 pub use picture::{Input, Picture, Place};
+pub use session::Device;
 pub use speech::Span;
 pub use words::Word;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::{
-    Error, RATE, Span, Word,
+    Device, Error, RATE, Span, Word,
     pieces::{halves, pieces, plan},
     speech,
     voice::Voice,
@@ -31,6 +31,8 @@ pub struct Models<'a> {
     pub whisper: &'a Path,
     /// whisper.cpp's preset of the heads that tell words' times.
     pub dtw: Option<&'a str>,
+    /// What Whisper runs on; the detector of voice runs on the processor.
+    pub device: Device,
     /// Probability from which speech begins.
     pub speech: f32,
     /// Probability below which it ends.
@@ -85,7 +87,7 @@ impl Listener {
     /// Loads the models.
     pub fn open(models: &Models<'_>) -> Result<Self, Error> {
         let voice = Voice::open(models.runtime, models.voice)?;
-        let whisper = Whisper::open(models.whisper, models.dtw)?;
+        let whisper = Whisper::open(models.whisper, models.dtw, models.device)?;
         Ok(Self { voice, whisper, speech: models.speech, pause: models.pause })
     }
 

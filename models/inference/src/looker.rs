@@ -3,15 +3,20 @@
 use std::path::Path;
 
 use crate::{
-    Detection, Embedding, Error, ErrorKind, Found, Look, Picture, detect::Detector, embed::Embedder, score::Scorer,
-    session,
+    Detection, Device, Embedding, Error, ErrorKind, Found, Look, Picture,
+    detect::Detector,
+    embed::Embedder,
+    score::Scorer,
+    session::{self, Means},
 };
 
 /// Where the models lie that are to look at pictures, each if it is wanted.
 #[derive(Debug, Clone, Copy)]
 pub struct Eyes<'a> {
-    /// ONNX Runtime's library.
+    /// ONNX Runtime's library; for the card one that knows CUDA.
     pub runtime: &'a Path,
+    /// What all of them run on.
+    pub device: Device,
     /// Yahoo's `open_nsfw`.
     pub moderation: Option<&'a Path>,
     /// A detector.
@@ -42,11 +47,11 @@ impl Looker {
     /// Loads the models.
     pub fn open(eyes: &Eyes<'_>) -> Result<Self, Error> {
         let environment = session::environment(eyes.runtime)?;
-        let threads = eyes.threads;
+        let means = Means { environment: &environment, device: eyes.device, threads: eyes.threads };
         Ok(Self {
-            moderation: eyes.moderation.map(|model| Scorer::open(&environment, model, threads)).transpose()?,
-            detection: eyes.detection.map(|how| Detector::open(&environment, how, threads)).transpose()?,
-            embedding: eyes.embedding.map(|how| Embedder::open(&environment, how, threads)).transpose()?,
+            moderation: eyes.moderation.map(|model| Scorer::open(means, model)).transpose()?,
+            detection: eyes.detection.map(|how| Detector::open(means, how)).transpose()?,
+            embedding: eyes.embedding.map(|how| Embedder::open(means, how)).transpose()?,
         })
     }
 

@@ -2,9 +2,13 @@
 
 use std::path::Path;
 
-use ort::{environment::Environment, session::Session, value::TensorRef};
+use ort::{session::Session, value::TensorRef};
 
-use crate::{Error, Input, Picture, jpeg, resize::resize, session};
+use crate::{
+    Error, Input, Picture, jpeg,
+    resize::resize,
+    session::{self, Means},
+};
 
 /// It was trained on JPEGs of this size, of which it saw the middle.
 const SIDE: usize = 256;
@@ -17,8 +21,8 @@ pub(crate) struct Scorer {
 }
 
 impl Scorer {
-    pub(crate) fn open(environment: &Environment, model: &Path, threads: u32) -> Result<Self, Error> {
-        let session = session::open(environment, model, threads)?;
+    pub(crate) fn open(means: Means<'_>, model: &Path) -> Result<Self, Error> {
+        let session = session::open(means, model)?;
         let input = Input {
             name: "input_0".into(),
             width: SEEN,

@@ -2,9 +2,24 @@
 
 use std::{path::Path, sync::Mutex};
 
-use ort::{environment::Environment, session::Session};
+use ort::{
+    environment::Environment,
+    ep::{ArenaExtendStrategy, CUDA, cuda::ConvAlgorithmSearch},
+    session::Session,
+};
 
 use crate::{Error, ErrorKind};
+
+/// What a model runs on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Device {
+    /// The machine's processor.
+    #[default]
+    Cpu,
+    /// The only graphics card that CUDA sees. A model that can't be had on it fails, see [`ErrorKind::Card`]; it never runs
+    /// on the processor in its place.
+    Card,
+}
 
 /// A program has one for its life.
 static OPEN: Mutex<Option<Environment>> = Mutex::new(None);
@@ -24,16 +39,45 @@ pub(crate) fn environment(runtime: &Path) -> Result<Environment, Error> {
     Ok(environment)
 }
 
+/// How a model is opened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Means<'a> {
+    pub(crate) environment: &'a Environment,
+    pub(crate) device: Device,
+    pub(crate) threads: u32,
+}
+
 /// Loads a model that runs in so many threads, which sleep while they wait.
-pub(crate) fn open(environment: &Environment, model: &Path, threads: u32) -> Result<Session, Error> {
+pub(crate) fn open(means: Means<'_>, model: &Path) -> Result<Session, Error> {
+    let Means { environment, device, threads } = means;
     let open = || -> Result<Session, String> {
-        let builder = Session::builder(environment).map_err(|error| error.to_string())?;
+        let mut builder = Session::builder(environment).map_err(|error| error.to_string())?;
+        if device == Device::Card {
+            builder = builder
+                .with_execution_providers([card().build().error_on_failure()])
+                .map_err(|error| error.to_string())?;
+        }
         let builder = builder.with_intra_threads(threads.max(1) as usize).map_err(|error| error.to_string())?;
         let builder = builder.with_intra_op_spinning(false).map_err(|error| error.to_string())?;
         let mut builder = builder.with_inter_threads(1).map_err(|error| error.to_string())?;
         builder.commit_from_file(model).map_err(|error| error.to_string())
     };
-    open().map_err(|why| wrong(model, &why))
+    open().map_err(|why| match device {
+        Device::Cpu => wrong(model, &why),
+        Device::Card => Error::new(ErrorKind::Card, format!("{} can't be had on the card: {why}", model.display())),
+    })
+}
+
+/// What ONNX Runtime's provider for CUDA is told.
+fn card() -> CUDA {
+    CUDA::default()
+        .with_device_id(0)
+        // Others use the card too: no memory is taken before it is needed.
+        .with_arena_extend_strategy(ArenaExtendStrategy::SameAsRequested)
+        // Trying all ways of a convolution at each start would take longer than a window.
+        .with_conv_algorithm_search(ConvAlgorithmSearch::Heuristic)
+        // A picture has one score, whoever looks at it: products of 10-bit mantissas differ from a processor's.
+        .with_tf32(false)
 }
 
 /// A model that lacks an output would be found out by its first picture alone.

@@ -7,7 +7,10 @@ use ort::{
     value::{Tensor, TensorRef},
 };
 
-use crate::{Error, ErrorKind, session};
+use crate::{
+    Device, Error, ErrorKind,
+    session::{self, Means},
+};
 
 /// Samples that it takes at once.
 pub(crate) const STEP: usize = 512;
@@ -21,9 +24,11 @@ pub(crate) struct Voice {
 }
 
 impl Voice {
-    /// Loads the library and the model. One thread is enough: a second of sound takes a few milliseconds.
+    /// Loads the library and the model. One thread is enough: a second of sound takes a few milliseconds. So it never goes to
+    /// a card, where each of its small steps would wait for the way there and back.
     pub(crate) fn open(runtime: &Path, model: &Path) -> Result<Self, Error> {
-        let session = session::open(&session::environment(runtime)?, model, 1)?;
+        let environment = session::environment(runtime)?;
+        let session = session::open(Means { environment: &environment, device: Device::Cpu, threads: 1 }, model)?;
         Ok(Self { session })
     }
 

@@ -7,7 +7,7 @@ use whisper_rs::{
     WhisperContextParameters, WhisperState, WhisperTokenId, get_lang_id, get_lang_str, install_logging_hooks,
 };
 
-use crate::{Error, ErrorKind, RATE, words::Token};
+use crate::{Device, Error, ErrorKind, RATE, words::Token};
 
 /// Tokens of the text before that are told: half of what Whisper's decoder has room for.
 const CONTEXT_TOKENS_MAX: usize = 200;
@@ -76,11 +76,20 @@ pub(crate) struct Said {
 }
 
 impl Whisper {
-    pub(crate) fn open(model: &Path, dtw: Option<&str>) -> Result<Self, Error> {
+    pub(crate) fn open(model: &Path, dtw: Option<&str>, device: Device) -> Result<Self, Error> {
+        let on_card = device == Device::Card;
+        if on_card && !cfg!(feature = "cuda") {
+            let message = "this media child was built without CUDA for Whisper: on a machine with nvcc, deploy/up builds one \
+                           with it";
+            return Err(Error::new(ErrorKind::Card, message));
+        }
         let wrong = |why: String| Error::new(ErrorKind::Model, format!("{} can't be loaded: {why}", model.display()));
         // It tells a lot, in some builds each word that it hears, which is nothing for a log.
         install_logging_hooks();
         let mut parameters = WhisperContextParameters::default();
+        // Said each time: what is said otherwise depends on how it was built. Attention in one go (flash) would leave no
+        // weights that tell words' times.
+        parameters.use_gpu(on_card).gpu_device(0).flash_attn(false);
         if let Some(name) = dtw {
             let (_, preset) = PRESETS
                 .into_iter()

@@ -2,7 +2,9 @@
 
 use std::{env, path::PathBuf, process::Command};
 
-use millrace_inference::{Boxes, Detection, Embedding, Eyes, Input, Look, Looker, Picture, Place};
+use millrace_inference::{
+    Boxes, Detection, Device, Embedding, ErrorKind, Eyes, Input, Listener, Look, Looker, Models, Picture, Place,
+};
 use millrace_models::{Cache, Catalog, Channels, Model, Order, default_root};
 use serde::Deserialize;
 
@@ -76,6 +78,7 @@ fn looker() -> Looker {
     };
     Looker::open(&Eyes {
         runtime: &path("onnxruntime"),
+        device: Device::Cpu,
         moderation: Some(&path("open-nsfw")),
         detection: Some(&detection),
         embedding: Some(&embedding),
@@ -147,7 +150,8 @@ fn what_is_no_picture_or_no_model_is_told() {
     let (cache, catalog) = shelf();
     let path = |id: &str| cache.check(catalog.get(id).unwrap()).unwrap();
     let (runtime, silero, centernet) = (path("onnxruntime"), path("silero-vad"), catalog.get("centernet").unwrap());
-    let eyes = Eyes { runtime: &runtime, moderation: None, detection: None, embedding: None, threads: 1 };
+    let device = Device::Cpu;
+    let eyes = Eyes { runtime: &runtime, device, moderation: None, detection: None, embedding: None, threads: 1 };
     // A detector without the outputs that the catalogue says.
     let detection = Detection {
         model: silero.clone(),
@@ -164,4 +168,34 @@ fn what_is_no_picture_or_no_model_is_told() {
     let mut other = Looker::open(&Eyes { moderation: Some(&silero), ..eyes }).unwrap();
     let rgb = vec![0; 48];
     assert!(other.look(&Picture { width: 4, height: 4, rgb: &rgb }, 0).is_err());
+}
+
+/// On every machine: this library knows no card.
+#[test]
+fn a_card_that_onnx_runtime_can_not_have_is_refused_and_never_stood_in_for() {
+    let (cache, catalog) = shelf();
+    let path = |id: &str| cache.check(catalog.get(id).unwrap()).unwrap_or_else(|error| panic!("{error}"));
+    let (runtime, moderation) = (path("onnxruntime"), path("open-nsfw"));
+    let device = Device::Card;
+    let eyes =
+        Eyes { runtime: &runtime, device, moderation: Some(&moderation), detection: None, embedding: None, threads: 1 };
+    let error = Looker::open(&eyes).err().expect("it has no provider for CUDA");
+    assert_eq!(error.kind, ErrorKind::Card);
+    assert!(error.message.contains("open_nsfw.onnx can't be had on the card: CUDA execution provider"), "{error}");
+    // The same library, in the same process, on the processor.
+    assert!(Looker::open(&Eyes { device: Device::Cpu, ..eyes }).is_ok());
+}
+
+#[cfg(not(feature = "cuda"))]
+#[test]
+fn whisper_on_a_card_is_refused_by_a_build_without_it() {
+    let (cache, catalog) = shelf();
+    let path = |id: &str| cache.check(catalog.get(id).unwrap()).unwrap_or_else(|error| panic!("{error}"));
+    let (runtime, voice, whisper) = (path("onnxruntime"), path("silero-vad"), path("whisper-tiny.en"));
+    let device = Device::Card;
+    let models =
+        Models { runtime: &runtime, voice: &voice, whisper: &whisper, dtw: None, device, speech: 0.5, pause: 0.35 };
+    let error = Listener::open(&models).err().expect("it can't use a card");
+    assert!(error.kind == ErrorKind::Card && error.message.contains("deploy/up"), "{error}");
+    assert!(Listener::open(&Models { device: Device::Cpu, ..models }).is_ok());
 }
