@@ -34,8 +34,11 @@ pub(crate) fn run(kit: &Kit) -> Result<Table> {
             let shelf = Shelf::empty(kit.models().to_owned());
             let model = shelf.catalog.get(id)?;
             let is_moderation = id == MODELS[0].0;
-            let wanted =
-                Wanted { moderation: is_moderation.then_some(model), detection: (!is_moderation).then_some(model) };
+            let wanted = Wanted {
+                moderation: is_moderation.then_some(model),
+                detection: (!is_moderation).then_some(model),
+                ..Wanted::default()
+            };
             let (mut job, limits) = job(&shelf, wanted, THREADS)?;
             // Python does not look closely at what it finds.
             job.embedding = None;

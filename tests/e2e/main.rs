@@ -24,6 +24,7 @@ mod apps;
 mod assets;
 mod browser;
 mod captions;
+mod cards;
 mod cdn;
 mod clips;
 mod codecs;

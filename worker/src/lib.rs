@@ -7,6 +7,7 @@ pub mod agent;
 pub mod cards;
 pub mod cli;
 pub mod client;
+mod device;
 pub mod key;
 pub mod listen;
 pub mod look;

@@ -3,11 +3,12 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use millrace_media::{Failure, Launcher, Limits, Listener, Window, job::Listen};
+use millrace_media::{Failure, Launcher, Limits, Listener, Window, card::Card, job::Listen};
 use millrace_models::{Error, Layout, Model};
 use millrace_proto::offer::{self, Absent, Capability};
 
 use crate::{
+    device::{self, Deal},
     models::Shelf,
     senses::{Child, Sense},
 };
@@ -25,7 +26,7 @@ const CPU_S_MAX: u64 = 365 * 86_400;
 const SPEECH_INIT: &[u8] = include_bytes!("listen/speech.init");
 const SPEECH_SEGMENT: &[u8] = include_bytes!("listen/speech.segment");
 
-/// What a child needs to listen with `whisper`, all of it checked; blocks while it reads the files.
+/// What a child needs to listen with `whisper` on the processor, all of it checked; blocks while it reads the files.
 pub fn job(shelf: &Shelf, whisper: &Model) -> Result<(Listen, Limits), Error> {
     let whole = |layout| {
         let model = shelf.catalog.first(layout).expect("the built-in catalogue has one");
@@ -36,7 +37,7 @@ pub fn job(shelf: &Shelf, whisper: &Model) -> Result<(Listen, Limits), Error> {
     let path = shelf.cache.check(whisper)?;
     let threshold = |name: &str, otherwise: f64| silero.thresholds.get(name).copied().unwrap_or(otherwise) as f32;
     let (speech, pause) = (threshold("speech", 0.5), threshold("pause", 0.35));
-    let job = Listen { runtime, voice, whisper: path, dtw: whisper.dtw.clone(), speech, pause };
+    let job = Listen { runtime, voice, whisper: path, dtw: whisper.dtw.clone(), speech, pause, card: None };
     let models = library.memory_bytes + silero.memory_bytes + whisper.memory_bytes;
     let limits = Limits {
         memory_bytes_max: MEMORY_BYTES + models,
@@ -52,6 +53,7 @@ pub(crate) async fn probe(
     launcher: &Launcher,
     shelf: &Shelf,
     cores: u32,
+    cards: &mut Deal<'_>,
     absent: &mut Vec<Absent>,
 ) -> Vec<(offer::Model, Sense)> {
     let all = shelf.catalog.models().iter().filter(|model| model.layout == Layout::WhisperGgml);
@@ -62,10 +64,8 @@ pub(crate) async fn probe(
     }
     let mut offered = Vec::new();
     for model in there {
-        match try_out(launcher, shelf, model, cores).await {
-            Ok(proved) => offered.push(proved),
-            Err(reason) => absent.push(Absent { name: model.id.clone(), reason }),
-        }
+        let try_on = async |card: Option<&Card>| try_out(launcher, shelf, model, cores, card).await;
+        offered.extend(device::proved(&model.id, cards.next(), absent, try_on).await);
     }
     offered
 }
@@ -75,18 +75,20 @@ async fn try_out(
     shelf: &Shelf,
     model: &Model,
     cores: u32,
+    card: Option<&Card>,
 ) -> Result<(offer::Model, Sense), String> {
-    let (own, of) = (shelf.clone(), model.clone());
-    let checked = tokio::task::spawn_blocking(move || job(&own, &of)).await.expect("it does not panic");
-    let (job, mut limits) = checked.map_err(|error| error.message)?;
-    limits.memory_bytes_max += u64::from(cores) * THREAD_BYTES;
-    let mut listener = launcher.listen(job, &limits);
+    let mut listener = listener(launcher, shelf, model, cores, card).await?;
     let (loaded, audio_s_per_s) = run(&mut listener, cores).await.map_err(|failure| failure.message)?;
-    let sense = Sense { id: model.id.clone(), version: model.version.clone(), child: Child::Ear(listener) };
+    let spare = match card {
+        Some(_) => Some(Child::Ear(self::listener(launcher, shelf, model, cores, None).await?)),
+        None => None,
+    };
+    let sense = Sense { id: model.id.clone(), version: model.version.clone(), child: Child::Ear(listener), spare };
     let offered = offer::Model {
         id: model.id.clone(),
         version: model.version.clone(),
         capability: Capability::Captions,
+        device: device::device(card),
         languages: model.languages.clone(),
         audio_s_per_s,
         pictures_per_s: 0.0,
@@ -95,6 +97,22 @@ async fn try_out(
         warm: true,
     };
     Ok((offered, sense))
+}
+
+/// A child that is not started yet.
+async fn listener(
+    launcher: &Launcher,
+    shelf: &Shelf,
+    model: &Model,
+    cores: u32,
+    card: Option<&Card>,
+) -> Result<Listener, String> {
+    let (own, of) = (shelf.clone(), model.clone());
+    let checked = tokio::task::spawn_blocking(move || job(&own, &of)).await.expect("it does not panic");
+    let (mut job, mut limits) = checked.map_err(|error| error.message)?;
+    job.card = card.cloned();
+    limits.memory_bytes_max += u64::from(cores) * THREAD_BYTES;
+    Ok(launcher.listen(job, &if card.is_some() { limits.with_cuda() } else { limits }))
 }
 
 /// Hears the sample twice: the first time memory is touched that is there the second time.

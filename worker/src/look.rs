@@ -5,15 +5,17 @@ use std::{fs, time::Instant};
 use bytes::Bytes;
 use millrace_media::{
     Failure, FailureKind, Glance, Launcher, Limits, Loaded, Looker,
+    card::Card,
     job::{Boxes, Detect, Embed, Look, Picture},
 };
-use millrace_models::{Channels, Error, Layout, Model, Order};
+use millrace_models::{Channels, Error, ErrorKind, Layout, Model, Order};
 use millrace_proto::{
     offer::{self, Absent, Capability},
     vision::Sights,
 };
 
 use crate::{
+    device::{self, Deal},
     models::Shelf,
     senses::{Child, Sense},
 };
@@ -37,19 +39,25 @@ const PICTURE_SEGMENT: &[u8] = include_bytes!("look/picture.segment");
 /// The sample is harmless: a model that says more than this of it says nothing.
 const HARMLESS: f32 = 0.5;
 
-/// What is to be looked for; at least one of the two.
+/// What is to be looked for, at least one of the two, and with what.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wanted<'a> {
     /// What not everyone is to see.
     pub moderation: Option<&'a Model>,
     /// Things.
     pub detection: Option<&'a Model>,
+    /// A card to do it on.
+    pub card: Option<&'a Card>,
 }
 
 /// What a child needs to look with these models on `threads`, all of it checked; blocks while it reads the files. Things
 /// are looked at more closely by the first model of the catalogue that does that.
 pub fn job(shelf: &Shelf, wanted: Wanted<'_>, threads: u32) -> Result<(Look, Limits), Error> {
-    let library = shelf.catalog.first(Layout::Onnxruntime).expect("the built-in catalogue has one");
+    let layout = if wanted.card.is_some() { Layout::OnnxruntimeCuda } else { Layout::Onnxruntime };
+    let library = shelf.catalog.first(layout).ok_or_else(|| {
+        let message = "there is no ONNX Runtime for cards on this kind of machine".into();
+        Error { kind: ErrorKind::Unknown, message }
+    })?;
     let mut memory_bytes = MEMORY_BYTES + u64::from(threads) * THREAD_BYTES + library.memory_bytes;
     let mut checked = |model: &Model| {
         memory_bytes += model.memory_bytes;
@@ -84,7 +92,8 @@ pub fn job(shelf: &Shelf, wanted: Wanted<'_>, threads: u32) -> Result<(Look, Lim
     let runtime = shelf.cache.check(library)?;
     let limits =
         Limits { memory_bytes_max: memory_bytes, wall_ms_max: WALL_MS_MAX, cpu_s_max: CPU_S_MAX, ..Limits::default() };
-    Ok((Look { runtime, moderation, detection, embedding, threads }, limits))
+    let limits = if wanted.card.is_some() { limits.with_cuda() } else { limits };
+    Ok((Look { runtime, moderation, detection, embedding, threads, card: wanted.card.cloned() }, limits))
 }
 
 fn threshold(model: &Model, name: &str, otherwise: f64) -> f32 {
@@ -117,6 +126,7 @@ pub(crate) async fn probe(
     launcher: &Launcher,
     shelf: &Shelf,
     cores: u32,
+    cards: &mut Deal<'_>,
     absent: &mut Vec<Absent>,
 ) -> Vec<(offer::Model, Sense)> {
     let mut offered = Vec::new();
@@ -130,10 +140,8 @@ pub(crate) async fn probe(
             absent.push(Absent { name: capability.as_str().into(), reason });
         }
         for model in there {
-            match try_out(launcher, shelf, model, capability, cores).await {
-                Ok(proved) => offered.push(proved),
-                Err(reason) => absent.push(Absent { name: model.id.clone(), reason }),
-            }
+            let try_on = async |card: Option<&Card>| try_out(launcher, shelf, (model, capability), cores, card).await;
+            offered.extend(device::proved(&model.id, cards.next(), absent, try_on).await);
         }
     }
     offered
@@ -142,26 +150,26 @@ pub(crate) async fn probe(
 async fn try_out(
     launcher: &Launcher,
     shelf: &Shelf,
-    model: &Model,
-    capability: Capability,
+    (model, capability): (&Model, Capability),
     cores: u32,
+    card: Option<&Card>,
 ) -> Result<(offer::Model, Sense), String> {
-    let (own, of) = (shelf.clone(), model.clone());
-    let checked = tokio::task::spawn_blocking(move || {
-        let wanted = match capability {
-            Capability::Moderation => Wanted { moderation: Some(&of), detection: None },
-            _ => Wanted { moderation: None, detection: Some(&of) },
-        };
-        job(&own, wanted, cores)
-    });
-    let (job, limits) = checked.await.expect("it does not panic").map_err(|error| error.message)?;
+    let (job, limits) = checked(shelf, (model, capability), cores, card).await?;
     let mut looker = launcher.look(job.clone(), &limits);
     let (loaded, pictures_per_s) = run(&mut looker, &job).await.map_err(|failure| failure.message)?;
-    let sense = Sense { id: model.id.clone(), version: model.version.clone(), child: Child::Eye(looker) };
+    let spare = match card {
+        Some(_) => {
+            let (job, limits) = checked(shelf, (model, capability), cores, None).await?;
+            Some(Child::Eye(launcher.look(job, &limits)))
+        }
+        None => None,
+    };
+    let sense = Sense { id: model.id.clone(), version: model.version.clone(), child: Child::Eye(looker), spare };
     let offered = offer::Model {
         id: model.id.clone(),
         version: model.version.clone(),
         capability,
+        device: device::device(card),
         languages: Vec::new(),
         audio_s_per_s: 0.0,
         pictures_per_s,
@@ -170,6 +178,23 @@ async fn try_out(
         warm: true,
     };
     Ok((offered, sense))
+}
+
+async fn checked(
+    shelf: &Shelf,
+    (model, capability): (&Model, Capability),
+    cores: u32,
+    card: Option<&Card>,
+) -> Result<(Look, Limits), String> {
+    let (shelf, of, card) = (shelf.clone(), model.clone(), card.cloned());
+    let checked = tokio::task::spawn_blocking(move || {
+        let wanted = match capability {
+            Capability::Moderation => Wanted { moderation: Some(&of), ..Wanted::default() },
+            _ => Wanted { detection: Some(&of), ..Wanted::default() },
+        };
+        job(&shelf, Wanted { card: card.as_ref(), ..wanted }, cores)
+    });
+    checked.await.expect("it does not panic").map_err(|error| error.message)
 }
 
 /// Looks at the sample twice: the first time memory is touched that is there the second time.
@@ -211,8 +236,14 @@ mod tests {
 
     #[test]
     fn what_says_nothing_of_the_sample_is_not_offered() {
-        let look =
-            Look { runtime: "".into(), moderation: Some("m".into()), detection: None, embedding: None, threads: 1 };
+        let look = Look {
+            runtime: "".into(),
+            moderation: Some("m".into()),
+            detection: None,
+            embedding: None,
+            threads: 1,
+            card: None,
+        };
         let seen = |sight: Sight| Sights { pictures: vec![sight], ..Sights::default() };
         let score = |score| Sight { categories: vec![Category { name: "p".into(), score }], ..Sight::default() };
         assert!(judge(&look, &seen(score(0.01))).is_ok());
@@ -243,7 +274,7 @@ mod tests {
         let shelf = Shelf::empty(dir.path().to_owned());
         let model = |id| Some(shelf.catalog.get(id).unwrap());
         let told = |wanted| job(&shelf, wanted, 1).unwrap_err().message;
-        assert!(told(Wanted { moderation: model("open-nsfw"), detection: None }).contains("fetch open-nsfw"));
-        assert!(told(Wanted { moderation: None, detection: model("centernet") }).contains("fetch centernet"));
+        assert!(told(Wanted { moderation: model("open-nsfw"), ..Wanted::default() }).contains("fetch open-nsfw"));
+        assert!(told(Wanted { detection: model("centernet"), ..Wanted::default() }).contains("fetch centernet"));
     }
 }

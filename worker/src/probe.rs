@@ -16,6 +16,7 @@ use millrace_proto::{
 use crate::{
     agent::Seats,
     cards::{self, Wanted},
+    device::Deal,
     listen, look,
     models::Shelf,
     senses::Sense,
@@ -56,10 +57,11 @@ pub async fn run(launcher: &Launcher, shelf: &Shelf, (cores, threads): (u32, u32
         }
     }
     encoders.sort_by(|a, b| b.pixels_per_s.total_cmp(&a.pixels_per_s));
-    let tried = try_cards(launcher, wanted, &mut absent).await;
+    let (opened, tried) = try_cards(launcher, wanted, &mut absent).await;
+    let mut cards = Deal::new(&opened);
     let threads = threads.clamp(1, cores.max(1));
-    let mut proven = listen::probe(launcher, shelf, threads, &mut absent).await;
-    proven.extend(look::probe(launcher, shelf, threads, &mut absent).await);
+    let mut proven = listen::probe(launcher, shelf, threads, &mut cards, &mut absent).await;
+    proven.extend(look::probe(launcher, shelf, threads, &mut cards, &mut absent).await);
     let (models, senses) = proven.into_iter().unzip();
     // What a card encodes is encoded there.
     encoders.splice(0..0, card_encoders(&tried));
@@ -81,19 +83,21 @@ pub async fn run(launcher: &Launcher, shelf: &Shelf, (cores, threads): (u32, u32
     Proven { offer, cards: tried.into_iter().map(place).collect(), senses }
 }
 
-/// Tries the cards one after the other; what they lack is added to `absent`.
-async fn try_cards(launcher: &Launcher, wanted: &Wanted, absent: &mut Vec<Absent>) -> Vec<(Card, Tried)> {
+/// Tries the cards one after the other; what they lack is added to `absent`. Those that could be opened, on which models may
+/// run, and those of them that do some of a transcode.
+async fn try_cards(launcher: &Launcher, wanted: &Wanted, absent: &mut Vec<Absent>) -> (Vec<Card>, Vec<(Card, Tried)>) {
     let cards = cards::find(wanted);
     if cards.is_empty() && *wanted == Wanted::Auto {
         let reason = "no device file of an NVIDIA card is here: all is done in software".into();
         absent.push(Absent { name: "card".into(), reason });
     }
     let limits = Limits { wall_ms_max: WALL_MS_MAX, ..Limits::default().with_card() };
-    let mut tried = Vec::new();
+    let (mut opened, mut tried) = (Vec::new(), Vec::new());
     for card in cards {
         let name = format!("card {}", card.minor);
         match launcher.try_card(&TryCard { card: card.clone() }, &limits).await {
             Ok(mut told) => {
+                opened.push(card.clone());
                 let lacks = std::mem::take(&mut told.absent);
                 let lacks = lacks.into_iter().map(|(what, reason)| Absent { name: format!("{name}: {what}"), reason });
                 absent.extend(lacks);
@@ -107,7 +111,7 @@ async fn try_cards(launcher: &Launcher, wanted: &Wanted, absent: &mut Vec<Absent
             Err(failure) => absent.push(Absent { name, reason: failure.message }),
         }
     }
-    tried
+    (opened, tried)
 }
 
 fn offered(tried: &Tried) -> offer::Card {
@@ -174,13 +178,14 @@ pub fn table(offer: &Offer) -> String {
         let times = pixels_per_s / FULL_HD_30;
         let _ = writeln!(text, "{name:<12} {codec:<6} {pixels_per_s:>14.0} {times:>9.2}x");
     }
-    for Model { id, capability, audio_s_per_s, pictures_per_s, memory_bytes, load_ms, .. } in &offer.models {
+    for Model { id, capability, device, audio_s_per_s, pictures_per_s, memory_bytes, load_ms, .. } in &offer.models {
         let speed = match capability {
             Capability::Captions => format!("{audio_s_per_s:.1} s of sound"),
             Capability::Moderation | Capability::Products => format!("{pictures_per_s:.1} pictures"),
         };
-        let (capability, memory_mib) = (capability.as_str(), memory_bytes >> 20);
-        let _ = writeln!(text, "{id:<15} {capability}: {speed} a second, {memory_mib} MiB, loaded in {load_ms} ms");
+        let (capability, device, mib) = (capability.as_str(), device.as_str(), memory_bytes >> 20);
+        let _ =
+            writeln!(text, "{id:<15} {capability}: {speed} a second on {device}, {mib} MiB, loaded in {load_ms} ms");
     }
     for offer::Card { name, memory_bytes, slots, sessions, .. } in &offer.cards {
         let mib = memory_bytes >> 20;

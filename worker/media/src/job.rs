@@ -2,7 +2,7 @@
 //!
 //! A child does one job and ends. Inputs and outputs are files of the job's scratch folder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use millrace_cmaf::{Sample, Track};
 use millrace_proto::{profile::VideoCodec, task::Target};
@@ -16,6 +16,7 @@ pub use crate::portray::Portray;
 /// What the child is asked to do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "job", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "one is made for a whole process")]
 pub enum Job {
     /// See [`Transcode`].
     Transcode(Transcode),
@@ -51,6 +52,15 @@ impl Job {
         match self {
             Self::Transcode(Transcode { card, .. }) => card.as_ref().map(|used| &used.card),
             Self::TryCard(TryCard { card }) => Some(card),
+            Self::Listen(Listen { card, .. }) | Self::Look(Look { card, .. }) => card.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The folder of libraries that it brings for its card: those that ONNX Runtime takes lie beside it.
+    pub(crate) fn libraries(&self) -> Option<&Path> {
+        match self {
+            Self::Look(Look { runtime, card: Some(_), .. }) => runtime.parent(),
             _ => None,
         }
     }

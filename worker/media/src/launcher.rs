@@ -17,6 +17,9 @@ use crate::{
     wire::{Frame, Message},
 };
 
+/// The media child that was built with its feature `cuda`; `deploy/up` puts it beside the other one.
+const WITH_CUDA: &str = "millrace-media-cuda";
+
 /// Runs jobs in media children, one process each. A call that is dropped kills its child.
 #[derive(Debug, Clone)]
 pub struct Launcher {
@@ -143,9 +146,17 @@ impl Launcher {
     }
 
     pub(crate) async fn start(&self, job: Job, limits: &Limits) -> Result<(Process, ChildStdin), Failure> {
-        let mut process = Process::start(&self.binary, job, self.sandbox, limits).await?;
+        let mut process = Process::start(&self.program(&job), job, self.sandbox, limits).await?;
         let stdin = process.take_stdin().expect("a process that just started has its input");
         Ok((process, stdin))
+    }
+
+    /// The program for a job. Where Whisper is to use a card, the one beside that was built with CUDA, if there is one: it
+    /// needs CUDA's libraries and the driver to start at all, so other jobs are left to the one that does not.
+    fn program(&self, job: &Job) -> PathBuf {
+        let with_cuda = self.binary.with_file_name(WITH_CUDA);
+        let wanted = matches!(job, Job::Listen(Listen { card: Some(_), .. }));
+        if wanted && with_cuda.is_file() { with_cuda } else { self.binary.clone() }
     }
 
     async fn ask<T>(&self, job: Job, limits: &Limits, expected: impl Fn(Message) -> Option<T>) -> Result<T, Failure> {
@@ -198,4 +209,33 @@ impl Demuxing {
 
 fn wall(limits: &Limits) -> Duration {
     Duration::from_millis(limits.wall_ms_max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::card::Card;
+
+    #[test]
+    fn whisper_alone_and_on_a_card_alone_takes_the_program_with_cuda() {
+        let folder = tempfile::tempdir().unwrap();
+        let (plain, with_cuda) = (folder.path().join("millrace-media"), folder.path().join(WITH_CUDA));
+        let launcher = Launcher::new(&plain);
+        let card = Card { index: 0, minor: 0, uuid: None };
+        let listen = Listen {
+            runtime: "r".into(),
+            voice: "v".into(),
+            whisper: "w".into(),
+            dtw: None,
+            speech: 0.5,
+            pause: 0.35,
+            card: Some(card.clone()),
+        };
+        let on_card = Job::Listen(listen.clone());
+        assert_eq!(launcher.program(&on_card), plain, "it refuses, and says what to do");
+        std::fs::write(&with_cuda, "").unwrap();
+        assert_eq!(launcher.program(&on_card), with_cuda);
+        assert_eq!(launcher.program(&Job::Listen(Listen { card: None, ..listen })), plain);
+        assert_eq!(launcher.program(&Job::TryCard(TryCard { card })), plain);
+    }
 }

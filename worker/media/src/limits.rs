@@ -43,6 +43,9 @@ impl Default for Limits {
 const AV1_BYTES: u64 = 2 << 30;
 const AV1_BYTES_A_PIXEL: u64 = 512;
 
+/// What CUDA's libraries may take of the machine's memory beside models: supposed, not measured with a card yet.
+const CUDA_BYTES: u64 = 4 << 30;
+
 impl Limits {
     /// For a transcode to these renditions.
     pub fn transcode(targets: &[Target]) -> Self {
@@ -58,6 +61,12 @@ impl Limits {
     #[must_use]
     pub fn with_card(self) -> Self {
         Self { files_max: self.files_max.max(256), ..self }
+    }
+
+    /// The same for models on a card, with CUDA's libraries beside them.
+    #[must_use]
+    pub fn with_cuda(self) -> Self {
+        Self { memory_bytes_max: self.memory_bytes_max + CUDA_BYTES, ..self.with_card() }
     }
 
     /// For following a stream that may never end: `cpu_s_max` counts anew in each window,

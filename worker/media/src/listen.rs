@@ -6,7 +6,7 @@ use bytes::Bytes;
 use millrace_proto::captions::Heard;
 use serde::{Deserialize, Serialize};
 
-use crate::{Failure, Launcher, Limits, Loaded, job::Job, warm::Warm, wire::Message};
+use crate::{Failure, Launcher, Limits, Loaded, card::Card, job::Job, warm::Warm, wire::Message};
 
 /// Loads models and hears windows of sound, until the parent closes the pipe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,6 +23,10 @@ pub struct Listen {
     pub speech: f32,
     /// Probability below which it ends.
     pub pause: f32,
+    /// A card that Whisper is to run on. One that refuses fails the job, see [`Failure::card`]; nothing runs on the
+    /// processor in its place.
+    #[serde(default)]
+    pub card: Option<Card>,
 }
 
 /// What to hear, apart from the sound itself.

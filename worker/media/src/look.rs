@@ -6,7 +6,7 @@ use bytes::Bytes;
 use millrace_proto::vision::Sights;
 use serde::{Deserialize, Serialize};
 
-use crate::{Failure, Launcher, Limits, Loaded, job::Job, warm::Warm, wire::Message};
+use crate::{Failure, Launcher, Limits, Loaded, card::Card, job::Job, warm::Warm, wire::Message};
 
 /// Loads models and looks at pictures of segments, until the parent closes the pipe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,6 +21,10 @@ pub struct Look {
     pub embedding: Option<Embed>,
     /// Threads at most, of decoding as of models.
     pub threads: u32,
+    /// A card that the models are to run on, with a `runtime` that knows CUDA. One that refuses fails the job, see
+    /// [`Failure::card`]; nothing runs on the processor in its place.
+    #[serde(default)]
+    pub card: Option<Card>,
 }
 
 /// A detector.

@@ -54,9 +54,8 @@ impl Process {
     pub(crate) async fn start(binary: &Path, job: Job, sandbox: Mode, limits: &Limits) -> Result<Self, Failure> {
         let not_started =
             |why: String| Failure::new(FailureKind::NotStarted, format!("the media child {} {why}", binary.display()));
-        let mut child = spawn::spawn(binary, job.card())
-            .await
-            .map_err(|error| not_started(format!("can't be started: {error}")))?;
+        let mut child =
+            spawn::spawn(binary, &job).await.map_err(|error| not_started(format!("can't be started: {error}")))?;
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(mut stdin), Some(stdout), Some(stderr)) = pipes else { unreachable!("all three are piped") };
         let mut stdout = BufReader::new(stdout);

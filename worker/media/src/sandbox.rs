@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     job::{Demux, Gauge, Inspect, Job, Listen, Look, Mux, Pair, Portray, Stills, Transcode},
-    spawn::DRIVER_FOLDERS,
+    spawn::LIBRARY_FOLDERS,
 };
 
 /// What to do where the kernel lacks a part of the sandbox.
@@ -48,7 +48,7 @@ pub struct CardView {
     /// Device files: to read, to write and to control.
     pub devices: Vec<PathBuf>,
     /// What it may read.
-    pub read: Vec<&'static str>,
+    pub read: Vec<PathBuf>,
 }
 
 /// What NVIDIA's user-space driver reads beside its libraries: its own settings, what the machine is, where the card
@@ -68,10 +68,11 @@ const DRIVER_READS: [&str; 11] = [
 ];
 
 impl CardView {
-    /// The card with this number, and no other.
-    fn of(minor: u32) -> Self {
+    /// The card with this number, and no other; libraries of the system's, and those that the job brings.
+    fn of(minor: u32, libraries: Option<&Path>) -> Self {
         let devices = [format!("/dev/nvidia{minor}"), "/dev/nvidiactl".into(), "/dev/nvidia-uvm".into()];
-        let read = DRIVER_READS.into_iter().chain(DRIVER_FOLDERS).collect();
+        let read = DRIVER_READS.into_iter().chain(LIBRARY_FOLDERS).map(Path::new).chain(libraries);
+        let read = read.map(Path::to_owned).collect();
         Self { devices: devices.map(PathBuf::from).into(), read }
     }
 }
@@ -79,7 +80,7 @@ impl CardView {
 impl Job {
     /// What the child may open for this job.
     pub fn view(&self) -> View<'_> {
-        View { card: self.card().map(|card| CardView::of(card.minor)), ..self.files() }
+        View { card: self.card().map(|card| CardView::of(card.minor, self.libraries())), ..self.files() }
     }
 
     fn files(&self) -> View<'_> {
@@ -98,7 +99,7 @@ impl Job {
             Self::Listen(Listen { runtime, voice, whisper, .. }) => {
                 View { read: vec![runtime, voice, whisper], write: None, card: None }
             }
-            Self::Look(Look { runtime, moderation, detection, embedding, threads: _ }) => {
+            Self::Look(Look { runtime, moderation, detection, embedding, threads: _, card: _ }) => {
                 let models = [moderation.as_ref(), detection.as_ref().map(|how| &how.model)];
                 let models = models.into_iter().chain([embedding.as_ref().map(|how| &how.model)]).flatten();
                 View { read: models.chain([runtime]).map(AsRef::as_ref).collect(), write: None, card: None }
@@ -158,5 +159,38 @@ mod tests {
         assert_eq!(Job::Transcode(transcode.clone()).view().card, Some(view));
         transcode.card = None;
         assert_eq!(Job::Transcode(transcode).view().card, None);
+    }
+
+    #[test]
+    fn models_on_a_card_see_it_and_the_libraries_beside_their_own() {
+        let card = Card { index: 0, minor: 3, uuid: None };
+        let view = Job::TryCard(TryCard { card: card.clone() }).view().card.expect("it has a card");
+        let look = Look {
+            runtime: "/m/onnxruntime-cuda/lib.so".into(),
+            moderation: Some("/m/nsfw/n.onnx".into()),
+            detection: None,
+            embedding: None,
+            threads: 1,
+            card: Some(card.clone()),
+        };
+        let job = Job::Look(look.clone());
+        let seen = job.view();
+        assert_eq!(seen.read, ["/m/nsfw/n.onnx", "/m/onnxruntime-cuda/lib.so"].map(Path::new));
+        let of_card = seen.card.expect("it has a card");
+        assert_eq!(of_card.devices, view.devices);
+        assert_eq!(of_card.read, [&view.read[..], &["/m/onnxruntime-cuda".into()]].concat());
+        assert_eq!(Job::Look(Look { card: None, ..look }).view().card, None);
+
+        let listen = Listen {
+            runtime: "/m/onnxruntime/lib.so".into(),
+            voice: "/m/v".into(),
+            whisper: "/m/w".into(),
+            dtw: None,
+            speech: 0.5,
+            pause: 0.35,
+            card: Some(card),
+        };
+        assert_eq!(Job::Listen(listen.clone()).view().card, Some(view), "its ONNX Runtime knows no card");
+        assert_eq!(Job::Listen(Listen { card: None, ..listen }).view().card, None);
     }
 }

@@ -28,7 +28,7 @@ const SEGMENTS_MAX: usize = 256;
 pub struct Loaded {
     /// It took so long.
     pub load_ms: u64,
-    /// The most address space that it has taken so far.
+    /// The most address space that it has taken so far; with a card, the most memory.
     pub memory_bytes: u64,
 }
 
@@ -116,7 +116,9 @@ impl Warm {
             Err(_) => return Err(process.timed_out(&self.limits).await),
         };
         let answer = match frame.clone() {
-            Frame::Message(Message::Failed(failure)) => Some(Err(Failure::new(failure.kind, failure.message))),
+            Frame::Message(Message::Failed(Failure { kind, message, card })) => {
+                Some(Err(Failure { card, ..Failure::new(kind, message) }))
+            }
             Frame::Message(message) => expected(message).map(Ok),
             Frame::Video(_) | Frame::Audio(_) => None,
         };

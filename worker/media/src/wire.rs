@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The version of these messages; both sides refuse another one.
-pub const PROTOCOL_VERSION: u32 = 7;
+pub const PROTOCOL_VERSION: u32 = 8;
 /// The program's version, told in the handshake.
 pub const PROGRAM_VERSION: &str = env!("CARGO_PKG_VERSION");
 

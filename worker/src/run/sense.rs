@@ -36,8 +36,8 @@ pub(super) async fn hear(
         draft: work.draft,
         threads: means.threads,
     };
-    let hearing = worker.senses.hear(model, &window, &init, &segments);
-    let Ok(heard) = timeout(Duration::from_millis(means.time_ms_max), hearing).await else {
+    let time = Duration::from_millis(means.time_ms_max);
+    let Ok(heard) = timeout(time, worker.senses.hear(model, &window, (&init, &segments), time)).await else {
         return Err(late("heard"));
     };
     let (heard, version) = heard?;
@@ -57,8 +57,8 @@ pub(super) async fn look(
     let (model, init, segments) = given(folder, lease, means).await?;
     let (every_ms, preroll, closely) = (work.every_ms, work.preroll, work.closely);
     let glance = Glance { every_ms, preroll, pictures_max: work.pictures_max(), closely };
-    let looking = worker.senses.look(model, &glance, &init, &segments);
-    let Ok(seen) = timeout(Duration::from_millis(means.time_ms_max), looking).await else {
+    let time = Duration::from_millis(means.time_ms_max);
+    let Ok(seen) = timeout(time, worker.senses.look(model, &glance, (&init, &segments), time)).await else {
         return Err(late("looked at"));
     };
     let (seen, version) = seen?;

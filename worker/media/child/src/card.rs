@@ -17,7 +17,7 @@ use crate::{
     av::{
         self, cuda,
         decode::Decoder,
-        device::{Device, Pool, is_on_card},
+        device::{Context, Device, Pool, is_on_card},
     },
     probe::{self, HD, PICTURES, SMALL, Scene},
     transcode::{Encoded, Encoder, card_encoder_name},
@@ -32,7 +32,11 @@ pub(crate) fn open(job: &Job) -> Result<Option<Device>, Failure> {
         return Ok(None);
     }
     av::start()?;
-    let device = Device::open().map_err(|error| trouble::card("be opened", Asked::Open, error))?;
+    let context = match job {
+        Job::Listen(_) | Job::Look(_) => Context::Shared,
+        _ => Context::Own,
+    };
+    let device = Device::open(context).map_err(|error| trouble::card("be opened", Asked::Open, error))?;
     // This process ends after its one job, and what its driver does to close a card can only delay the answer, or hit
     // the sandbox before it.
     mem::forget(device.clone());

@@ -4,31 +4,61 @@
 
 mod sound;
 
-use std::time::Instant;
+use std::{fs, time::Instant};
 
+use ffmpeg_next::Error;
 use millrace_inference::{self as inference, Listener, Models};
-use millrace_media::{Failure, Window, job::Listen, wire::Message};
+use millrace_media::{Failure, Window, card::Refusal, job::Listen, wire::Message};
 use millrace_proto::captions::{Heard, Span, Word};
 
-use crate::{answers::Answers, warm};
+use crate::{
+    answers::Answers,
+    av::{cuda, device::Device},
+    trouble::{self, Asked},
+    warm,
+};
 use sound::Sound;
 
 /// Samples in a millisecond.
 const PER_MS: usize = inference::RATE / 1_000;
 
 /// Runs the job.
-pub(crate) fn run(job: &Listen, answers: &mut Answers) -> Result<(), Failure> {
+pub(crate) fn run(job: &Listen, card: Option<&Device>, answers: &mut Answers) -> Result<(), Failure> {
     let started = Instant::now();
+    let free = card.map(free).transpose()?;
     let models = Models {
         runtime: &job.runtime,
         voice: &job.voice,
         whisper: &job.whisper,
         dtw: job.dtw.as_deref(),
+        device: warm::device(job.card.as_ref()),
         speech: job.speech,
         pause: job.pause,
     };
     let mut listener = Listener::open(&models).map_err(|error| warm::failure(&error))?;
-    warm::serve(started, answers, |window, sound| hear(&mut listener, &window, sound).map(Message::Heard))
+    if let (Some(card), Some(before)) = (card, free) {
+        let weights = fs::metadata(&job.whisper).map_or(u64::MAX, |file| file.len());
+        let taken = before.saturating_sub(self::free(card)?);
+        if !is_there(taken, weights) {
+            let message = format!("Whisper's {weights} bytes took {taken} of the card's memory: it runs elsewhere");
+            return Err(trouble::unsupported(message).of_card(Refusal::Unsupported));
+        }
+    }
+    warm::serve(started, job.card.as_ref(), answers, |window, sound| {
+        hear(&mut listener, &window, sound).map(Message::Heard)
+    })
+}
+
+/// Memory of the card that nobody has taken.
+fn free(card: &Device) -> Result<u64, Failure> {
+    let memory = cuda::memory(card).ok_or_else(|| trouble::card("tell its memory", Asked::Open, Error::External))?;
+    Ok(memory.free)
+}
+
+/// Whether weights of so many bytes are on a card whose memory shrank by so many. whisper.cpp goes on without a card that it
+/// can't have, and tells it in its log alone. By half, since others may give memory back meanwhile.
+fn is_there(taken: u64, weights: u64) -> bool {
+    taken >= weights / 2
 }
 
 fn hear(listener: &mut Listener, window: &Window, parts: &[Vec<u8>]) -> Result<Heard, Failure> {
@@ -64,4 +94,16 @@ fn hear(listener: &mut Listener, window: &Window, parts: &[Vec<u8>]) -> Result<H
 fn placed(word: inference::Word, start_ms: i64) -> Word {
     let inference::Word { text, joined, start, end, confidence } = word;
     Word { text, joined, start_ms: start_ms + start * 10, end_ms: start_ms + end * 10, confidence }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_that_took_no_room_on_the_card_are_elsewhere() {
+        let weights = 150_000_000;
+        assert!(is_there(400_000_000, weights) && is_there(150_000_000, weights));
+        assert!(!is_there(0, weights) && !is_there(10_000_000, weights) && !is_there(0, u64::MAX));
+    }
 }

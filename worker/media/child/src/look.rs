@@ -60,6 +60,7 @@ pub(crate) fn run(job: &Look, answers: &mut Answers) -> Result<(), Failure> {
     let embedding = job.embedding.as_ref().map(closely);
     let eyes = Eyes {
         runtime: &job.runtime,
+        device: warm::device(job.card.as_ref()),
         moderation: job.moderation.as_deref(),
         detection: detection.as_ref(),
         embedding: embedding.as_ref(),
@@ -67,7 +68,9 @@ pub(crate) fn run(job: &Look, answers: &mut Answers) -> Result<(), Failure> {
     };
     let looker = Looker::open(&eyes).map_err(|error| warm::failure(&error))?;
     let mut eye = Eye { looker, job };
-    warm::serve(started, answers, |glance, parts| look(&mut eye, &glance, parts).map(Message::Sighted))
+    warm::serve(started, job.card.as_ref(), answers, |glance, parts| {
+        look(&mut eye, &glance, parts).map(Message::Sighted)
+    })
 }
 
 /// How a model that looks closely is run.

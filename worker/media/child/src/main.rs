@@ -66,7 +66,7 @@ fn run(job: Job, sandbox: Sandbox, device: Option<Device>, answers: &mut Answers
         Job::Mux(job) => mux::run(&job).map(|()| Message::Muxed),
         Job::Sandbox => Ok(Message::Confined(confine::prove(sandbox))),
         Job::Demux(job) => demux::run(&job, answers).map(|()| Message::End),
-        Job::Listen(job) => listen::run(&job, answers).map(|()| Message::End),
+        Job::Listen(job) => listen::run(&job, device.as_ref(), answers).map(|()| Message::End),
         Job::Look(job) => look::run(&job, answers).map(|()| Message::End),
         Job::Portray(job) => portray::run(&job, answers).map(|()| Message::End),
         Job::Follow(job) => follow::run(&job, answers).map(|()| Message::End),

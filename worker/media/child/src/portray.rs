@@ -5,7 +5,7 @@ mod still;
 
 use std::time::Instant;
 
-use millrace_inference::{Eyes, Looker, Picture};
+use millrace_inference::{Device, Eyes, Looker, Picture};
 use millrace_media::{Failure, Portrait, job::Portray, wire::Message};
 
 use crate::{
@@ -20,13 +20,14 @@ pub(crate) fn run(job: &Portray, answers: &mut Answers) -> Result<(), Failure> {
     let embedding = closely(&job.embedding);
     let eyes = Eyes {
         runtime: &job.runtime,
+        device: Device::Cpu,
         moderation: None,
         detection: None,
         embedding: Some(&embedding),
         threads: job.threads,
     };
     let mut looker = Looker::open(&eyes).map_err(|error| warm::failure(&error))?;
-    warm::serve(started, answers, |(), parts| portray(&mut looker, parts).map(Message::Portrayed))
+    warm::serve(started, None, answers, |(), parts| portray(&mut looker, parts).map(Message::Portrayed))
 }
 
 fn portray(looker: &mut Looker, parts: &[Vec<u8>]) -> Result<Portrait, Failure> {

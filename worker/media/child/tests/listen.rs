@@ -10,7 +10,11 @@ use std::{
 
 use bytes::Bytes;
 use millrace_cmaf::{ORIGIN_S, Sample, Track, init, segment};
-use millrace_media::{FailureKind, Limits, Listener, Window, job::Listen};
+use millrace_media::{
+    FailureKind, Limits, Listener, Window,
+    card::{Card, Refusal},
+    job::Listen,
+};
 use millrace_models::{Cache, Catalog, default_root};
 use millrace_proto::captions::{Heard, Word};
 
@@ -39,7 +43,7 @@ fn job_of(model: &str) -> Listen {
     let path = |id: &str| cache.check(catalog.get(id).unwrap()).unwrap_or_else(|error| panic!("{error}"));
     let dtw = catalog.get(model).unwrap().dtw.clone();
     let (runtime, voice, whisper) = (path("onnxruntime"), path("silero-vad"), path(model));
-    Listen { runtime, voice, whisper, dtw, speech: 0.5, pause: 0.35 }
+    Listen { runtime, voice, whisper, dtw, speech: 0.5, pause: 0.35, card: None }
 }
 
 fn listener() -> Listener {
@@ -257,6 +261,14 @@ async fn nothing_is_invented_where_nobody_speaks() {
         let heard = listener.hear(&window(), &sound.init, &sound.segments).await.unwrap();
         assert_eq!((heard.words.as_slice(), heard.settled_ms), (&[][..], heard.end_ms), "{arguments}");
     }
+}
+
+#[tokio::test]
+async fn a_card_that_is_not_there_is_refused_and_nothing_listens_in_its_place() {
+    let card = Some(Card { index: 77, minor: 77, uuid: None });
+    let mut listener = launcher().listen(Listen { card, ..job() }, &limits().with_cuda());
+    let failure = listener.warm().await.unwrap_err();
+    assert_eq!((failure.card, listener.is_warm()), (Some(Refusal::Missing), false), "{failure}");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use millrace_cmaf::init;
 use millrace_media::{
     FailureKind, Glance, Limits, Looker,
+    card::{Card, Refusal},
     job::{Boxes, Detect, Embed, Look, Picture},
 };
 use millrace_models::{Cache, Catalog, Channels, Model, Order, default_root};
@@ -66,6 +67,7 @@ fn job() -> Look {
             score: classifier.thresholds["score"] as f32,
         }),
         threads: 1,
+        card: None,
     }
 }
 
@@ -104,6 +106,14 @@ fn clips() -> String {
 /// What Python says of the same frames: `reference.py` beside it says how it is made.
 fn reference() -> Vec<serde_json::Value> {
     serde_json::from_str(include_str!("../../../../models/inference/tests/reference.json")).unwrap()
+}
+
+#[tokio::test]
+async fn a_card_that_is_not_there_is_refused_and_nothing_runs_in_its_place() {
+    let card = Some(Card { index: 77, minor: 77, uuid: None });
+    let mut looker = launcher().look(Look { card, ..moderation_alone() }, &limits().with_cuda());
+    let failure = looker.warm().await.unwrap_err();
+    assert_eq!((failure.card, looker.is_warm()), (Some(Refusal::Missing), false), "{failure}");
 }
 
 #[tokio::test]

@@ -11,6 +11,15 @@ use ffmpeg_next::{Error, codec, encoder, ffi, format::Pixel, frame::Video};
 /// work, and the one that is kept to repeat.
 const PICTURES_WAITING: i32 = 8;
 
+/// Which of a card's contexts is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Context {
+    /// One of FFmpeg's own.
+    Own,
+    /// The one that CUDA's own libraries share, so that they find it open.
+    Shared,
+}
+
 /// An open card. Clones share it.
 pub(crate) struct Device(*mut ffi::AVBufferRef);
 
@@ -22,12 +31,17 @@ unsafe impl Sync for Device {}
 
 impl Device {
     /// Opens the only card that CUDA sees.
-    pub(crate) fn open() -> Result<Self, Error> {
+    pub(crate) fn open(which: Context) -> Result<Self, Error> {
         let mut device = ptr::null_mut();
+        let flags = match which {
+            Context::Own => 0,
+            // `AV_CUDA_USE_PRIMARY_CONTEXT` of libavutil/hwcontext_cuda.h.
+            Context::Shared => 1,
+        };
         // SAFETY: `device` is ours to be written to; the name is a C string; no options are given.
         let done = unsafe {
             let cuda = ffi::AVHWDeviceType::AV_HWDEVICE_TYPE_CUDA;
-            ffi::av_hwdevice_ctx_create(&raw mut device, cuda, c"0".as_ptr(), ptr::null_mut(), 0)
+            ffi::av_hwdevice_ctx_create(&raw mut device, cuda, c"0".as_ptr(), ptr::null_mut(), flags)
         };
         if done < 0 { Err(Error::from(done)) } else { Ok(Self(device)) }
     }
