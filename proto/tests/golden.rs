@@ -490,13 +490,6 @@ fn every_message_is_as_its_file_says() {
 }
 
 #[test]
-fn a_model_of_an_older_worker_ran_on_its_processor() {
-    let mut old = serde_json::to_value(&offer().models[0]).unwrap();
-    assert_eq!(old.as_object_mut().unwrap().remove("device"), Some("cuda".into()));
-    assert_eq!(serde_json::from_value::<Model>(old).unwrap().device, Device::Cpu);
-}
-
-#[test]
 fn outputs_have_plain_names() {
     assert_eq!(output_name("720p", millrace_proto::task::Part::Init), "720p.init");
     assert_eq!(output_name("720p", millrace_proto::task::Part::Segment), "720p.segment");
