@@ -153,11 +153,12 @@ impl Shelf {
         json: bool,
         out: &mut impl Write,
     ) -> anyhow::Result<()> {
-        let Model { id, task, version, licence, bytes, languages, default, about, .. } = model;
+        let Model { id, task, version, licence, languages, default, about, .. } = model;
+        let bytes = model.bytes_in_all();
         let message = error.map(|error| error.message);
         if json {
             let (path, task) = (self.cache.path(model), *task);
-            let (bytes, default) = (*bytes, *default);
+            let default = *default;
             let told = Told { id, task, state, version, licence, bytes, languages, default, about, path, message };
             writeln!(out, "{}", serde_json::to_string(&told)?)?;
         } else {

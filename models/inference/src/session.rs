@@ -64,7 +64,10 @@ pub(crate) fn open(means: Means<'_>, model: &Path) -> Result<Session, Error> {
     };
     open().map_err(|why| match device {
         Device::Cpu => wrong(model, &why),
-        Device::Card => Error::new(ErrorKind::Card, format!("{} can't be had on the card: {why}", model.display())),
+        Device::Card => {
+            let why = why.trim();
+            Error::new(ErrorKind::Card, format!("{} can't be had on the card: {why}", model.display()))
+        }
     })
 }
 

@@ -72,11 +72,9 @@ impl Failure {
     /// Adds the child's last words.
     pub(crate) fn with_log(self, log: &str) -> Self {
         let log = without_places(log.trim());
-        if log.is_empty() {
-            self
-        } else {
-            Self { card: self.card, ..Self::new(self.kind, format!("{}; its log ends: {log}", self.message)) }
-        }
+        let Self { kind, message, card } = self;
+        let message = if log.is_empty() { message } else { format!("{message}; its log ends: {log}") };
+        Self { card, ..Self::new(kind, without_hosts(&message)) }
     }
 }
 
@@ -85,6 +83,15 @@ fn without_places(log: &str) -> String {
     let mut parts = log.split(" @ 0x");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |told, part| told + part.trim_start_matches(|digit: char| digit.is_ascii_hexdigit()))
+}
+
+/// ONNX Runtime says on which machine a card failed, as in `; hostname=studio-4 ;`: that is nobody's business elsewhere.
+fn without_hosts(message: &str) -> String {
+    let mut parts = message.split("hostname=");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |told, part| {
+        told + "hostname=..." + part.trim_start_matches(|letter: char| !letter.is_whitespace())
+    })
 }
 
 #[cfg(test)]
@@ -96,6 +103,16 @@ mod tests {
         let failure = Failure::new(FailureKind::BadInput, "no").with_log("[mov @ 0x55fd8cfd79c0] a | [aac @ 0x1] b\n");
         assert_eq!(failure.message, "no; its log ends: [mov] a | [aac] b");
         assert_eq!(without_places("@ 0x is kept"), "@ 0x is kept");
+    }
+
+    #[test]
+    fn no_machine_is_named() {
+        let failure =
+            Failure::new(FailureKind::Unsupported, "GPU=-1 ; hostname=studio-4 ; file=a").of_card(Refusal::Lost);
+        let told = failure.clone().with_log("hostname=studio-4");
+        assert_eq!(told.message, "GPU=-1 ; hostname=... ; file=a; its log ends: hostname=...");
+        assert_eq!(told.card, failure.card);
+        assert_eq!(failure.with_log("").message, "GPU=-1 ; hostname=... ; file=a");
     }
 
     #[test]
