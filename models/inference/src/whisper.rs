@@ -75,10 +75,17 @@ pub(crate) struct Said {
     pub(crate) is_cut: bool,
 }
 
+/// What whisper.cpp is told of the device. All of it is said, since what it takes otherwise depends on how it was built.
+/// Attention in one go (flash) would leave no weights that tell words' times.
+fn parameters(device: Device) -> WhisperContextParameters<'static> {
+    let mut parameters = WhisperContextParameters::default();
+    parameters.use_gpu(device == Device::Card).gpu_device(0).flash_attn(false);
+    parameters
+}
+
 impl Whisper {
     pub(crate) fn open(model: &Path, dtw: Option<&str>, device: Device) -> Result<Self, Error> {
-        let on_card = device == Device::Card;
-        if on_card && !cfg!(feature = "cuda") {
+        if device == Device::Card && !cfg!(feature = "cuda") {
             let message = "this media child was built without CUDA for Whisper: on a machine with nvcc, deploy/up builds one \
                            with it";
             return Err(Error::new(ErrorKind::Card, message));
@@ -86,10 +93,7 @@ impl Whisper {
         let wrong = |why: String| Error::new(ErrorKind::Model, format!("{} can't be loaded: {why}", model.display()));
         // It tells a lot, in some builds each word that it hears, which is nothing for a log.
         install_logging_hooks();
-        let mut parameters = WhisperContextParameters::default();
-        // Said each time: what is said otherwise depends on how it was built. Attention in one go (flash) would leave no
-        // weights that tell words' times.
-        parameters.use_gpu(on_card).gpu_device(0).flash_attn(false);
+        let mut parameters = parameters(device);
         if let Some(name) = dtw {
             let (_, preset) = PRESETS
                 .into_iter()
@@ -184,5 +188,17 @@ impl Whisper {
             }
         }
         Ok(tokens)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_is_used_where_one_is_asked_for_alone() {
+        let (cpu, card) = (parameters(Device::Cpu), parameters(Device::Card));
+        assert!(!cpu.use_gpu && card.use_gpu, "in every build");
+        assert!(card.gpu_device == 0 && !card.flash_attn && !cpu.flash_attn);
     }
 }
