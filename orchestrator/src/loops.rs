@@ -16,6 +16,7 @@ use crate::{
     clock::now_ms,
     house::House,
     ingest::{file, live, pull, push, rtmp, srt},
+    portraits::upkeep,
     publish,
     store::{self, Move, record::SegmentState},
     task::State,
@@ -347,6 +348,21 @@ pub async fn uploads(house: Arc<House>) {
             Ok(leases) => tracing::debug!(leases, "uploads freed"),
             Err(error) => tracing::warn!(%error, "freeing uploads is tried again"),
         }
+    }
+}
+
+/// Pictures of products are looked at by today's model, and files that none has are freed. The turn after a start is the one
+/// that finds something.
+pub async fn pictures(house: Arc<House>) {
+    loop {
+        match upkeep::turn(&*house.store, &house.media, &house.portraits, now_ms()).await {
+            Ok(turn) if turn == upkeep::Turn::default() => {}
+            Ok(upkeep::Turn { portrayed, unreadable, swept }) => {
+                tracing::info!(portrayed, unreadable, swept, "pictures of products were put in order");
+            }
+            Err(error) => tracing::warn!(%error, "putting pictures of products in order is tried again"),
+        }
+        tokio::time::sleep(Duration::from_hours(1)).await;
     }
 }
 

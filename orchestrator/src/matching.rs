@@ -33,7 +33,7 @@ pub async fn name(store: &dyn Store, profile: &Profile, marks: &mut [Mark]) -> R
     let (Some(catalog), true) = (catalog(profile), marks.iter().any(is_thing)) else { return Ok(()) };
     let shown = store.shown(&catalog).await?;
     for mark in marks.iter_mut().filter(|mark| is_thing(mark)) {
-        mark.entry.product = compare(&mark.looks, &shown);
+        mark.entry.product = compare(&mark.looks, mark.entry.embedder.as_ref(), &shown);
     }
     Ok(())
 }
@@ -89,7 +89,7 @@ pub async fn again(store: &dyn Store, stream: &Stream, catalog: &CatalogId) -> R
         let begins = |mark: &Mark| mark.entry.start_ms >= from_ms;
         for mut mark in marks.into_iter().filter(|mark| begins(mark) && here(mark)) {
             renamed.appearances += 1;
-            let product = compare(&mark.looks, &shown);
+            let product = compare(&mark.looks, mark.entry.embedder.as_ref(), &shown);
             if product != mark.entry.product {
                 mark.entry.product = product;
                 changed.push(mark);
@@ -113,6 +113,7 @@ mod tests {
         api::{Product, ProductPicture, Source},
         profile::Choice,
         timeline::Entry,
+        vision::Embedder,
     };
 
     use super::*;
@@ -154,7 +155,11 @@ mod tests {
             stream: stream.id.clone(),
             number,
             changed: 0,
-            entry: Entry { number: Some(number), ..Entry::blank(Capability::Products, PRODUCTS, 5_000, 6_000) },
+            entry: Entry {
+                number: Some(number),
+                embedder: Some(Embedder { model: "m".into(), version: "1".into() }),
+                ..Entry::blank(Capability::Products, PRODUCTS, 5_000, 6_000)
+            },
             looks: looks.to_vec(),
         };
         let mut marks = [mark(0, &[100, 3]), mark(1, &[2, 100]), mark(2, &[])];

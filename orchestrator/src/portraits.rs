@@ -1,6 +1,8 @@
 //! Pictures of products, looked at by a media child that stays warm for a while: they are strangers' bytes, and this program
 //! links no codec.
 
+pub mod upkeep;
+
 use std::{
     path::Path,
     sync::Arc,
@@ -12,7 +14,8 @@ use millrace_media::{
     Failure, FailureKind, Launcher, Limits, Portrait, Portrayer,
     job::{Embed, Picture, Portray},
 };
-use millrace_models::{Cache, Catalog, Channels, Error as ModelError, Layout, Model, Order};
+use millrace_models::{Cache, Catalog, Channels, Error as ModelError, Layout, Order};
+use millrace_proto::vision::Embedder;
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 
 /// What the child takes beside its model: FFmpeg's libraries, its stack, a picture of 8K in three forms.
@@ -66,9 +69,15 @@ impl Portraits {
         self.places.try_acquire().ok()
     }
 
-    /// The model that looks at pictures; workers look at things with the same.
-    pub fn model(&self) -> &Model {
-        self.catalog.first(Layout::Embedding).expect("the built-in catalogue has one")
+    /// All places, once nobody has one any more: no picture comes in meanwhile.
+    async fn all_places(&self) -> SemaphorePermit<'_> {
+        self.places.acquire_many(PLACES as u32).await.expect("it is never closed")
+    }
+
+    /// What looks at pictures; workers look at things with the same.
+    pub fn embedder(&self) -> Embedder {
+        let model = self.catalog.first(Layout::Embedding).expect("the built-in catalogue has one");
+        Embedder { model: model.id.clone(), version: model.version.clone() }
     }
 
     /// Looks at a JPEG or PNG.
@@ -145,6 +154,6 @@ mod tests {
         let portraits = Portraits::new(Launcher::new("/nowhere"), folder.path());
         let told = portraits.portray(Bytes::from_static(b"\xff\xd8\xff")).await.unwrap_err();
         assert!(told.to_string().contains("millrace-worker models fetch"), "{told}");
-        assert_eq!(portraits.model().id, "efficientnet-lite2");
+        assert_eq!(portraits.embedder().model, "efficientnet-lite2");
     }
 }

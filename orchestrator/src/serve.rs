@@ -158,6 +158,7 @@ fn background(
         tokio::spawn(loops::heard(house.clone())),
         tokio::spawn(loops::sweep(house.clone())),
         tokio::spawn(loops::uploads(house.clone())),
+        tokio::spawn(loops::pictures(house.clone())),
         tokio::spawn(loops::events(house.clone())),
         tokio::spawn(clips::run(house.clone())),
         tokio::spawn(loops::ingest_counters(house.clone(), counters.rtmp, counters.srt)),

@@ -142,6 +142,7 @@ fn appeared(chain: &Chain, told: &Appearance, open: bool) -> Mark {
             version: named.version.clone(),
             score: named.score,
         }),
+        embedder: best.embedder.clone(),
         best: Some(Best { at_ms: best.at_ms, place: Some(best.place) }),
         pictures: Some(told.pictures),
         score: Some(best.score),

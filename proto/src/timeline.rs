@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Address, StreamId,
     offer::Capability,
-    vision::{Place, Product},
+    vision::{Embedder, Place, Product},
 };
 
 /// The version of what follows. Fields may be added within one; a change that readers have to know raises it.
@@ -76,6 +76,9 @@ pub struct Entry {
     /// Which product of the app's catalogue it is, where the stream names one: without a SKU none that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub product: Option<Product>,
+    /// By which model's eyes it is compared with a catalogue; absent where nobody looked closely.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedder: Option<Embedder>,
     /// The picture that shows it best.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best: Option<Best>,
@@ -111,6 +114,7 @@ impl Entry {
             finer_by: None,
             level: None,
             product: None,
+            embedder: None,
             best: None,
             pictures: None,
             text: None,

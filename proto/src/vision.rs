@@ -53,6 +53,18 @@ pub struct Thing {
     /// bytes in base64.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "looks")]
     pub looks: Vec<i8>,
+    /// What told what it looks like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedder: Option<Embedder>,
+}
+
+/// A model that tells what something looks like. Only looks that one of them told can be compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Embedder {
+    /// Its name in the catalogue of models.
+    pub model: String,
+    /// Of its weights.
+    pub version: String,
 }
 
 /// Looks on the wire: a number each would be four times as long.

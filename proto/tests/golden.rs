@@ -18,7 +18,7 @@ use millrace_proto::{
     profile::{Choice, H264Profile, Preset, Rate, VideoCodec},
     task::{Blob, Captions, Input, Lease, Look, Target, Transcode, Work, output_name},
     timeline::{Best, By, Entry, Level, Namer, SCHEMA, Timeline, Track},
-    vision::{Category, Named, Place as Spot, Sight, Sights, Thing},
+    vision::{Category, Embedder, Named, Place as Spot, Sight, Sights, Thing},
     worker::{Challenge, ChallengeRequest, Finished, Poll, Polled, Renewed, Session, SessionRequest},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -46,6 +46,7 @@ fn sights() -> Sights {
         place,
         finer: Some(Named { label: "espresso".into(), score: 0.5, model: "lite2".into(), version: "1".into() }),
         looks: vec![127, -3, 0],
+        embedder: Some(Embedder { model: "lite2".into(), version: "1".into() }),
     };
     let categories = vec![Category { name: "pornography".into(), score: 0.125 }];
     Sights {
@@ -80,6 +81,7 @@ fn timeline() -> Timeline {
         label: Some("cup".into()),
         finer: Some("espresso".into()),
         finer_by: Some(Namer { model: "lite2".into(), version: "1".into(), score: 0.5 }),
+        embedder: Some(Embedder { model: "lite2".into(), version: "1".into() }),
         best: Some(Best { at_ms: 5_000, place: Some(place) }),
         pictures: Some(2),
         score: Some(0.75),

@@ -7,10 +7,17 @@ use std::{
 
 use bytes::Bytes;
 use millrace_media::Launcher;
-use millrace_orchestrator::{portraits::Portraits, sights::products, store::catalogs::Shown};
+use millrace_orchestrator::{
+    portraits::Portraits,
+    sights::products,
+    store::{
+        catalogs::{Catalogs, Of, Shown},
+        sqlite::SqliteStore,
+    },
+};
 use millrace_proto::{
-    StreamId,
-    api::{self, Rematched, StreamState},
+    CatalogId, Sha256, StreamId,
+    api::{self, ProductPicture, Rematched, StreamState},
     offer::Capability,
     timeline::{Entry, Timeline},
 };
@@ -84,7 +91,8 @@ async fn other_pictures_of_the_same_things_are_found() {
         for place in held.iter().filter(|place| place.thing == thing).take(2) {
             let picture = Bytes::from(place.picture(folder.path(), MARGIN));
             let looks = portraits.portray(picture).await.expect("it is a JPEG").looks;
-            catalog.push(Shown { sku: thing.into(), name: thing.into(), url: None, looks });
+            let embedder = portraits.embedder();
+            catalog.push(Shown { sku: thing.into(), name: thing.into(), url: None, looks, embedder });
             used.push(place.clone());
         }
     }
@@ -92,7 +100,7 @@ async fn other_pictures_of_the_same_things_are_found() {
     let (mut there, mut right, mut wrong, mut strange, mut taken) = (0, 0, 0, 0, 0);
     for place in held.iter().filter(|place| !near(place)) {
         let looks = portraits.portray(place.picture(folder.path(), 0.0).into()).await.expect("it is a PNG").looks;
-        let told = products::compare(&looks, &catalog).expect("there is something to compare with");
+        let told = products::compare(&looks, Some(&portraits.embedder()), &catalog).expect("there is something to compare with");
         println!("{} at {} s: {:?} {:.2}", place.thing, place.at_s, told.sku, told.score);
         let known = catalog.iter().any(|shown| shown.sku == place.thing);
         match (&told.sku, known) {
@@ -200,6 +208,74 @@ fn products_of_a_catalogue_are_found_in_a_recording_and_those_that_come_later_by
     assert_eq!(house.api.call("DELETE", "/v1/catalogs/street", None).status, 204);
     assert_eq!(house.api.call("POST", &again, None).error(404).code, "unknown_catalog");
     assert_eq!(things(&house, &stream.id, "&label=CAR"), found);
+}
+
+/// After an update with another model, and after a crash while a picture came in.
+#[test]
+fn pictures_are_put_in_order_after_a_start() {
+    let mut house = House::configured(0, &format!("models = {:?}\n", model_folder()));
+    add(&house, "BUNNY", "bunny", &[0]);
+    let read = |house: &House| -> api::Product {
+        house.api.call("GET", "/v1/catalogs/street/products/BUNNY", None).json()
+    };
+    let was = read(&house);
+    let data = house.data();
+    house.stop_orchestrator();
+    // As a model of before left it, and nobody can compare it now.
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let id: CatalogId = "street".parse().expect("it is one");
+    let looks = runtime.block_on(async {
+        let store = SqliteStore::open(&data.join("millrace.db")).await.expect("it is there");
+        let looks = store.shown(&id).await.expect("it can be read")[0].looks.clone();
+        let old = ProductPicture { version: "of before".into(), ..was.pictures[0].clone() };
+        assert!(store.portray(Of { catalog: &id, sku: "BUNNY" }, &old, &[1, 2]).await.expect("it can be written"));
+        looks
+    });
+    let folder = data.join("media").join("catalog.street").join("BUNNY");
+    let [left, coming] = [b"of a crash", b"of a while"].map(|bytes| folder.join(Sha256::of(bytes).to_string()));
+    for file in [&left, &coming] {
+        fs::write(file, b"bytes").expect("the folder is there");
+    }
+    tool("touch", &["-d", "2 hours ago", text(&left)]);
+
+    house.start_orchestrator();
+    until("the picture to be looked at anew", s(60), || (read(&house) == was).then_some(()));
+    until("the bytes to be freed", s(30), || (!left.exists()).then_some(()));
+    assert!(coming.exists(), "a picture may be just coming in");
+    house.stop_orchestrator();
+    let shown = runtime.block_on(async {
+        let store = SqliteStore::open(&data.join("millrace.db")).await.expect("it is there");
+        store.shown(&id).await.expect("it can be read")
+    });
+    assert_eq!(shown[0].looks, looks);
+}
+
+/// A phone writes what its sensor saw, and in EXIF how it was held.
+#[tokio::test]
+async fn a_picture_that_is_turned_by_its_exif_is_seen_upright() {
+    let portraits = Portraits::new(Launcher::new(built("millrace-media")), &model_folder());
+    let folder = TempDir::new().expect("a temporary folder can be made");
+    let (upright, lying) = (folder.path().join("upright.jpg"), folder.path().join("lying.jpg"));
+    fs::write(&upright, place("bunny", 0).picture(folder.path(), MARGIN)).expect("it can be written");
+    let turn = ["-v", "error", "-nostdin", "-i", text(&upright), "-vf", "transpose=cclock", "-q:v", "2"];
+    tool("ffmpeg", &[&turn[..], &["-update", "1", text(&lying)]].concat());
+    let lying = fs::read(lying).expect("ffmpeg wrote it");
+    // Big-endian TIFF of one entry: 0x0112, a short, 6: to be turned clockwise (EXIF 3.0, 4.6.5).
+    let tiff = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    let exif = [b"\xff\xe1\0\x22Exif\0\0", &tiff[..]].concat();
+    assert_eq!(exif.len(), 2 + 0x22);
+    let turned = [&lying[..2], &exif, &lying[2..]].concat();
+    let portray = async |bytes: Vec<u8>| portraits.portray(bytes.into()).await.expect("it is a JPEG");
+    let (told, lies, right) = (portray(turned).await, portray(lying).await, {
+        portray(fs::read(&upright).expect("it is there")).await
+    });
+    assert_eq!((told.width, told.height), (right.width, right.height));
+    let alike = |looks: &[i8]| {
+        let product = |a: &[i8], b: &[i8]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+        product(looks, &right.looks) / (product(looks, looks) * product(&right.looks, &right.looks)).sqrt()
+    };
+    let (as_held, as_stored) = (alike(&told.looks), alike(&lies.looks));
+    assert!(as_held > 0.95 && as_stored < as_held, "{as_held} as it was held, {as_stored} as it is stored");
 }
 
 /// A picture that ffmpeg draws.

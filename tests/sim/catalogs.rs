@@ -54,6 +54,21 @@ macro_rules! pass_catalogs {
             ) -> Result<bool> {
                 self.inner.delete_picture(of, id).await
             }
+            async fn pictures(
+                &self,
+                after: Option<&millrace_orchestrator::store::catalogs::Kept>,
+                limit: u32,
+            ) -> Result<Vec<millrace_orchestrator::store::catalogs::Kept>> {
+                self.inner.pictures(after, limit).await
+            }
+            async fn portray(
+                &self,
+                of: millrace_orchestrator::store::catalogs::Of<'_>,
+                picture: &millrace_proto::api::ProductPicture,
+                looks: &[i8],
+            ) -> Result<bool> {
+                self.inner.portray(of, picture, looks).await
+            }
             async fn shown(
                 &self,
                 catalog: &millrace_proto::CatalogId,

@@ -101,7 +101,7 @@ pub(crate) fn look(work: &Look, lie: Option<Lie>) -> Product {
         return failure(kind);
     }
     let place = Place { x: 0.25, y: 0.25, width: 0.5, height: 0.5 };
-    let cup = Thing { label: "cup".into(), score: 0.75, place, finer: None, looks: vec![127, 3] };
+    let cup = Thing { label: "cup".into(), score: 0.75, place, finer: None, looks: vec![127, 3], embedder: None };
     let every_ms = i64::from(work.every_ms);
     let first = (work.start_ms + every_ms - 1).div_euclid(every_ms);
     let points = (first..).map(|point| point * every_ms).take_while(|at| *at < work.end_ms);

@@ -263,7 +263,7 @@ mod tests {
         };
         let look = Look { moderation: None, detection: Some(detection), ..look };
         let place = Place { x: 0.0, y: 0.0, width: 1.0, height: 1.0 };
-        let thing = Thing { label: "cup".into(), score: 0.5, place, finer: None, looks: Vec::new() };
+        let thing = Thing { label: "cup".into(), score: 0.5, place, finer: None, looks: Vec::new(), embedder: None };
         assert!(judge(&look, &seen(Sight { things: vec![thing], ..Sight::default() })).is_ok());
         assert!(judge(&look, &seen(Sight::default())).is_err());
     }

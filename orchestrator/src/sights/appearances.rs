@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use millrace_proto::{
     timeline::By,
-    vision::{Named, Place, Sight, Thing, looks},
+    vision::{Embedder, Named, Place, Sight, Thing, looks},
 };
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +59,9 @@ pub struct Best {
     /// What it looked like, if anyone looked closely.
     #[serde(with = "looks")]
     pub looks: Vec<i8>,
+    /// What told what it looked like.
+    #[serde(default)]
+    pub embedder: Option<Embedder>,
     /// Who said so.
     pub by: By,
 }
@@ -69,6 +72,8 @@ struct Track {
     place: Place,
     #[serde(with = "looks")]
     looks: Vec<i8>,
+    #[serde(default)]
+    embedder: Option<Embedder>,
     /// Each name that it was given, with the sum of the scores.
     names: BTreeMap<String, (f32, Named)>,
 }
@@ -149,7 +154,7 @@ impl Track {
             best: best(thing, at_ms, by),
             pictures: 0,
         };
-        let mut track = Self { told, place: thing.place, looks: Vec::new(), names: BTreeMap::new() };
+        let mut track = Self { told, place: thing.place, looks: Vec::new(), embedder: None, names: BTreeMap::new() };
         track.go_on(thing, at_ms, every_ms, by);
         track
     }
@@ -159,7 +164,9 @@ impl Track {
         if thing.label != self.told.label {
             return None;
         }
-        let (overlap, alike) = (overlap(&self.place, &thing.place), cosine(&self.looks, &thing.looks));
+        // Two windows may have been looked at by two models.
+        let alike = if self.embedder == thing.embedder { cosine(&self.looks, &thing.looks) } else { 0.0 };
+        let overlap = overlap(&self.place, &thing.place);
         (overlap >= policy.overlap || alike >= policy.alike).then_some(overlap + alike)
     }
 
@@ -169,6 +176,7 @@ impl Track {
         self.place = thing.place;
         if !thing.looks.is_empty() {
             self.looks.clone_from(&thing.looks);
+            self.embedder.clone_from(&thing.embedder);
         }
         if let Some(finer) = &thing.finer {
             let (sum, surest) = self.names.entry(finer.label.clone()).or_insert_with(|| (0.0, finer.clone()));
@@ -189,7 +197,8 @@ impl Track {
 }
 
 fn best(thing: &Thing, at_ms: i64, by: &By) -> Best {
-    Best { at_ms, score: thing.score, place: thing.place, looks: thing.looks.clone(), by: by.clone() }
+    let (looks, embedder) = (thing.looks.clone(), thing.embedder.clone());
+    Best { at_ms, score: thing.score, place: thing.place, looks, embedder, by: by.clone() }
 }
 
 /// What both share over what they cover together.
@@ -220,7 +229,7 @@ mod tests {
 
     fn thing(label: &str, score: f32, x: f32, looks: &[i8]) -> Thing {
         let place = Place { x, y: 0.2, width: 0.2, height: 0.2 };
-        Thing { label: label.into(), score, place, finer: None, looks: looks.to_vec() }
+        Thing { label: label.into(), score, place, finer: None, looks: looks.to_vec(), embedder: None }
     }
 
     /// A picture each second.

@@ -4,7 +4,7 @@
 //! `tests/e2e/products/fit.py` to some forty pictures of a dozen things, and tried on others; that is little, and says
 //! nothing of products that differ in a label alone.
 
-use millrace_proto::vision::Product;
+use millrace_proto::vision::{Embedder, Product};
 
 use crate::store::catalogs::Shown;
 
@@ -19,11 +19,13 @@ const CONSTANT: f32 = -8.4;
 /// that is less alike, or where there is none.
 const OTHERS: f32 = 0.45;
 
-/// The product that a thing is likest to, unless it has no looks or the catalogue no pictures; unknown below [`KNOWN`].
-pub fn compare(looks: &[i8], catalog: &[Shown]) -> Option<Product> {
+/// The product that a thing is likest to; unknown below [`KNOWN`]. Nothing where nothing can be compared: it has no looks, or
+/// the catalogue no pictures that the same model looked at.
+pub fn compare(looks: &[i8], embedder: Option<&Embedder>, catalog: &[Shown]) -> Option<Product> {
     let mut first: Option<(&Shown, f32)> = None;
     let mut next = OTHERS;
-    for shown in catalog.iter().filter(|shown| shown.looks.len() == looks.len() && !looks.is_empty()) {
+    let by_same = |shown: &&Shown| Some(&shown.embedder) == embedder && shown.looks.len() == looks.len();
+    for shown in catalog.iter().filter(by_same).filter(|_| !looks.is_empty()) {
         let alike = cosine(looks, &shown.looks);
         first = match first {
             Some((best, least)) if alike <= least => {
@@ -65,7 +67,16 @@ mod tests {
     use super::*;
 
     fn shown(sku: &str, looks: &[i8]) -> Shown {
-        Shown { sku: sku.into(), name: format!("the {sku}"), url: None, looks: looks.to_vec() }
+        let (sku, name) = (sku.into(), format!("the {sku}"));
+        Shown { sku, name, url: None, looks: looks.to_vec(), embedder: embedder("1") }
+    }
+
+    fn embedder(version: &str) -> Embedder {
+        Embedder { model: "m".into(), version: version.into() }
+    }
+
+    fn compare(looks: &[i8], catalog: &[Shown]) -> Option<Product> {
+        super::compare(looks, Some(&embedder("1")), catalog)
     }
 
     #[test]
@@ -93,7 +104,10 @@ mod tests {
     fn where_nothing_can_be_compared_nothing_is_told() {
         assert!(compare(&[], &[shown("cup", &[])]).is_none());
         assert!(compare(&[1, 2], &[]).is_none());
-        assert!(compare(&[1, 2], &[shown("cup", &[1, 2, 3])]).is_none(), "of another model");
+        assert!(compare(&[1, 2], &[shown("cup", &[1, 2, 3])]).is_none());
+        let cup = [shown("cup", &[1, 2])];
+        assert!(super::compare(&[1, 2], Some(&embedder("2")), &cup).is_none(), "another model looked at it");
+        assert!(super::compare(&[1, 2], None, &cup).is_none(), "nobody says which model looked at it");
         assert!(compare(&[0, 0], &[shown("cup", &[1, 2])]).unwrap().sku.is_none());
     }
 }

@@ -72,7 +72,7 @@ fn ranges_go_on_over_windows() {
 #[test]
 fn things_go_on_over_windows() {
     let place = Place { x: 0.1, y: 0.2, width: 0.3, height: 0.3 };
-    let thing = Thing { label: "cup".into(), score: 0.4, place, finer: None, looks: vec![3, -127] };
+    let thing = Thing { label: "cup".into(), score: 0.4, place, finer: None, looks: vec![3, -127], embedder: None };
     let sight = |at: i64| Sight {
         at_ms: at * 1_000,
         categories: Vec::new(),

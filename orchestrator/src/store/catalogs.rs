@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use millrace_proto::{
     CatalogId, Sha256,
     api::{Catalog, Product, ProductPicture},
+    vision::Embedder,
 };
 
 use super::{Result, marks::Mark};
@@ -52,6 +53,19 @@ pub struct Shown {
     pub url: Option<String>,
     /// See [`millrace_proto::vision::Thing::looks`].
     pub looks: Vec<i8>,
+    /// What told what it looks like.
+    pub embedder: Embedder,
+}
+
+/// A picture of a product, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The product's catalogue.
+    pub catalog: CatalogId,
+    /// The product's name in the app.
+    pub sku: String,
+    /// What is told of it.
+    pub picture: ProductPicture,
 }
 
 /// Catalogues. Part of the [`super::Store`].
@@ -76,10 +90,21 @@ pub trait Catalogs {
     -> Result<Added>;
     /// Removes a picture. False if it was gone.
     async fn delete_picture(&self, of: Of<'_>, id: Sha256) -> Result<bool>;
+    /// Pictures of all catalogues in the order of their places, behind `after`, at most `limit`.
+    async fn pictures(&self, after: Option<&Kept>, limit: u32) -> Result<Vec<Kept>>;
+    /// Writes anew what is told of a picture and what it looks like. False if it is gone.
+    async fn portray(&self, of: Of<'_>, picture: &ProductPicture, looks: &[i8]) -> Result<bool>;
     /// What all pictures of a catalogue look like.
     async fn shown(&self, catalog: &CatalogId) -> Result<Vec<Shown>>;
     /// Writes what is told of marks of one stream, over those that have their numbers and are still there.
     async fn name_marks(&self, marks: &[Mark]) -> Result<()>;
+}
+
+impl Kept {
+    /// Its product.
+    pub fn of(&self) -> Of<'_> {
+        Of { catalog: &self.catalog, sku: &self.sku }
+    }
 }
 
 /// A product.

@@ -72,6 +72,10 @@ fn picture(work: &Look, sight: &Sight) -> Result<(), String> {
             }
             score(finer.score)?;
         }
+        if let Some(embedder) = &thing.embedder {
+            name(&embedder.model)?;
+            name(&embedder.version)?;
+        }
         if thing.looks.len() > LOOKS_MAX {
             return Err(format!("a thing whose looks are {} numbers", thing.looks.len()));
         }
@@ -105,7 +109,7 @@ mod tests {
 
     fn thing() -> Thing {
         let place = Place { x: 0.5, y: 0.25, width: 0.5, height: 0.5 };
-        Thing { label: "cup".into(), score: 0.5, place, finer: None, looks: vec![1, 2] }
+        Thing { label: "cup".into(), score: 0.5, place, finer: None, looks: vec![1, 2], embedder: None }
     }
 
     fn judged(work: &Look, pictures: Vec<Sight>) -> Result<Vec<Sight>, String> {

@@ -15,6 +15,7 @@ use millrace_media::Kind;
 use millrace_proto::{
     Sha256,
     api::{Product, ProductPicture},
+    vision::Embedder,
 };
 
 use super::{Admin, Error, Json, known_id, no_product, read};
@@ -44,15 +45,15 @@ pub(crate) async fn add(
     let bytes = receive(&house, body).await?;
     let kind = Kind::of(&bytes).ok_or_else(|| bad_picture("it is neither JPEG nor PNG".into()))?;
     let portrait = house.portraits.portray(bytes.clone()).await?;
-    let model = house.portraits.model();
+    let Embedder { model, version } = house.portraits.embedder();
     let picture = ProductPicture {
         id: Sha256::of(&bytes),
         kind: kind.mime().into(),
         bytes: bytes.len() as u64,
         width: portrait.width,
         height: portrait.height,
-        model: model.id.clone(),
-        version: model.version.clone(),
+        model,
+        version,
     };
     let limits = &house.config.catalogs;
     let most = PicturesMax { product: limits.product_pictures_max, catalog: limits.pictures_max };

@@ -4,13 +4,14 @@ use async_trait::async_trait;
 use millrace_proto::{
     CatalogId, Sha256,
     api::{Catalog, Product, ProductPicture},
+    vision::Embedder,
 };
 use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{SqliteStore, from_json, int, parsed, to_json, uint, word};
 use crate::store::{
     Result,
-    catalogs::{Added, Catalogs, Of, PicturesMax, Put, Shown},
+    catalogs::{Added, Catalogs, Kept, Of, PicturesMax, Put, Shown},
     marks::Mark,
 };
 
@@ -134,7 +135,6 @@ impl Catalogs for SqliteStore {
             tx.leave().await?;
             return Ok(refused);
         }
-        let looks: Vec<u8> = looks.iter().map(|number| number.cast_unsigned()).collect();
         sqlx::query(
             "INSERT INTO product_pictures (catalog, sku, id, number, told, looks)
              SELECT ?1, ?2, ?3, coalesce(max(number) + 1, 0), ?4, ?5 FROM product_pictures
@@ -144,7 +144,7 @@ impl Catalogs for SqliteStore {
         .bind(of.sku)
         .bind(picture.id.to_string())
         .bind(to_json(picture))
-        .bind(looks)
+        .bind(bytes(looks))
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
@@ -163,9 +163,41 @@ impl Catalogs for SqliteStore {
         Ok(done.rows_affected() == 1)
     }
 
+    async fn pictures(&self, after: Option<&Kept>, limit: u32) -> Result<Vec<Kept>> {
+        let rows = sqlx::query(
+            "SELECT catalog, sku, told FROM product_pictures WHERE (catalog, sku, id) > (?, ?, ?)
+             ORDER BY catalog, sku, id LIMIT ?",
+        )
+        .bind(after.map_or("", |kept| kept.catalog.as_str()))
+        .bind(after.map_or("", |kept| kept.sku.as_str()))
+        .bind(after.map(|kept| kept.picture.id.to_string()).unwrap_or_default())
+        .bind(limit)
+        .fetch_all(&self.reader)
+        .await?;
+        let kept = |row: &SqliteRow| {
+            let (catalog, told): (String, String) = (row.try_get("catalog")?, row.try_get("told")?);
+            Ok(Kept { catalog: parsed(&catalog)?, sku: row.try_get("sku")?, picture: from_json(&told)? })
+        };
+        rows.iter().map(kept).collect()
+    }
+
+    async fn portray(&self, of: Of<'_>, picture: &ProductPicture, looks: &[i8]) -> Result<bool> {
+        let mut tx = self.write(None).await?;
+        let done = sqlx::query("UPDATE product_pictures SET told = ?, looks = ? WHERE catalog = ? AND sku = ? AND id = ?")
+            .bind(to_json(picture))
+            .bind(bytes(looks))
+            .bind(of.catalog.as_str())
+            .bind(of.sku)
+            .bind(picture.id.to_string())
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(done.rows_affected() == 1)
+    }
+
     async fn shown(&self, catalog: &CatalogId) -> Result<Vec<Shown>> {
         let rows = sqlx::query(
-            "SELECT sku, name, url, looks FROM products JOIN product_pictures USING (catalog, sku)
+            "SELECT sku, name, url, looks, told ->> 'model' AS model, told ->> 'version' AS version FROM products JOIN product_pictures USING (catalog, sku)
              WHERE catalog = ? ORDER BY sku, number",
         )
         .bind(catalog.as_str())
@@ -173,8 +205,13 @@ impl Catalogs for SqliteStore {
         .await?;
         let shown = |row: &SqliteRow| {
             let looks: Vec<u8> = row.try_get("looks")?;
-            let looks = looks.into_iter().map(u8::cast_signed).collect();
-            Ok(Shown { sku: row.try_get("sku")?, name: row.try_get("name")?, url: row.try_get("url")?, looks })
+            Ok(Shown {
+                sku: row.try_get("sku")?,
+                name: row.try_get("name")?,
+                url: row.try_get("url")?,
+                looks: looks.into_iter().map(u8::cast_signed).collect(),
+                embedder: Embedder { model: row.try_get("model")?, version: row.try_get("version")? },
+            })
         };
         rows.iter().map(shown).collect()
     }
@@ -213,6 +250,10 @@ impl SqliteStore {
             pictures: pictures.iter().map(|(told,)| from_json(told)).collect::<Result<_>>()?,
         })
     }
+}
+
+fn bytes(looks: &[i8]) -> Vec<u8> {
+    looks.iter().map(|number| number.cast_unsigned()).collect()
 }
 
 fn counted(row: &SqliteRow) -> Result<Catalog> {

@@ -3,6 +3,7 @@
 use millrace_proto::{
     CatalogId, Sha256,
     api::{Catalog, Product, ProductPicture},
+    vision::Embedder,
 };
 
 use crate::store::{
@@ -52,6 +53,21 @@ pub(super) async fn have_products_and_what_their_pictures_look_like(store: impl 
     let shown = store.shown(&id).await.unwrap();
     assert_eq!(shown.iter().map(|shown| &shown.looks[..]).collect::<Vec<_>>(), [&[1, -127][..], &[3, 4]]);
     assert_eq!((shown[0].sku.as_str(), shown[0].name.as_str()), ("a", "Another"));
+    let by = |version: &str| Embedder { model: "m".into(), version: version.into() };
+    assert_eq!(shown[0].embedder, by("1"));
+    // All of them, page by page; and one is looked at by another model.
+    let all = store.pictures(None, 9).await.unwrap();
+    let mut ids = [Sha256::of(b"0"), Sha256::of(b"1")];
+    ids.sort_by_key(Sha256::to_string);
+    assert_eq!(all.iter().map(|kept| (kept.sku.as_str(), kept.picture.id)).collect::<Vec<_>>(), ids.map(|id| ("a", id)));
+    assert_eq!(store.pictures(None, 1).await.unwrap(), all[..1]);
+    assert_eq!(store.pictures(Some(&all[0]), 9).await.unwrap(), all[1..]);
+    let anew = ProductPicture { version: "2".into(), ..picture(b"0") };
+    assert!(store.portray(of, &anew, &[5]).await.unwrap());
+    assert!(!store.portray(Of { sku: "b", ..of }, &anew, &[5]).await.unwrap());
+    let shown = store.shown(&id).await.unwrap();
+    assert_eq!((&shown[1].looks[..], &shown[1].embedder), (&[5][..], &by("2")));
+    assert_eq!(store.product(&id, "a").await.unwrap().unwrap().pictures, [picture(b"1"), anew]);
     // What is deleted takes its pictures with it.
     assert!(store.delete_picture(of, Sha256::of(b"1")).await.unwrap());
     assert!(!store.delete_picture(of, Sha256::of(b"1")).await.unwrap());

@@ -14,7 +14,7 @@ use millrace_media::{
     job::{Boxes, Embed, Look, Picture},
     wire::Message,
 };
-use millrace_proto::vision::{Category, Named, Place, Sight, Sights, Thing};
+use millrace_proto::vision::{Category, Embedder, Named, Place, Sight, Sights, Thing};
 
 use crate::{answers::Answers, av, trouble, warm};
 use choose::Frame;
@@ -207,14 +207,15 @@ impl Eye<'_> {
         let name = |labels: Option<&Vec<String>>, class: usize| labels.and_then(|all| all.get(class)).cloned();
         let label = name(self.job.detection.as_ref().map(|how| &how.labels), found.class).unwrap_or_default();
         let inference::Place { x, y, width, height } = found.place;
-        let (mut finer, mut looks) = (None, Vec::new());
+        let (mut finer, mut looks, mut embedder) = (None, Vec::new(), None);
         if let Some((look, how)) = look.zip(self.job.embedding.as_ref()) {
             let label = name(Some(&how.labels), look.class).filter(|_| look.score >= how.score);
-            let (model, version) = (how.id.clone(), how.version.clone());
+            let by = Embedder { model: how.id.clone(), version: how.version.clone() };
+            let Embedder { model, version } = by.clone();
             finer = label.map(|label| Named { label, score: look.score, model, version });
-            looks = whole(&look.embedding);
+            (looks, embedder) = (whole(&look.embedding), Some(by));
         }
-        Thing { label, score: found.score, place: Place { x, y, width, height }, finer, looks }
+        Thing { label, score: found.score, place: Place { x, y, width, height }, finer, looks, embedder }
     }
 }
 
