@@ -48,26 +48,30 @@ pub(crate) fn run(kit: &Kit) -> Result<Table> {
             let text: Vec<&str> = heard.words.iter().map(|word| word.text.as_str()).collect();
             Ok((begun.elapsed().as_secs_f64(), text.join(" ")))
         };
-        let mut cpp = peers::whisper_cpp(kit, model, THREADS as usize)?;
-        let mut faster = peers::faster_whisper(kit, model, THREADS as usize)?;
+        let threads = THREADS as usize;
+        let mut others = vec![("pywhispercpp", peers::whisper_cpp(kit, model, threads)?)];
+        let same = "faster-whisper int8, Silero and times of words included";
+        for (way, words) in [("faster-whisper int8", false), (same, true)] {
+            others.extend(peers::faster_whisper(kit, model, threads, words)?.map(|peer| (way, peer)));
+        }
         // The first time memory is touched that is there the second time.
-        let mut texts = vec![hear()?.1, peers::written(&mut cpp, &speech)?];
-        if let Some(faster) = &mut faster {
-            texts.push(peers::written(faster, &speech)?);
+        let mut texts = vec![hear()?.1];
+        for (_, peer) in &mut others {
+            texts.push(peers::written(peer, &speech)?);
         }
         let mut took_s = vec![Vec::new(); texts.len()];
         for _ in 0..rounds {
             took_s[0].push(hear()?.0);
-            took_s[1].push(peers::took_s(&mut cpp, &speech.wav)?);
-            if let Some(faster) = &mut faster {
-                took_s[2].push(peers::took_s(faster, &speech.wav)?);
+            for ((_, peer), took_s) in others.iter_mut().zip(&mut took_s[1..]) {
+                took_s.push(peers::took_s(peer, &speech.wav)?);
             }
         }
-        let ways = ["millrace-media, Silero and times of words included", "pywhispercpp", "faster-whisper int8"];
-        for ((way, took_s), text) in ways.iter().zip(&took_s).zip(&texts) {
+        let ways = others.iter().map(|(way, _)| *way);
+        let ways = std::iter::once("millrace-media, Silero and times of words included").chain(ways);
+        for ((way, took_s), text) in ways.zip(&took_s).zip(&texts) {
             let wrong = speech.errors(text);
             let rate = format!("{:.2}", speech.seconds / median(took_s));
-            table.row([(*model).to_owned(), (*way).to_owned(), rate, format!("{wrong} of {}", speech.words.len())]);
+            table.row([(*model).to_owned(), way.to_owned(), rate, format!("{wrong} of {}", speech.words.len())]);
         }
         let ratios: Vec<f64> = took_s[1].iter().zip(&took_s[0]).map(|(cpp, ours)| cpp / ours).collect();
         table.at_least(&format!("speed beside pywhispercpp: {model}"), 1.0, &ratios);

@@ -74,13 +74,16 @@ pub(crate) fn whisper_cpp(kit: &Kit, model: &str, threads: usize) -> Result<Peer
     Peer::start(kit, "whisper_cpp", &[text(&file), &threads.to_string()])
 }
 
-/// faster-whisper in 8 bits, with the weights that ours were converted from; `None` where benches/run has not fetched them.
-pub(crate) fn faster_whisper(kit: &Kit, model: &str, threads: usize) -> Result<Option<Peer>> {
+/// faster-whisper in 8 bits, with the weights that ours were converted from, with or without the times of words; `None`
+/// where benches/run has not fetched them.
+pub(crate) fn faster_whisper(kit: &Kit, model: &str, threads: usize, words: bool) -> Result<Option<Peer>> {
     let folder = kit.tools().join("ctranslate2").join(model);
     if !folder.is_dir() {
         return Ok(None);
     }
-    Peer::start(kit, "faster_whisper_int8", &[text(&folder), &threads.to_string()]).map(Some)
+    let threads = threads.to_string();
+    let arguments = [text(&folder), threads.as_str(), "words"];
+    Peer::start(kit, "faster_whisper_int8", if words { &arguments } else { &arguments[..2] }).map(Some)
 }
 
 /// What a peer writes of a whole file.

@@ -82,7 +82,7 @@ pub(crate) fn run(kit: &Kit) -> Result<Table> {
             let mut peer = peers::whisper_cpp(kit, model, kit.cores)?;
             row("pywhispercpp, whole file", &short, &peers::written(&mut peer, &short)?, None)
         };
-        if let Some(mut peer) = peers::faster_whisper(kit, model, kit.cores)? {
+        if let Some(mut peer) = peers::faster_whisper(kit, model, kit.cores, false)? {
             row("faster-whisper int8, whole file", &short, &peers::written(&mut peer, &short)?, None);
         }
         worse.push(rate.max(recorded) - whole);

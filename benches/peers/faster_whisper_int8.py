@@ -1,4 +1,5 @@
-"""faster-whisper in 8 bits: FOLDER THREADS. A line with a WAV file in, its text and seconds out."""
+"""faster-whisper in 8 bits: FOLDER THREADS [words]. A line with a WAV file in, its text and seconds out; with `words` only
+where Silero finds speech, and with the times of words."""
 import json, sys, time, wave
 
 import numpy as np
@@ -11,10 +12,11 @@ def samples(path):
         return np.frombuffer(file.readframes(file.getnframes()), np.int16).astype(np.float32) / 32768
 
 
+words = sys.argv[3:] == ["words"]
 model = WhisperModel(sys.argv[1], device="cpu", compute_type="int8", cpu_threads=int(sys.argv[2]), local_files_only=True)
 print('{"ready": true}', flush=True)
 for line in sys.stdin:
     begun = time.monotonic()
-    told, _ = model.transcribe(samples(line.strip()), language="en", beam_size=1)
+    told, _ = model.transcribe(samples(line.strip()), language="en", beam_size=1, word_timestamps=words, vad_filter=words)
     text = " ".join(part.text for part in told)
     print("\n" + json.dumps({"s": time.monotonic() - begun, "text": text}), flush=True)

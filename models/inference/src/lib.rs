@@ -28,6 +28,7 @@ pub use looker::{Eyes, Looker, Sight};
 pub use picture::{Input, Picture, Place};
 pub use session::Device;
 pub use speech::Span;
+pub use voice::Sound;
 pub use words::Word;
 
 /// Samples a second, of all sound here.

@@ -6,7 +6,7 @@ use crate::{
     Device, Error, RATE, Span, Word,
     pieces::{halves, pieces, plan},
     speech,
-    voice::Voice,
+    voice::{Sound, Voice},
     whisper::{Task, Whisper},
     words,
 };
@@ -42,8 +42,6 @@ pub struct Models<'a> {
 /// What to hear.
 #[derive(Debug, Clone, Copy)]
 pub struct Window<'a> {
-    /// One channel, [`RATE`] a second.
-    pub samples: &'a [f32],
     /// `None`: find out.
     pub language: Option<&'a str>,
     /// To English.
@@ -91,11 +89,16 @@ impl Listener {
         Ok(Self { voice, whisper, speech: models.speech, pause: models.pause })
     }
 
-    /// Hears a window. Where nobody speaks Whisper is not asked, so that it invents nothing.
-    pub fn hear(&mut self, window: &Window<'_>) -> Result<Heard, Error> {
-        let length = window.samples.len();
-        let probabilities = self.voice.probabilities(window.samples)?;
-        let spans = speech::spans(&probabilities, self.speech, self.pause, length);
+    /// Takes sound of a window that came in, one channel, [`RATE`] a second, and listens whether someone speaks.
+    pub fn take(&mut self, sound: &mut Sound, samples: &[f32]) -> Result<(), Error> {
+        self.voice.take(sound, samples)
+    }
+
+    /// Hears a window, all of whose sound came in. Where nobody speaks Whisper is not asked, so that it invents nothing.
+    pub fn hear(&mut self, mut sound: Sound, window: &Window<'_>) -> Result<Heard, Error> {
+        self.voice.end(&mut sound)?;
+        let length = sound.length();
+        let spans = speech::spans(&sound.probabilities, self.speech, self.pause, length);
         let plan = plan(&spans, length, window.last, window.patience);
         let (settled, speech) = (plan.settled, spans);
         let mut heard = Heard { language: None, words: Vec::new(), draft: Vec::new(), speech, settled };
@@ -104,7 +107,7 @@ impl Listener {
         // In one go with what is before it, by which it is understood better.
         let all = if goes_on.is_some() { pieces(&heard.speech) } else { plan.pieces };
         for piece in &all {
-            let words = self.piece(window, piece, &context, &mut heard)?;
+            let words = self.piece((window, &sound), piece, &context, &mut heard)?;
             context = with(&context, &words);
             heard.words.extend(words);
         }
@@ -124,7 +127,7 @@ impl Listener {
     /// The words of one piece; tells `heard` its language.
     fn piece(
         &mut self,
-        window: &Window<'_>,
+        (window, sound): (&Window<'_>, &Sound),
         piece: &Span,
         context: &str,
         heard: &mut Heard,
@@ -136,15 +139,15 @@ impl Listener {
             threads: window.threads,
             quick: window.draft,
         };
-        let said = self.whisper.hear(&window.samples[piece.start..piece.end], &task)?;
+        let said = self.whisper.hear(&sound.samples[piece.start..piece.end], &task)?;
         heard.language.get_or_insert(said.language);
         // In some languages half a minute takes more tokens than Whisper has room for.
         if said.is_cut
             && !window.draft
             && let Some((first, second)) = halves(piece, &heard.speech)
         {
-            let mut words = self.piece(window, &first, context, heard)?;
-            words.extend(self.piece(window, &second, &with(context, &words), heard)?);
+            let mut words = self.piece((window, sound), &first, context, heard)?;
+            words.extend(self.piece((window, sound), &second, &with(context, &words), heard)?);
             return Ok(words);
         }
         let written = if window.translate { "en" } else { said.language };

@@ -4,10 +4,10 @@
 
 mod sound;
 
-use std::{fs, time::Instant};
+use std::{fs, sync::mpsc, thread, time::Instant};
 
 use ffmpeg_next::Error;
-use millrace_inference::{self as inference, Listener, Models};
+use millrace_inference::{self as inference, Listener, Models, Sound};
 use millrace_media::{Failure, Window, card::Refusal, job::Listen, wire::Message};
 use millrace_proto::captions::{Heard, Span, Word};
 
@@ -17,7 +17,7 @@ use crate::{
     trouble::{self, Asked},
     warm,
 };
-use sound::Sound;
+use sound::Cmaf;
 
 /// Samples in a millisecond.
 const PER_MS: usize = inference::RATE / 1_000;
@@ -62,14 +62,13 @@ fn is_there(taken: u64, weights: u64) -> bool {
 }
 
 fn hear(listener: &mut Listener, window: &Window, parts: &[Vec<u8>]) -> Result<Heard, Failure> {
-    let Sound { start_ms, mut samples } = sound::read(parts)?;
+    let cmaf = sound::open(parts)?;
     // What an earlier window settled is not heard again.
-    let skip_ms = window.start_ms.map_or(0, |start| start.saturating_sub(start_ms).max(0));
-    let skipped = (skip_ms as usize).saturating_mul(PER_MS).min(samples.len());
-    samples.drain(..skipped);
-    let start_ms = start_ms + (skipped / PER_MS) as i64;
+    let skip_ms = window.start_ms.map_or(0, |start| start.saturating_sub(cmaf.start_ms).max(0));
+    let (sound, skipped) = taken(listener, &cmaf, (skip_ms as usize).saturating_mul(PER_MS), window.threads)?;
+    let start_ms = cmaf.start_ms + (skipped / PER_MS) as i64;
+    let end_ms = start_ms + (sound.length() / PER_MS) as i64;
     let asked = inference::Window {
-        samples: &samples,
         language: window.language.as_deref(),
         translate: window.translate,
         context: &window.context,
@@ -78,7 +77,7 @@ fn hear(listener: &mut Listener, window: &Window, parts: &[Vec<u8>]) -> Result<H
         draft: window.draft,
         threads: window.threads,
     };
-    let heard = listener.hear(&asked).map_err(|error| warm::failure(&error))?;
+    let heard = listener.hear(sound, &asked).map_err(|error| warm::failure(&error))?;
     let ms = |samples: usize| start_ms + (samples / PER_MS) as i64;
     Ok(Heard {
         language: heard.language.map(str::to_owned),
@@ -87,8 +86,31 @@ fn hear(listener: &mut Listener, window: &Window, parts: &[Vec<u8>]) -> Result<H
         speech: heard.speech.iter().map(|span| Span { start_ms: ms(span.start), end_ms: ms(span.end) }).collect(),
         start_ms,
         settled_ms: ms(heard.settled),
-        end_ms: ms(samples.len()),
+        end_ms,
     })
+}
+
+/// Takes in what is behind `skip` samples; tells how many were there to be skipped. With two threads the next samples are
+/// decoded while these are listened to: both take about as long.
+fn taken(listener: &mut Listener, cmaf: &Cmaf<'_>, skip: usize, threads: u32) -> Result<(Sound, usize), Failure> {
+    let (mut sound, mut skipped) = (Sound::default(), 0);
+    let mut take = |samples: Vec<f32>| {
+        let over = (skip - skipped).min(samples.len());
+        skipped += over;
+        listener.take(&mut sound, &samples[over..]).map_err(|error| warm::failure(&error))
+    };
+    if threads < 2 {
+        cmaf.read(take)?;
+    } else {
+        thread::scope(|scope| {
+            let (out, come) = mpsc::channel();
+            // Who hangs up has failed, and says why.
+            let reading = scope.spawn(move || cmaf.read(|samples| out.send(samples).map_err(|_| trouble::bad_input("nobody listens to it any more"))));
+            come.into_iter().try_for_each(&mut take)?;
+            reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })?;
+    }
+    Ok((sound, skipped))
 }
 
 fn placed(word: inference::Word, start_ms: i64) -> Word {

@@ -1,4 +1,4 @@
-//! CMAF sound becomes samples at 16 kHz, one channel, each at its time.
+//! CMAF sound becomes samples at 16 kHz, one channel, each at its time, passed on as they are decoded.
 
 use std::io::Cursor;
 
@@ -24,15 +24,17 @@ const HOLE_SAMPLES_MIN: i64 = RATE as i64 / 20;
 
 const FORMAT: Format = Format::F32(Type::Planar);
 
-/// What was read.
-pub(super) struct Sound {
+/// A header and the segments behind it.
+pub(super) struct Cmaf<'a> {
     /// When the first sample is heard, on the stream's timeline.
     pub(super) start_ms: i64,
-    pub(super) samples: Vec<f32>,
+    /// The first packet's time.
+    start: i64,
+    parts: &'a [Vec<u8>],
 }
 
-/// Reads a header and the segments behind it.
-pub(super) fn read(parts: &[Vec<u8>]) -> Result<Sound, Failure> {
+/// Looks at the header and at when its sound begins.
+pub(super) fn open(parts: &[Vec<u8>]) -> Result<Cmaf<'_>, Failure> {
     let [init, segments @ ..] = parts else { return Err(trouble::bad_input("a window without sound")) };
     let header = read::header(init).map_err(|error| trouble::cmaf(&error))?;
     if header.video || segments.is_empty() {
@@ -42,16 +44,23 @@ pub(super) fn read(parts: &[Vec<u8>]) -> Result<Sound, Failure> {
     let scale = i64::from(header.timescale.max(1));
     let start = i64::try_from(first.decode_start).map_err(|_| trouble::bad_input("its times are too late"))?;
     let start_ms = (start - ORIGIN_S * scale).rescale((1, scale as i32), (1, 1_000));
-    let input = av::input::open(Cursor::new(parts.concat()), "mov", &[])?;
-    let mut reading = Reading::open(input, start)?;
-    reading.run()?;
-    if reading.samples.is_empty() {
-        return Err(trouble::bad_input("none of its sound can be decoded"));
-    }
-    Ok(Sound { start_ms, samples: reading.samples })
+    Ok(Cmaf { start_ms, start, parts })
 }
 
-struct Reading {
+impl Cmaf<'_> {
+    /// Decodes all of it, and passes on the samples as they come.
+    pub(super) fn read(&self, out: impl FnMut(Vec<f32>) -> Result<(), Failure>) -> Result<(), Failure> {
+        let input = av::input::open(Cursor::new(self.parts.concat()), "mov", &[])?;
+        let mut reading = Reading::open(input, self.start, out)?;
+        reading.run()?;
+        if reading.length == 0 {
+            return Err(trouble::bad_input("none of its sound can be decoded"));
+        }
+        Ok(())
+    }
+}
+
+struct Reading<F> {
     input: ffmpeg_next::format::context::Input,
     stream: usize,
     base: Rational,
@@ -59,12 +68,14 @@ struct Reading {
     resampler: Option<resampling::Context>,
     /// The first packet's time.
     start: i64,
-    samples: Vec<f32>,
+    /// Samples so far.
+    length: usize,
+    out: F,
     errors: u32,
 }
 
-impl Reading {
-    fn open(input: ffmpeg_next::format::context::Input, start: i64) -> Result<Self, Failure> {
+impl<F: FnMut(Vec<f32>) -> Result<(), Failure>> Reading<F> {
+    fn open(input: ffmpeg_next::format::context::Input, start: i64, out: F) -> Result<Self, Failure> {
         let found = input.streams().find(|stream| stream.parameters().medium() == media::Type::Audio);
         let stream = found.ok_or_else(|| trouble::bad_input("there is no sound to hear"))?;
         let open = || {
@@ -76,7 +87,7 @@ impl Reading {
         };
         let decoder = open().map_err(|error| trouble::input("decode its audio", error))?;
         let (stream, base) = (stream.index(), stream.time_base());
-        Ok(Self { input, stream, base, decoder, resampler: None, start, samples: Vec::new(), errors: 0 })
+        Ok(Self { input, stream, base, decoder, resampler: None, start, length: 0, out, errors: 0 })
     }
 
     fn run(&mut self) -> Result<(), Failure> {
@@ -110,10 +121,9 @@ impl Reading {
     fn hear(&mut self, sound: &mut Audio) -> Result<(), Failure> {
         if let Some(pts) = sound.timestamp() {
             let place = (pts - self.start).rescale(self.base, (1, RATE as i32));
-            let hole = place - self.samples.len() as i64;
+            let hole = place - self.length as i64;
             if hole > HOLE_SAMPLES_MIN {
-                self.fits(hole as usize)?;
-                self.samples.resize(self.samples.len() + hole as usize, 0.0);
+                self.pass_on(hole as usize, |hole| vec![0.0; hole])?;
             }
         }
         let layout = av::params::layout(sound.channel_layout(), sound.channels());
@@ -131,18 +141,17 @@ impl Reading {
         let mut heard = av::frame::sound(FORMAT, room, ChannelLayout::MONO)
             .map_err(|error| trouble::machine("make room for sound", error))?;
         resampler.run(sound, &mut heard).map_err(|error| trouble::input("resample its audio", error))?;
-        self.fits(heard.samples())?;
         // Whatever a file says, what goes on is a number between -1 and 1.
         let tame = |sample: &f32| if sample.is_finite() { sample.clamp(-1.0, 1.0) } else { 0.0 };
-        self.samples.extend(heard.plane::<f32>(0).iter().map(tame));
-        Ok(())
+        self.pass_on(heard.samples(), |_| heard.plane::<f32>(0).iter().map(tame).collect())
     }
 
-    fn fits(&self, more: usize) -> Result<(), Failure> {
-        if self.samples.len().saturating_add(more) > LENGTH_S_MAX * RATE {
+    fn pass_on(&mut self, more: usize, samples: impl FnOnce(usize) -> Vec<f32>) -> Result<(), Failure> {
+        if self.length.saturating_add(more) > LENGTH_S_MAX * RATE {
             return Err(trouble::bad_input(format!("a window has at most {LENGTH_S_MAX} s of sound")));
         }
-        Ok(())
+        self.length += more;
+        (self.out)(samples(more))
     }
 
     fn forgive(&mut self, error: Error) -> Result<(), Failure> {
