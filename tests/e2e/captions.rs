@@ -233,6 +233,7 @@ fn words_come_by_dash_behind_a_publishers_absence() {
         (house.api.get(dash).text().matches("codecs=\"wvtt\"").count() == 2).then_some(())
     });
     page.until_most_shown(&said[said.len() - 20..]);
+    page.until_over();
 }
 
 #[test]

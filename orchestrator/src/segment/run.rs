@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use millrace_cmaf::{ORIGIN_S, Sample, Track};
+use millrace_cmaf::{Codec, ORIGIN_S, Sample, Track, aac};
 
 use super::{
     Cut, Error, Limits, Part,
@@ -53,6 +53,8 @@ pub(super) struct Run {
     /// Segments cut since the one that holds the last keyframe before the open segment; absent before the first cut.
     since_key: Option<u32>,
     sounds: VecDeque<Sample>,
+    /// Where the sound ends that was given out.
+    heard_to: Option<i64>,
     bytes: u64,
     /// Where the open segment starts, in the leading track's timescale; absent before the first cut.
     open: Option<i64>,
@@ -75,6 +77,7 @@ impl Run {
             key: None,
             since_key: None,
             sounds: VecDeque::new(),
+            heard_to: None,
             bytes: 0,
             open: None,
         })
@@ -168,10 +171,14 @@ impl Run {
         move_by(&mut pictures, shift.lead);
         self.open = Some(lead_end);
         let end_ns = self.ns(lead_end);
+        let last = next.is_none() && ending == Ending::Last;
+        if let Some(still) = self.still(start_ns).filter(|_| last && self.sounds.is_empty()) {
+            self.bytes += still.data.len() as u64;
+            self.sounds.push_back(still);
+        }
         let audio = self.take_audio(next.map(|_| end_ns), shift);
         let audio_end_ns = audio.as_ref().map_or(i128::MIN, |part| ns(part.end - shift.audio, part.track.timescale));
         // The last segment of a run lasts as long as its longer track.
-        let last = next.is_none() && ending == Ending::Last;
         let end_ns = if last { end_ns.max(audio_end_ns) } else { end_ns };
         let run_ns = u64::try_from(start_ns - shift.base_ns).unwrap_or(0);
         let end = lead_end + shift.lead;
@@ -213,6 +220,18 @@ impl Run {
         if clean { 0 } else { before }
     }
 
+    /// A frame of silence for a last segment without sound, from `start_ns` on: a publisher that breaks off may leave a
+    /// picture or two behind its last sound. Without it that segment has other tracks than those before, and Shaka Player
+    /// gives up a live stream with a period that lacks one (`PERIOD_FLATTENING_FAILED`).
+    fn still(&self, start_ns: i128) -> Option<Sample> {
+        let track = self.audio.as_ref()?;
+        let Codec::Aac { config, .. } = &track.codec else { return None };
+        let start = i64::try_from(start_ns * i128::from(track.timescale) / NS).ok()?;
+        let pts = self.heard_to.map_or(start, |end| end.max(start));
+        let (data, duration) = (aac::silence(config)?, aac::frame_samples(config).ok()?);
+        Some(Sample { pts, dts: pts, duration, key: true, data })
+    }
+
     fn take_audio(&mut self, end_ns: Option<i128>, shift: Shift) -> Option<Part> {
         let track = self.audio.clone()?;
         let count = match end_ns {
@@ -228,6 +247,7 @@ impl Run {
             Some(next) if next.pts > last.pts && next.pts - own_end <= i64::from(track.timescale) / 20 => next.pts,
             _ => own_end,
         };
+        self.heard_to = Some(end);
         order(&mut samples);
         let source_start = start_of(&samples);
         move_by(&mut samples, shift.audio);

@@ -114,6 +114,31 @@ fn late_audio_is_waited_for_and_missing_audio_is_not() {
 }
 
 #[test]
+fn a_picture_behind_the_last_sound_has_silence_beside_it() {
+    let spoken = Audio { sample_rate: 48_000, channels: 2 };
+    let config = millrace_cmaf::aac::config(spoken).unwrap();
+    let audio = Track { timescale: 48_000, codec: Codec::Aac { audio: spoken, config } };
+    let tracks = || Event::Tracks { video: Some(video()), audio: Some(audio.clone()) };
+    let last = || Event::Video(sample(2_000, true));
+    for late_ms in [0, 15] {
+        // Sound to the last keyframe, or a little less or more than that.
+        let spoken = |event: &Event| match event {
+            Event::Audio(sound) => sound.pts / 48 + 21 <= 2_000 + late_ms,
+            _ => true,
+        };
+        let events: Vec<Event> = media(2, 0).into_iter().filter(spoken).chain([last()]).collect();
+        let cuts = run(&mut Segmenter::new(LIMITS, None), std::iter::once(tracks()).chain(events));
+        assert_eq!(cuts.len(), 2);
+        let [before, after] = [&cuts[0], &cuts[1]].map(|cut| cut.audio.as_ref().unwrap());
+        assert_eq!((after.samples.len(), after.samples[0].duration), (1, 1_024));
+        assert!((0..4_800).contains(&(after.samples[0].pts - before.end)), "{before:?} {after:?}");
+    }
+    // No sound came at all.
+    let cuts = run(&mut Segmenter::new(LIMITS, None), [tracks(), Event::Video(sample(7, true))]);
+    assert_eq!(cuts[0].audio.as_ref().unwrap().samples.len(), 1);
+}
+
+#[test]
 fn limits_have_their_errors() {
     let mut segmenter = Segmenter::new(LIMITS, None);
     assert_eq!(segmenter.push(Event::Video(sample(0, true))), Err(Error::NoTracks));
