@@ -100,7 +100,8 @@ async fn other_pictures_of_the_same_things_are_found() {
     let (mut there, mut right, mut wrong, mut strange, mut taken) = (0, 0, 0, 0, 0);
     for place in held.iter().filter(|place| !near(place)) {
         let looks = portraits.portray(place.picture(folder.path(), 0.0).into()).await.expect("it is a PNG").looks;
-        let told = products::compare(&looks, Some(&portraits.embedder()), &catalog).expect("there is something to compare with");
+        let told = products::compare(&looks, Some(&portraits.embedder()), &catalog)
+            .expect("there is something to compare with");
         println!("{} at {} s: {:?} {:.2}", place.thing, place.at_s, told.sku, told.score);
         let known = catalog.iter().any(|shown| shown.sku == place.thing);
         match (&told.sku, known) {
@@ -215,9 +216,8 @@ fn products_of_a_catalogue_are_found_in_a_recording_and_those_that_come_later_by
 fn pictures_are_put_in_order_after_a_start() {
     let mut house = House::configured(0, &format!("models = {:?}\n", model_folder()));
     add(&house, "BUNNY", "bunny", &[0]);
-    let read = |house: &House| -> api::Product {
-        house.api.call("GET", "/v1/catalogs/street/products/BUNNY", None).json()
-    };
+    let read =
+        |house: &House| -> api::Product { house.api.call("GET", "/v1/catalogs/street/products/BUNNY", None).json() };
     let was = read(&house);
     let data = house.data();
     house.stop_orchestrator();
@@ -266,9 +266,8 @@ async fn a_picture_that_is_turned_by_its_exif_is_seen_upright() {
     assert_eq!(exif.len(), 2 + 0x22);
     let turned = [&lying[..2], &exif, &lying[2..]].concat();
     let portray = async |bytes: Vec<u8>| portraits.portray(bytes.into()).await.expect("it is a JPEG");
-    let (told, lies, right) = (portray(turned).await, portray(lying).await, {
-        portray(fs::read(&upright).expect("it is there")).await
-    });
+    let (told, lies, right) =
+        (portray(turned).await, portray(lying).await, { portray(fs::read(&upright).expect("it is there")).await });
     assert_eq!((told.width, told.height), (right.width, right.height));
     let alike = |looks: &[i8]| {
         let product = |a: &[i8], b: &[i8]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();

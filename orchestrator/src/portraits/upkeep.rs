@@ -48,12 +48,7 @@ pub enum Stopped {
 }
 
 /// One turn, over all catalogues.
-pub async fn turn(
-    store: &dyn Store,
-    media: &MediaStore,
-    portraits: &Portraits,
-    now_ms: u64,
-) -> Result<Turn, Stopped> {
+pub async fn turn(store: &dyn Store, media: &MediaStore, portraits: &Portraits, now_ms: u64) -> Result<Turn, Stopped> {
     let (mut done, mut known, mut after) = (Turn::default(), HashSet::new(), None);
     let today = portraits.embedder();
     loop {
@@ -80,12 +75,7 @@ pub async fn turn(
 }
 
 /// Looks at a picture anew. False if it was deleted meanwhile.
-async fn portray(
-    store: &dyn Store,
-    media: &MediaStore,
-    portraits: &Portraits,
-    kept: &Kept,
-) -> Result<bool, Stopped> {
+async fn portray(store: &dyn Store, media: &MediaStore, portraits: &Portraits, kept: &Kept) -> Result<bool, Stopped> {
     let bytes = media.picture(kept.of(), kept.picture.id).await?;
     let portrait = portraits.portray(bytes).await?;
     let Embedder { model, version } = portraits.embedder();

@@ -183,14 +183,15 @@ impl Catalogs for SqliteStore {
 
     async fn portray(&self, of: Of<'_>, picture: &ProductPicture, looks: &[i8]) -> Result<bool> {
         let mut tx = self.write(None).await?;
-        let done = sqlx::query("UPDATE product_pictures SET told = ?, looks = ? WHERE catalog = ? AND sku = ? AND id = ?")
-            .bind(to_json(picture))
-            .bind(bytes(looks))
-            .bind(of.catalog.as_str())
-            .bind(of.sku)
-            .bind(picture.id.to_string())
-            .execute(&mut *tx)
-            .await?;
+        let done =
+            sqlx::query("UPDATE product_pictures SET told = ?, looks = ? WHERE catalog = ? AND sku = ? AND id = ?")
+                .bind(to_json(picture))
+                .bind(bytes(looks))
+                .bind(of.catalog.as_str())
+                .bind(of.sku)
+                .bind(picture.id.to_string())
+                .execute(&mut *tx)
+                .await?;
         tx.commit().await?;
         Ok(done.rows_affected() == 1)
     }

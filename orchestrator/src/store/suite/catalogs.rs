@@ -59,7 +59,10 @@ pub(super) async fn have_products_and_what_their_pictures_look_like(store: impl 
     let all = store.pictures(None, 9).await.unwrap();
     let mut ids = [Sha256::of(b"0"), Sha256::of(b"1")];
     ids.sort_by_key(Sha256::to_string);
-    assert_eq!(all.iter().map(|kept| (kept.sku.as_str(), kept.picture.id)).collect::<Vec<_>>(), ids.map(|id| ("a", id)));
+    assert_eq!(
+        all.iter().map(|kept| (kept.sku.as_str(), kept.picture.id)).collect::<Vec<_>>(),
+        ids.map(|id| ("a", id))
+    );
     assert_eq!(store.pictures(None, 1).await.unwrap(), all[..1]);
     assert_eq!(store.pictures(Some(&all[0]), 9).await.unwrap(), all[1..]);
     let anew = ProductPicture { version: "2".into(), ..picture(b"0") };

@@ -105,7 +105,9 @@ fn taken(listener: &mut Listener, cmaf: &Cmaf<'_>, skip: usize, threads: u32) ->
         thread::scope(|scope| {
             let (out, come) = mpsc::channel();
             // Who hangs up has failed, and says why.
-            let reading = scope.spawn(move || cmaf.read(|samples| out.send(samples).map_err(|_| trouble::bad_input("nobody listens to it any more"))));
+            let reading = scope.spawn(move || {
+                cmaf.read(|samples| out.send(samples).map_err(|_| trouble::bad_input("nobody listens to it any more")))
+            });
             come.into_iter().try_for_each(&mut take)?;
             reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })?;
