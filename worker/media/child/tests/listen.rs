@@ -307,6 +307,21 @@ async fn what_can_not_be_heard_fails_alone() {
         heard.as_ref().is_ok_and(|heard| heard.words.len() > 5)
             || heard.is_err_and(|why| why.kind == FailureKind::BadInput)
     );
+    // Two threads, of which one decodes, hear and refuse as one does.
+    let mut empty = sound.segments[0].to_vec();
+    let media = empty.windows(4).position(|name| name == b"mdat").unwrap() + 4;
+    empty[media..].fill(0xa5);
+    let two = Window { threads: 2, ..window() };
+    assert_eq!(fails(&mut listener, window(), &sound.init, &[empty.clone().into()]).await, FailureKind::BadInput);
+    assert_eq!(fails(&mut listener, two.clone(), &sound.init, &[empty.into()]).await, FailureKind::BadInput);
+    for start_ms in [None, Some(700)] {
+        let [one, two] = [window(), two.clone()].map(|window| Window { start_ms, ..window });
+        let by_one = listener.hear(&one, &sound.init, &sound.segments).await.unwrap();
+        let by_two = listener.hear(&two, &sound.init, &sound.segments).await.unwrap();
+        let placed = |heard: &Heard| (heard.start_ms, heard.settled_ms, heard.end_ms, heard.speech.clone());
+        assert_eq!(placed(&by_one), placed(&by_two));
+        assert_eq!(plain(&text(&by_one.words)), plain(&text(&by_two.words)));
+    }
     // All that with one and the same child, which hears on.
     let heard = listener.hear(&window(), &sound.init, &sound.segments).await.unwrap();
     assert!(!heard.words.is_empty() && listener.process_id() == Some(child));
