@@ -47,7 +47,12 @@ pub(crate) struct Means<'a> {
     pub(crate) threads: u32,
 }
 
-/// Loads a model that runs in so many threads, which sleep while they wait.
+/// How long a thread looks for its next share of work before it sleeps, in microseconds: to be woken takes about as long as
+/// a step of a model. Of `open_nsfw` on two cores a picture takes 16.0 ms with this, 19.8 without; with ONNX Runtime's own
+/// 15.5, but then a core goes on looking when the picture is done.
+const SPIN_US: &str = "50";
+
+/// Loads a model that runs in so many threads.
 pub(crate) fn open(means: Means<'_>, model: &Path) -> Result<Session, Error> {
     let Means { environment, device, threads } = means;
     let open = || -> Result<Session, String> {
@@ -58,7 +63,9 @@ pub(crate) fn open(means: Means<'_>, model: &Path) -> Result<Session, Error> {
                 .map_err(|error| error.to_string())?;
         }
         let builder = builder.with_intra_threads(threads.max(1) as usize).map_err(|error| error.to_string())?;
-        let builder = builder.with_intra_op_spinning(false).map_err(|error| error.to_string())?;
+        let builder = builder
+            .with_config_entry("session.intra_op.spin_duration_us", SPIN_US)
+            .map_err(|error| error.to_string())?;
         let mut builder = builder.with_inter_threads(1).map_err(|error| error.to_string())?;
         builder.commit_from_file(model).map_err(|error| error.to_string())
     };
