@@ -12,10 +12,15 @@ use std::{
 
 use nix::{
     sys::signal::{Signal, kill, killpg},
-    unistd::Pid,
+    unistd::{Pid, gettid},
 };
 
-use crate::wait::until;
+use crate::{clip::tool, wait::until};
+
+/// Whatever this test does and starts from here on waits for what is done in real time beside it.
+pub(crate) fn stand_back() {
+    tool("renice", &["-n", "10", "-p", &gettid().to_string()]);
+}
 
 /// A running program, or one that has ended. It is killed when this is dropped.
 #[derive(Debug)]
