@@ -113,7 +113,17 @@ impl Segmenter {
         match event {
             Event::Tracks { video, audio } => {
                 let cuts = self.finish();
-                self.silence = video.as_ref().zip(audio.as_ref()).and_then(|(video, audio)| Silence::new(video, audio));
+                let had = self.tail.map_or(0, |tail| tail.channels);
+                let mute = video.as_ref().filter(|_| audio.is_none()).and_then(|video| Silence::alone(video, had));
+                let (audio, silence) = match mute {
+                    Some((track, silence)) => (Some(track), Some(silence)),
+                    None => {
+                        let both = video.as_ref().zip(audio.as_ref());
+                        let silence = both.and_then(|(video, audio)| Silence::new(video, audio));
+                        (audio, silence)
+                    }
+                };
+                self.silence = silence;
                 self.run = Some(Run::new(video, audio).ok_or(Error::NoTracks)?);
                 Ok(cuts)
             }
@@ -170,7 +180,9 @@ impl Segmenter {
             // The wall clock is the caller's.
             let wall_end_ms = self.tail.map_or(0, |tail| tail.wall_end_ms);
             let end_ns = cut.start_ns + cut.duration_ns;
-            self.tail = Some(Tail { discontinuity: cut.discontinuity, end_ns, wall_end_ms });
+            let sound = cut.audio.as_ref().and_then(|part| part.track.audio());
+            let channels = sound.map_or(0, |sound| sound.channels);
+            self.tail = Some(Tail { discontinuity: cut.discontinuity, end_ns, wall_end_ms, channels });
             cuts.push(cut);
         }
         cuts

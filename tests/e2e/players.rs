@@ -3,10 +3,11 @@
 
 use std::fs;
 
+use millrace_proto::api::StreamState;
 use serde_json::{Value, json};
 
 use crate::{
-    clip::live_source,
+    clip::{live_source, text, tool},
     house::House,
     in_page,
     live::{recording, until_playable},
@@ -14,7 +15,7 @@ use crate::{
     program::Program,
     push::push,
     table::outputs::{self, LIVE, RECORDED},
-    wait::s,
+    wait::{s, until},
 };
 
 /// The stream's length.
@@ -126,6 +127,28 @@ fn each_player_plays_a_live_stream_to_its_end() {
     let status = publisher.wait(s(60));
     assert!(status.success(), "ffmpeg was turned away: {}", publisher.log());
     assert_whole(LIVE, &all.end());
+}
+
+#[test]
+fn players_in_a_browser_play_on_where_a_publisher_comes_back_without_sound() {
+    let house = House::with_workers(1);
+    let stream = house.api.create("live", &ladder());
+    let mut publisher = push(&house, &stream, &live_source(LENGTH_S));
+    until_playable(&house, &stream, 4);
+    let (hls, dash) = (&stream.playback.hls, stream.playback.dash.as_deref().expect("a live stream has a manifest"));
+    let wanted = [("hls.js", "HLS", &**hls), ("dash.js", "DASH", dash), ("Shaka Player", "DASH", dash)];
+    let players = in_page::start(&house, &wanted);
+    publisher.kill();
+    house.api.until(&stream, StreamState::Interrupted, s(60));
+    let mute = house.scratch().join("mute.mp4");
+    tool("ffmpeg", &["-v", "error", "-i", text(&live_source(LENGTH_S)), "-an", "-c", "copy", text(&mute)]);
+    let mut publisher = push(&house, &stream, &mute);
+    until("a second period", s(40), || (house.api.get(dash).text().matches("<Period ").count() == 2).then_some(()));
+    assert!(publisher.wait(s(60)).success(), "{}", publisher.log());
+    for player in players.end() {
+        // Far into the second push.
+        assert!(player.frames > RATE * 16, "{player:?}");
+    }
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Keeps the sound going: where a source's sound starts late, pauses or ends early, frames of silence take its place.
-//! Pure. Players fetch picture and sound apart and stop, or jump, where one of them has nothing to play.
+//! The same for a publisher that comes back without sound. Pure. Players fetch picture and sound apart and stop, or jump,
+//! where one of them has nothing to play; Shaka Player gives up a live stream with a period that lacks one of them.
 
 use bytes::Bytes;
-use millrace_cmaf::{Codec, Sample, Track, aac};
+use millrace_cmaf::{Audio, Codec, Sample, Track, aac};
 
 /// A hole up to this is one that players step over: rounded times, encoders' first frames.
 const HOLE_MS: i128 = 100;
@@ -10,6 +11,9 @@ const HOLE_MS: i128 = 100;
 /// Where a source cuts by itself, up to this of a segment's sound comes with the next one: FFmpeg's transport streams
 /// hold sound back for 350 ms (`max_delay` of its muxer, halved).
 const BEHIND_MS_MAX: i128 = 500;
+
+/// Of sound that is nothing but silence.
+const SAMPLE_RATE: u32 = 48_000;
 
 /// A hole beyond this is not filled: the source's clock jumped.
 const FILL_MS_MAX: i128 = 60_000;
@@ -21,6 +25,8 @@ pub(super) struct Silence {
     frame_samples: u32,
     rate: i128,
     video_timescale: i128,
+    /// Sound may still come.
+    waits: bool,
     /// Where the sound ends; before any came, where the picture starts.
     end: Option<i64>,
     /// Where the newest picture ends.
@@ -39,10 +45,21 @@ impl Silence {
             frame_samples: aac::frame_samples(config).ok()?,
             rate: audio.timescale.into(),
             video_timescale: video.timescale.max(1).into(),
+            waits: true,
             end: None,
             front: None,
             filled: None,
         })
+    }
+
+    /// The sound of a run that has none, in a stream that had so many channels before, and what it is filled with. `None`
+    /// for channels that AAC does not have, 0 among them.
+    pub(super) fn alone(video: &Track, channels: u16) -> Option<(Track, Self)> {
+        let audio = Audio { sample_rate: SAMPLE_RATE, channels };
+        let codec = Codec::Aac { audio, config: aac::config(audio).ok()? };
+        let track = Track { timescale: SAMPLE_RATE, codec };
+        let silence = Self::new(video, &track)?;
+        Some((track, Self { waits: false, ..silence }))
     }
 
     /// Takes note of a picture. Returns the silence up to `lag_ms` before it, if no sound came for so long.
@@ -53,6 +70,7 @@ impl Silence {
         }
         let end = self.sound_time(picture.pts.saturating_add(picture.duration.into())).unwrap_or(at);
         self.front = self.front.max(Some(end));
+        let lag_ms = if self.waits { lag_ms } else { 0 };
         self.fill(at.saturating_sub(self.ticks(lag_ms.into())))
     }
 

@@ -139,6 +139,36 @@ fn a_picture_behind_the_last_sound_has_silence_beside_it() {
 }
 
 #[test]
+fn who_comes_back_without_sound_has_silence_all_along() {
+    let spoken = Audio { sample_rate: 44_100, channels: 1 };
+    let config = millrace_cmaf::aac::config(spoken).unwrap();
+    let audio = Track { timescale: 48_000, codec: Codec::Aac { audio: spoken, config } };
+    let mute = || Event::Tracks { video: Some(video()), audio: None };
+    let pictures = |seconds| media(seconds, 7_000).into_iter().filter(|event| matches!(event, Event::Video(_)));
+    let mut segmenter = Segmenter::new(LIMITS, None);
+    let never = run(&mut segmenter, std::iter::once(mute()).chain(pictures(2)));
+    assert!(never.iter().all(|cut| cut.audio.is_none()), "there was no sound yet");
+    run(&mut segmenter, std::iter::once(Event::Tracks { video: Some(video()), audio: Some(audio) }).chain(media(2, 0)));
+    // The same where a program goes on from what the store kept of it.
+    for mut segmenter in [Segmenter::new(LIMITS, segmenter.tail()), segmenter] {
+        let cuts = run(&mut segmenter, std::iter::once(mute()).chain(pictures(5)));
+        let lengths: Vec<u64> = cuts.iter().map(|cut| cut.duration_ns / 1_000_000).collect();
+        assert_eq!(lengths, [2_000, 2_000, 1_000]);
+        let mut end = None;
+        for cut in &cuts {
+            let [pictures, sound] = [&cut.video, &cut.audio].map(|part| part.as_ref().unwrap());
+            let Codec::Aac { audio, .. } = sound.track.codec else { panic!("{sound:?}") };
+            assert_eq!((audio.channels, sound.track.timescale), (1, 48_000));
+            assert!(end.is_none_or(|end| end == sound.samples[0].pts), "a hole");
+            let behind = |ticks: i64, ms: i64| (ticks / 48 - ms).abs();
+            assert!(behind(sound.samples[0].pts, pictures.samples[0].pts) < 22, "{sound:?}");
+            assert!(behind(sound.end, pictures.end) <= 140, "{} {}", sound.end / 48, pictures.end);
+            end = Some(sound.end);
+        }
+    }
+}
+
+#[test]
 fn limits_have_their_errors() {
     let mut segmenter = Segmenter::new(LIMITS, None);
     assert_eq!(segmenter.push(Event::Video(sample(0, true))), Err(Error::NoTracks));

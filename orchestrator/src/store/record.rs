@@ -142,6 +142,9 @@ pub struct Tail {
     /// plays is ahead of the clock: who comes next starts no earlier than it ended.
     #[serde(default)]
     pub wall_end_ms: u64,
+    /// Channels of the last segment's sound; 0 if it had none.
+    #[serde(default)]
+    pub channels: u16,
 }
 
 /// One rendition of a stream, in numbers, over all its listed segments.

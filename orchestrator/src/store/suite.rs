@@ -184,7 +184,7 @@ async fn segments_are_committed_once_and_in_order(store: impl Store) {
     let now = store.stream(&id).await.unwrap().unwrap();
     assert_eq!(
         (now.next_seq, now.tail),
-        (2, Some(Tail { discontinuity: 0, end_ns: 4_000_000_000, wall_end_ms: 2_005 }))
+        (2, Some(Tail { discontinuity: 0, end_ns: 4_000_000_000, wall_end_ms: 2_005, channels: 0 }))
     );
     assert_eq!(store.segment(&id, 0).await.unwrap(), Some(segment("a", 0)));
     assert_eq!(store.segment(&id, 2).await.unwrap(), None);
@@ -287,7 +287,7 @@ async fn pushes_are_noted_once_and_taken_in_order(store: impl Store) {
     assert_eq!(store.pushes_open(&id).await.unwrap(), (0, vec![push(5), push(7), push(9)]));
     assert_eq!(store.streams_pushed().await.unwrap(), std::slice::from_ref(&id));
 
-    let tail = Some(Tail { discontinuity: 1, end_ns: 2, wall_end_ms: 3 });
+    let tail = Some(Tail { discontinuity: 1, end_ns: 2, wall_end_ms: 3, channels: 2 });
     assert!(!store.begin_push(&id, 7, 0, tail).await.unwrap(), "5 comes first");
     assert!(store.begin_push(&id, 5, 3, tail).await.unwrap());
     assert!(!store.begin_push(&id, 5, 4, None).await.unwrap(), "it is begun once");

@@ -18,6 +18,7 @@ pub(super) async fn commit(store: &SqliteStore, segment: &Segment, open: &[Task]
         discontinuity: segment.discontinuity,
         end_ns: segment.start_ns + segment.duration_ns,
         wall_end_ms: segment.wall_ms.map_or(0, |start_ms| start_ms + segment.duration_ns.div_ceil(1_000_000)),
+        channels: segment.audio.as_ref().map_or(0, |audio| audio.channels),
     };
     let done = sqlx::query("UPDATE streams SET next_seq = ?, tail = ? WHERE id = ? AND next_seq = ?")
         .bind(int(segment.seq + 1))
