@@ -113,17 +113,11 @@ impl Segmenter {
         match event {
             Event::Tracks { video, audio } => {
                 let cuts = self.finish();
+                let sounds = audio.is_some();
                 let had = self.tail.map_or(0, |tail| tail.channels);
-                let mute = video.as_ref().filter(|_| audio.is_none()).and_then(|video| Silence::alone(video, had));
-                let (audio, silence) = match mute {
-                    Some((track, silence)) => (Some(track), Some(silence)),
-                    None => {
-                        let both = video.as_ref().zip(audio.as_ref());
-                        let silence = both.and_then(|(video, audio)| Silence::new(video, audio));
-                        (audio, silence)
-                    }
-                };
-                self.silence = silence;
+                let audio = audio.or_else(|| video.as_ref().and_then(|_| silence::track(had)));
+                let both = video.as_ref().zip(audio.as_ref());
+                self.silence = both.and_then(|(video, audio)| Silence::new(video, audio, sounds));
                 self.run = Some(Run::new(video, audio).ok_or(Error::NoTracks)?);
                 Ok(cuts)
             }

@@ -18,6 +18,14 @@ const SAMPLE_RATE: u32 = 48_000;
 /// A hole beyond this is not filled: the source's clock jumped.
 const FILL_MS_MAX: i128 = 60_000;
 
+/// The sound of a run that has none, in a stream that had so many channels before. `None` for channels that AAC does not
+/// have, 0 among them.
+pub(super) fn track(channels: u16) -> Option<Track> {
+    let audio = Audio { sample_rate: SAMPLE_RATE, channels };
+    let codec = Codec::Aac { audio, config: aac::config(audio).ok()? };
+    Some(Track { timescale: SAMPLE_RATE, codec })
+}
+
 /// The sound of one run of segments. Times are in its timescale.
 #[derive(Debug)]
 pub(super) struct Silence {
@@ -25,8 +33,8 @@ pub(super) struct Silence {
     frame_samples: u32,
     rate: i128,
     video_timescale: i128,
-    /// Sound may still come.
-    waits: bool,
+    /// Sound comes, and may be late.
+    sounds: bool,
     /// Where the sound ends; before any came, where the picture starts.
     end: Option<i64>,
     /// Where the newest picture ends.
@@ -36,30 +44,20 @@ pub(super) struct Silence {
 }
 
 impl Silence {
-    /// For a run with these tracks. `None` if there are not both, or the sound is of a kind whose silence is not
-    /// known.
-    pub(super) fn new(video: &Track, audio: &Track) -> Option<Self> {
+    /// For a run with these tracks; unless `sounds`, nothing but silence comes in the second one. `None` if the sound is of
+    /// a kind whose silence is not known.
+    pub(super) fn new(video: &Track, audio: &Track, sounds: bool) -> Option<Self> {
         let Codec::Aac { config, .. } = &audio.codec else { return None };
         Some(Self {
             frame: aac::silence(config)?,
             frame_samples: aac::frame_samples(config).ok()?,
             rate: audio.timescale.into(),
             video_timescale: video.timescale.max(1).into(),
-            waits: true,
+            sounds,
             end: None,
             front: None,
             filled: None,
         })
-    }
-
-    /// The sound of a run that has none, in a stream that had so many channels before, and what it is filled with. `None`
-    /// for channels that AAC does not have, 0 among them.
-    pub(super) fn alone(video: &Track, channels: u16) -> Option<(Track, Self)> {
-        let audio = Audio { sample_rate: SAMPLE_RATE, channels };
-        let codec = Codec::Aac { audio, config: aac::config(audio).ok()? };
-        let track = Track { timescale: SAMPLE_RATE, codec };
-        let silence = Self::new(video, &track)?;
-        Some((track, Self { waits: false, ..silence }))
     }
 
     /// Takes note of a picture. Returns the silence up to `lag_ms` before it, if no sound came for so long.
@@ -70,7 +68,7 @@ impl Silence {
         }
         let end = self.sound_time(picture.pts.saturating_add(picture.duration.into())).unwrap_or(at);
         self.front = self.front.max(Some(end));
-        let lag_ms = if self.waits { lag_ms } else { 0 };
+        let lag_ms = if self.sounds { lag_ms } else { 0 };
         self.fill(at.saturating_sub(self.ticks(lag_ms.into())))
     }
 
@@ -136,6 +134,7 @@ mod tests {
         Silence::new(
             &Track { timescale: 1_000, codec: Codec::Vp8 { video } },
             &Track { timescale: 48_000, codec: Codec::Aac { audio, config } },
+            true,
         )
         .unwrap()
     }
