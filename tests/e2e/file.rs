@@ -10,7 +10,6 @@ use crate::{
     house::House,
     live::recording,
     playlist::{Master, Media},
-    program::stand_back,
     wait::s,
 };
 
@@ -112,7 +111,6 @@ fn sound_lag_s(got: (&str, f64), wanted: (&str, f64)) -> f64 {
 
 #[test]
 fn a_file_comes_out_with_every_frame_in_every_rung() {
-    stand_back();
     let house = House::with_workers(2);
     let path = clip("trailer.mp4");
     let file = fs::read(&path).expect("the clip can be read");

@@ -21,7 +21,7 @@ use std::{
 
 use millrace_proto::api::StreamState;
 
-use crate::{house::House, program::stand_back, rtmps, srt, table::MATRIX, url::NEAR, wait::s};
+use crate::{house::House, rtmps, srt, table::MATRIX, url::NEAR, wait::s};
 use cases::Case;
 
 const COLUMNS: [&str; 4] = ["what comes", "by", "what comes out", "DASH"];
@@ -51,7 +51,6 @@ fn part(name: &str, cases: Vec<Case>) {
     if cases.is_empty() {
         return;
     }
-    stand_back();
     // One after the other: some cases are about the same file.
     let files: Vec<_> = cases.iter().map(|case| case.media.files()).collect();
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
@@ -135,7 +134,6 @@ fn ladders() {
 
 #[test]
 fn an_hour() {
-    stand_back();
     let facts = hour::run(&House::with_workers(2)).unwrap_or_else(|wrong| panic!("{wrong}"));
     MATRIX.tell("Length", &COLUMNS[..3], &[vec!["an hour".into(), "file".into(), facts]]);
 }

@@ -12,15 +12,10 @@ use std::{
 
 use nix::{
     sys::signal::{Signal, kill, killpg},
-    unistd::{Pid, gettid},
+    unistd::Pid,
 };
 
-use crate::{clip::tool, wait::until};
-
-/// Whatever this test does and starts from here on waits for what is done in real time beside it.
-pub(crate) fn stand_back() {
-    tool("renice", &["-n", "10", "-p", &gettid().to_string()]);
-}
+use crate::wait::until;
 
 /// A running program, or one that has ended. It is killed when this is dropped.
 #[derive(Debug)]
