@@ -259,7 +259,11 @@ impl Task {
         if !matches!(self.step, Step::Work(asked) if asked == call) {
             return Then::Nothing;
         }
-        let Some(place) = self.leave_card(out) else { return Then::Nothing };
+        let Some(place) = self.leave_card(out) else {
+            // The call is answered all the same: waiting on would keep the slot until the time is over.
+            let message = "a card refused work that was given to none".into();
+            return self.worked(call, Err(Failure { kind: FailureKind::Unsupported, message }), out);
+        };
         out.cards.refused(place, refusal, out.now_ms);
         self.work(out);
         Then::Nothing

@@ -389,6 +389,18 @@ fn what_a_card_refuses_is_done_in_software_within_the_lease() {
     assert!(matches!(outputs[..], [Output::Upload { .. }, ..]), "{outputs:?}");
 }
 
+#[test]
+fn a_refusal_by_no_card_is_a_failure_and_not_waited_out() {
+    use millrace_media::card::Refusal;
+    let mut world = World::with_cards(1, vec![]);
+    let outputs = world.join();
+    let (call, _, card) = works_on_a_card(&mut world, "l-1", &outputs);
+    assert_eq!(card, None);
+    let outputs = world.put(Input::CardRefused(call, Refusal::Full));
+    let is_failure = |output: &Output| matches!(output, Output::Finish { result: outcome::Result::Failed(_), .. });
+    assert!(outputs.iter().any(is_failure), "{outputs:?}");
+}
+
 /// Leases come, as the answer to the poll among `outputs`.
 fn given(world: &mut World, outputs: &[Output], names: &[&str]) -> Vec<Output> {
     let asked =
