@@ -133,7 +133,8 @@ fn each_player_plays_a_live_stream_to_its_end() {
 fn players_in_a_browser_play_on_where_a_publisher_comes_back_without_sound() {
     let house = House::with_workers(1);
     let stream = house.api.create("live", &ladder());
-    let mut publisher = push(&house, &stream, &live_source(LENGTH_S));
+    // Longer than it takes to begin playing, also where much else runs.
+    let mut publisher = push(&house, &stream, &live_source(2 * LENGTH_S));
     until_playable(&house, &stream, 4);
     let (hls, dash) = (&stream.playback.hls, stream.playback.dash.as_deref().expect("a live stream has a manifest"));
     let wanted = [("hls.js", "HLS", &**hls), ("dash.js", "DASH", dash), ("Shaka Player", "DASH", dash)];

@@ -225,7 +225,12 @@ pub fn manifest(
     }
     let _ = write!(text, " minBufferTime=\"PT{target_s}S\" maxSegmentDuration=\"PT{}S\"", target_s + 1);
     let last = &periods.last()?.first;
-    let last_ms = (newest.start_ns + newest.duration_ns - last.start_ns) / 1_000_000;
+    let last_ns = newest.start_ns + newest.duration_ns - last.start_ns;
+    // The last whole millisecond before the end of what is live. dash.js 5.2 goes there when it has played all it has
+    // (`GapController._jumpGap`), and looks for the segment of that time where a track has none of it, being a little
+    // shorter than the other. At the end itself it finds none, forgets that it has asked for the last one, and plays the
+    // last half second for ever.
+    let last_ms = if span == Span::Window { last_ns.saturating_sub(1) } else { last_ns } / 1_000_000;
     if phase != Phase::Growing {
         let _ = write!(text, " mediaPresentationDuration=\"{}\"", duration(start_ms(last) + last_ms));
     }

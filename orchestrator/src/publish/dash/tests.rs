@@ -135,9 +135,10 @@ fn a_live_manifest_tells_its_end_before_it_is_static() {
     let periods = periods(&stream, None, &segments);
     let text = |phase| manifest(&stream, &periods, Span::Window, phase, None, &[]).unwrap();
     let (closing, closed) = (text(Phase::Closing), text(Phase::Closed));
-    assert!(closing.contains("mediaPresentationDuration=\"PT16.000S\" type=\"dynamic\""), "{closing}");
+    assert!(closing.contains("mediaPresentationDuration=\"PT15.999S\" type=\"dynamic\""), "{closing}");
     assert!(closing.contains("minimumUpdatePeriod=\"PT2S\"") && closing.contains("UTCTiming"), "{closing}");
-    assert!(closed.contains("mediaPresentationDuration=\"PT16.000S\" type=\"static\""), "{closed}");
+    assert!(closed.contains("mediaPresentationDuration=\"PT15.999S\" type=\"static\""), "{closed}");
+    assert!(closing.contains("duration=\"PT3.999S\""), "a time in the last segment: {closing}");
     let periods = |text: &str| text[text.find("<Period ").unwrap()..text.rfind("</Period>").unwrap()].to_owned();
     assert_eq!(periods(&closing), periods(&closed), "what is there stays where it is");
 }
