@@ -23,7 +23,7 @@ use crate::{
 const THREADS: u32 = 2;
 
 pub(crate) fn run(kit: &Kit) -> Result<Table> {
-    let rounds = if kit.quick { 1 } else { 5 };
+    let rounds = if kit.quick { 1 } else { 11 };
     let models: &[&str] = if kit.quick { &["whisper-tiny.en"] } else { &["whisper-base", "whisper-tiny.en"] };
     let speech = Speech::read(kit, 1)?;
     let (init, segments) = kit.runtime.block_on(sound(kit, &speech.wav))?;
