@@ -4,17 +4,14 @@
 //! descriptors away from everyone else. HTTP/1.1 alone, since the time that a head may take is only bounded there;
 //! a proxy in front speaks whatever it likes to the world.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::poll_fn, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::ConnectInfo, http::Request};
-use hyper::{body::Incoming, server::conn::http1};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::{Deserialize, Serialize};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
@@ -29,9 +26,11 @@ use crate::metrics::Metrics;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Largest head of a request, and most that is read or written at once.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
-/// How many above the limit are told so at once, and how long they may take to hear it; others are closed.
+/// How many above the limit are told so at once; others are closed.
 const REFUSALS_MAX: usize = 64;
-const LINGER: Duration = Duration::from_secs(1);
+/// Longest silence of a peer, and longest time in all, for which what comes after the last answer is read.
+const LINGER_IDLE: Duration = Duration::from_secs(1);
+const LINGER_MAX: Duration = Duration::from_secs(30);
 /// What a connection above the limit is told.
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     content-type: application/json\r\nretry-after: 5\r\ncache-control: no-store\r\nconnection: close\r\n\
@@ -112,17 +111,24 @@ pub async fn serve(listener: TcpListener, router: Router, config: Config, metric
     tasks.wait().await;
 }
 
-/// Says why, and reads what came, since closing with unread bytes would reset the connection and take the answer along.
+/// Says why.
 async fn turn_away(mut stream: TcpStream) {
-    let hear = async {
+    let tell = async {
         stream.write_all(TOO_MANY).await?;
-        stream.shutdown().await?;
-        let mut unheard = [0; 1_024];
-        while stream.read(&mut unheard).await? > 0 {}
-        Ok::<_, std::io::Error>(())
+        stream.shutdown().await
     };
-    // Who does not listen does not hear it.
-    let _ = tokio::time::timeout(LINGER, hear).await;
+    if let Ok(Ok(())) = tokio::time::timeout(LINGER_IDLE, tell).await {
+        let _ = tokio::time::timeout(LINGER_IDLE, linger(stream)).await;
+    }
+}
+
+/// Reads until the peer has closed too. Closing with bytes unread, as of an upload that was refused before its end,
+/// would reset the connection: the peer's next write would fail, and the answer be lost to it.
+async fn linger(mut stream: impl AsyncRead + Unpin) {
+    let mut unheard = [0; 4_096];
+    let hear = async { while let Ok(Ok(1..)) = tokio::time::timeout(LINGER_IDLE, stream.read(&mut unheard)).await {} };
+    // Who goes on for longer does not listen.
+    let _ = tokio::time::timeout(LINGER_MAX, hear).await;
 }
 
 async fn connection(
@@ -136,27 +142,34 @@ async fn connection(
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutWriter::new(stream);
     stream.set_timeout(Some(Duration::from_millis(config.write_idle_ms_max)));
-    let service = router.map_request(move |request: Request<Incoming>| {
+    let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         // Who asks is known to handlers by address.
         request.extensions_mut().insert(ConnectInfo(peer));
-        request
+        Box::pin(router.clone().oneshot(request))
     });
-    let serving = http1::Builder::new()
+    let mut serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(config.head_ms_max))
         .max_buf_size(BUFFER_BYTES_MAX)
-        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(service));
-    tokio::pin!(serving);
-    if let Some(served) = stop.run_until_cancelled(serving.as_mut()).await {
-        return served;
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
+    if let Some(served) = stop.run_until_cancelled(poll_fn(|cx| serving.poll_without_shutdown(cx))).await {
+        served?;
+    } else {
+        Pin::new(&mut serving).graceful_shutdown();
+        poll_fn(|cx| serving.poll_without_shutdown(cx)).await?;
     }
-    serving.as_mut().graceful_shutdown();
-    serving.await
+    let mut stream = serving.into_parts().io.into_inner();
+    if stream.shutdown().await.is_ok() {
+        stop.run_until_cancelled(linger(stream)).await;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::{http::StatusCode, routing::put};
+
     use super::*;
 
     #[test]
@@ -166,5 +179,29 @@ mod tests {
         assert!(head.contains(&format!("content-length: {}", body.len())), "{} bytes", body.len());
         let error: millrace_proto::api::Error = serde_json::from_str(body).unwrap();
         assert_eq!(error.code, "too_many_connections");
+    }
+
+    #[tokio::test]
+    async fn an_upload_that_is_refused_before_its_end_hears_why() {
+        const BYTES: usize = 4 << 20;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        // The handler does not read the body.
+        let router = Router::new().route("/", put(async || (StatusCode::CONFLICT, "it has ended")));
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(serve(listener, router, Config::default(), Metrics::default(), stop.clone()));
+        let mut peer = TcpStream::connect(address).await.unwrap();
+        let head = format!("PUT / HTTP/1.1\r\nhost: here\r\ncontent-length: {BYTES}\r\n\r\n");
+        peer.write_all(head.as_bytes()).await.unwrap();
+        // In parts, so that the answer is there, and the server could close, long before the end.
+        for part in vec![7; BYTES].chunks(BYTES / 16) {
+            peer.write_all(part).await.expect("the server reads on");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let mut answer = String::new();
+        peer.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 409 ") && answer.ends_with("it has ended"), "{answer}");
+        stop.cancel();
+        serving.await.unwrap();
     }
 }
