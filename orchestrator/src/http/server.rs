@@ -28,9 +28,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const BUFFER_BYTES_MAX: usize = 64 << 10;
 /// How many above the limit are told so at once; others are closed.
 const REFUSALS_MAX: usize = 64;
-/// Longest silence of a peer, and longest time in all, for which what comes after the last answer is read.
+/// How far what comes after the last answer is read: longest silence, time in all, and bytes, as of a large segment.
 const LINGER_IDLE: Duration = Duration::from_secs(1);
 const LINGER_MAX: Duration = Duration::from_secs(30);
+const LINGER_BYTES_MAX: u64 = 64 << 20;
 /// What a connection above the limit is told.
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     content-type: application/json\r\nretry-after: 5\r\ncache-control: no-store\r\nconnection: close\r\n\
@@ -124,10 +125,11 @@ async fn turn_away(mut stream: TcpStream) {
 
 /// Reads until the peer has closed too. Closing with bytes unread, as of an upload that was refused before its end,
 /// would reset the connection: the peer's next write would fail, and the answer be lost to it.
-async fn linger(mut stream: impl AsyncRead + Unpin) {
+async fn linger(stream: impl AsyncRead + Unpin) {
+    let mut stream = stream.take(LINGER_BYTES_MAX);
     let mut unheard = [0; 4_096];
     let hear = async { while let Ok(Ok(1..)) = tokio::time::timeout(LINGER_IDLE, stream.read(&mut unheard)).await {} };
-    // Who goes on for longer does not listen.
+    // Who goes on beyond that does not listen.
     let _ = tokio::time::timeout(LINGER_MAX, hear).await;
 }
 
