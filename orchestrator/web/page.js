@@ -188,6 +188,8 @@ function whyNot() {
     notice("This stream failed", "It could not be processed; the API tells the reason.");
   } else if (state === "interrupted") {
     notice("The publisher is away", "It goes on by itself when the publisher comes back.");
+  } else if (video.currentTime > 0) {
+    notice("Buffering …", "The next segment is on its way.");
   } else {
     notice("Starting …", "The first segments are on their way.");
   }

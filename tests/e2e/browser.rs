@@ -45,9 +45,10 @@ fn the_page_plays_a_live_push_in_chromium() {
         let now = look();
         (now["at_s"].as_f64()? > 0.5 && now["frames"].as_u64()? > 10).then_some(now)
     });
-    let later = until("six more seconds to play", s(30), || {
+    // On a busy machine it may have to wait for a segment in between, which the page then says until it goes on.
+    let later = until("six more seconds to play, with nothing to say", s(30), || {
         let now = look();
-        (now["at_s"].as_f64()? > first["at_s"].as_f64()? + 6.0).then_some(now)
+        (now["at_s"].as_f64()? > first["at_s"].as_f64()? + 6.0 && now["notice"] == "").then_some(now)
     });
 
     let picture = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("page.png");
@@ -57,7 +58,6 @@ fn the_page_plays_a_live_push_in_chromium() {
     assert_eq!(later["playing"], stream.id.as_str(), "{later}");
     assert_eq!(later["paused"], false, "{later}");
     assert!(matches!(later["width"].as_u64(), Some(640 | 426)), "{later}");
-    assert_eq!(later["notice"], "", "{later}");
     assert_eq!(later["levels"], 3, "auto and two rungs: {later}");
     let frames = later["frames"].as_u64().unwrap() - first["frames"].as_u64().unwrap();
     assert!(frames > 6 * 24 / 2, "{frames} frames in 6 s: {later}");
